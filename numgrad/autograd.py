@@ -1,0 +1,547 @@
+"""The recorder: nodes, grad modes, hooks and the backward walk. No numeric code.
+
+A `Node` stands for one recorded op: ``next`` has one entry per differentiable input, the node that made it (a
+`Leaf` for tensors that accumulate ``.grad``) or None. ``seq`` falls with time, so the walk takes pending nodes
+from a heap: the latest recorded first, and no node before all that used its result.
+"""
+
+import itertools
+import sys
+import threading
+from heapq import heappop, heappush, heappushpop
+
+from .errors import GradientError
+from .storage import Storage
+
+next_seq = itertools.count(-1, -1).__next__
+
+# Set by the op table: sum of two gradients (a new tensor; in place), and the check that a gradient is finite.
+add = add_ = clone = None
+
+
+class Node:
+    """One recorded op.
+
+    ``backward(grad)`` returns the gradients of ``next`` (a tuple with None where not needed); with ``create_graph``
+    the walk calls ``backward_recorded`` instead, whose result is itself recorded. ``saved`` is what it needs: input
+    tensors as they are, a result as its data (the tensor itself would be a cycle); ``storages`` are those of saved
+    results. ``hooks`` is None for nearly all nodes.
+    """
+
+    __slots__ = ("seq", "next", "saved", "storages", "hooks", "plan", "mask", "__dict__", "__weakref__")
+
+    anomaly = None
+    leaf = False
+    name = "Node"
+
+    def __repr__(self):
+        return f"<{self.name} object at {id(self):#x}>"
+
+    @property
+    def next_functions(self):
+        return tuple((parent, 0) for parent in self.next)
+
+    def _hooks(self):
+        if self.hooks is None:
+            self.hooks = Hooks()
+        return self.hooks
+
+    def register_hook(self, hook):
+        """Call ``hook(grad_inputs, grad_outputs)`` after this node's gradients are computed."""
+        return Handle(self._hooks().post, hook)
+
+    def register_prehook(self, hook):
+        """Call ``hook(grad_outputs)`` before this node runs; it may return replacements."""
+        return Handle(self._hooks().pre, hook)
+
+    def register_tensor_hook(self, hook):
+        """Call ``hook(grad)`` with the gradient of this node's output; it may return a replacement."""
+        return Handle(self._hooks().tensor, hook)
+
+    def check(self):
+        """Raise if a saved value was written to after this node was recorded, or is freed."""
+        if self.saved is None:
+            raise self.freed()
+        for item in (*self.saved, *self.storages):
+            storage = item if type(item) is Storage else getattr(item, "_s", None)
+            if storage is not None and storage.modified < self.seq:
+                raise GradientError(
+                    "one of the variables needed for gradient computation has been modified by an inplace "
+                    f"operation: a value saved by {self.name} was changed afterwards by '{storage.writer}' (version "
+                    f"{storage.version})" + _advice(storage.writer)
+                )
+
+    def freed(self):
+        """The error for a second backward pass through this node."""
+        return GradientError(
+            "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+            f"already been freed): the buffers saved by {self.name} were freed by the first backward pass. Specify "
+            "retain_graph=True if you need to backward through the graph a second time."
+        )
+
+
+class Hooks:
+    """The hooks of one node: on the gradient of its output, before and after it runs."""
+
+    __slots__ = ("tensor", "pre", "post")
+
+    def __init__(self):
+        self.tensor, self.pre, self.post = {}, {}, {}
+
+
+def _advice(writer):
+    if writer is not None and writer.endswith(".step"):
+        return ". That was an optimizer step: call backward() before step(), or run the forward pass again."
+    if writer == ".data":
+        return ". It was written through .data: use detach().clone(), or write before the forward pass."
+    return ". Use the out-of-place form of that op, or clone() the value before changing it."
+
+
+class Leaf(Node):
+    """Where gradients of a leaf tensor are accumulated; holds its ``.grad``."""
+
+    __slots__ = ("grad", "tensor")
+
+    leaf = True
+    name = "AccumulateGrad"
+    label = None  # the parameter's name, where a Module knows it
+
+    def __init__(self):
+        self.seq = next_seq()
+        self.next = self.saved = self.storages = ()
+        self.hooks = self.grad = None
+        self.tensor = None  # weak reference, kept only for post-accumulate hooks
+
+
+class Pending(tuple):
+    """The gradients of a node's several outputs, None for those not there yet."""
+
+    def joined(self, other):
+        """Both sets added up."""
+        return Pending(b if a is None else a if b is None else add(a, b) for a, b in zip(self, other))
+
+
+class OutputNode(Node):
+    """One output of a node that has several: hands its gradient on at its place."""
+
+    __slots__ = ("output_nr", "count")
+
+    def __init__(self, node, output_nr, count):
+        self.seq = next_seq()
+        self.next = (node,)
+        self.saved = self.storages = ()
+        self.hooks = None
+        self.output_nr, self.count, self.name = output_nr, count, node.name
+
+    def backward(self, gradient):
+        values = [None] * self.count
+        values[self.output_nr] = gradient
+        return (Pending(values),)
+
+    backward_recorded = backward
+
+
+class Handle:
+    """Removes a hook: ``handle.remove()``, or leave ``with handle``."""
+
+    _ids = itertools.count()
+
+    def __init__(self, hooks, hook):
+        self.id = next(self._ids)
+        self.hooks = hooks
+        hooks[self.id] = hook
+
+    def remove(self):
+        """Take the hook out again; doing so twice is allowed."""
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+
+# --- grad modes --------------------------------------------------------------------------------------------------
+
+
+class _Modes(threading.local):
+    enabled = True
+    inference = False
+    anomaly = False
+    check_nan = True
+
+
+_modes = _Modes()
+
+
+class _Switch:
+    """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
+    that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
+
+    __slots__ = ("anywhere", "last_write")
+
+    def __init__(self):
+        self.anywhere = 0
+        self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check
+
+
+switch = _Switch()
+_switch_lock = threading.Lock()
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records ops."""
+    return _modes.enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside `inference_mode`."""
+    return _modes.inference
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether this thread is inside `detect_anomaly`."""
+    return _modes.anomaly
+
+
+def _set(name, value):
+    before = getattr(_modes, name)
+    off = name == "enabled"
+    if bool(before) != bool(value):
+        with _switch_lock:
+            switch.anywhere += 1 if bool(value) != off else -1
+    setattr(_modes, name, value)
+    return before
+
+
+class _Mode:
+    """A grad mode, usable as ``with mode():``, ``@mode()`` and ``@mode``."""
+
+    def __init__(self):
+        self._before = []
+
+    def __new__(cls, fn=None, *args, **kwargs):
+        self = object.__new__(cls)
+        if callable(fn) and not isinstance(fn, bool):
+            self.__init__()
+            return self(fn)
+        return self
+
+    def __call__(self, fn):
+        import functools
+        import inspect
+
+        if inspect.isgeneratorfunction(fn):
+
+            @functools.wraps(fn)
+            def generator(*args, **kwargs):
+                stepper = fn(*args, **kwargs)
+                sent = None
+                while True:
+                    with self.clone():
+                        try:
+                            item = stepper.send(sent)
+                        except StopIteration as stop:
+                            return stop.value
+                    sent = yield item
+
+            return generator
+
+        @functools.wraps(fn)
+        def wrapped(*args, **kwargs):
+            with self.clone():
+                return fn(*args, **kwargs)
+
+        return wrapped
+
+    def clone(self):
+        return type(self)()
+
+    def __enter__(self):
+        self._before.append(_set("enabled", self.wanted))
+
+    def __exit__(self, *exception):
+        _set("enabled", self._before.pop())
+
+
+class no_grad(_Mode):
+    """Do not record ops in this block or function. Parameters made inside still require grad."""
+
+    wanted = False
+
+
+class enable_grad(_Mode):
+    """Record ops in this block or function, also inside `no_grad`."""
+
+    wanted = True
+
+
+class set_grad_enabled(_Mode):
+    """Record ops or not, from this call on; as a context, until its end."""
+
+    def __new__(cls, mode):
+        return object.__new__(cls)
+
+    def __init__(self, mode: bool):
+        super().__init__()
+        self.wanted = bool(mode)
+        self._before.append(_set("enabled", self.wanted))
+        self._entered = False
+
+    def __call__(self, fn):
+        _set("enabled", self._before.pop())
+        return super().__call__(fn)
+
+    def clone(self):
+        return set_grad_enabled(self.wanted)
+
+    def __enter__(self):
+        if self._entered or not self._before:
+            super().__enter__()
+        self._entered = True
+
+
+class inference_mode(_Mode):
+    """`no_grad` for code whose results will never be trained on."""
+
+    def __new__(cls, mode=True):
+        self = object.__new__(cls)
+        if callable(mode) and not isinstance(mode, bool):
+            self.__init__()
+            return self(mode)
+        return self
+
+    def __init__(self, mode: bool = True):
+        super().__init__()
+        self.mode = bool(mode)
+
+    def clone(self):
+        return inference_mode(self.mode)
+
+    def __enter__(self):
+        before = _modes.enabled, _modes.inference
+        _set("enabled", _modes.enabled and not self.mode)
+        _modes.inference = self.mode
+        self._before.append(before)
+
+    def __exit__(self, *exception):
+        enabled, inference = self._before.pop()
+        _set("enabled", enabled)
+        _modes.inference = inference
+
+
+class detect_anomaly:
+    """Name the op that made a NaN or infinity, forward or backward, and where it was called.
+
+    ``check_nan=False`` keeps only the call sites.
+    """
+
+    def __init__(self, check_nan: bool = True):
+        self.check_nan = check_nan
+        self._before = []
+
+    def __enter__(self):
+        self._before.append((_set("anomaly", True), _modes.check_nan))
+        _modes.check_nan = self.check_nan
+
+    def __exit__(self, *exception):
+        before, _modes.check_nan = self._before.pop()
+        _set("anomaly", before)
+
+
+class set_detect_anomaly(detect_anomaly):
+    """`detect_anomaly`, on or off, from this call on; as a context, until its end."""
+
+    def __init__(self, mode: bool, check_nan: bool = True):
+        super().__init__(check_nan)
+        self._before.append((_set("anomaly", bool(mode)), _modes.check_nan))
+        _modes.check_nan = check_nan
+
+    def __enter__(self):
+        pass
+
+
+def checks_nan() -> bool:
+    """Whether results must be looked at for NaN in this thread."""
+    return _modes.anomaly and _modes.check_nan
+
+
+# --- the walk ----------------------------------------------------------------------------------------------------
+
+
+def unshared(tensor, references):
+    """Whether nobody but the caller, who holds ``references`` references, sees this tensor or its memory."""
+    return sys.getrefcount(tensor) <= references + 1 and (tensor._s is None or sys.getrefcount(tensor._s) <= 2)
+
+
+def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulate=True):
+    """Propagate gradients from ``roots``, pairs of (node, gradient), to the leaves.
+
+    ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
+    them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``.
+    """
+    before = _set("enabled", bool(create_graph))
+    try:
+        _walk(roots, retain_graph, create_graph, captures, accumulate)
+    finally:
+        _set("enabled", before)
+
+
+def _walk(roots, retain_graph, create_graph, captures, accumulate):
+    needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
+    pending: dict = {}
+    leaves: dict = {}
+    heap: list = []
+    for node, gradient in roots:
+        if needed is not None and node not in needed:
+            continue
+        if node in pending or node in leaves:
+            table = leaves if node.leaf else pending
+            table[node] = add(table[node], gradient)
+        elif node.leaf:
+            leaves[node] = gradient
+        else:
+            pending[node] = gradient
+            heappush(heap, (node.seq, node))
+    gradient = None
+    node = heappop(heap)[1] if heap else None
+    while node is not None:
+        gradient = pending.pop(node)
+        hooks = node.hooks
+        if hooks is not None and hooks.tensor:
+            gradient = _run_hooks(hooks.tensor, gradient)
+        if captures is not None and node in captures:
+            captures[node] = gradient
+        if node.saved is None or switch.last_write < node.seq:
+            node.check()
+        if hooks is not None and hooks.pre:
+            gradient = _run_pre_hooks(hooks.pre, gradient)
+        gradients = node.backward_recorded(gradient) if create_graph else node.backward(gradient)
+        if hooks is not None and hooks.post:
+            gradients = _run_post_hooks(hooks.post, gradients, gradient)
+        if switch.anywhere and checks_nan():
+            _check_finite(node, gradients)
+        if not retain_graph and node.saved:
+            node.saved = None  # a second pass is refused; nodes that saved nothing may run again
+        gradient = None
+        following = None
+        for parent, gradient in zip(node.next, gradients):
+            if parent is None or gradient is None or (needed is not None and parent not in needed):
+                continue
+            table = leaves if parent.leaf else pending
+            held = table.get(parent)
+            if held is not None:
+                if type(held) is Pending:
+                    table[parent] = held.joined(gradient)
+                elif create_graph:
+                    table[parent] = add(held, gradient)
+                else:
+                    # held by: the table, `held`, getrefcount's argument
+                    table[parent] = add_(held, gradient) if unshared(held, 2) else add(held, gradient)
+                held = None
+            else:
+                table[parent] = gradient
+                if table is pending:
+                    if following is None:
+                        following = parent
+                    else:
+                        heappush(heap, (parent.seq, parent))
+        gradient = gradients = None
+        if heap:
+            node = heappop(heap)[1] if following is None else heappushpop(heap, (following.seq, following))[1]
+        else:
+            node = following
+    for leaf in list(leaves):
+        gradient = leaves.pop(leaf)
+        hooks = leaf.hooks
+        if hooks is not None and hooks.tensor:
+            gradient = _run_hooks(hooks.tensor, gradient)
+        if captures is not None and leaf in captures:
+            captures[leaf] = gradient
+        if accumulate and (captures is None or leaf in captures):
+            _accumulate(leaf, gradient, create_graph)
+            gradient = None
+            if hooks is not None and hooks.post:
+                _run_accumulate_hooks(leaf)
+
+
+def _accumulate(leaf, gradient, create_graph):
+    held = leaf.grad
+    if held is None:
+        if create_graph:
+            leaf.grad = gradient
+        elif unshared(gradient, 3) and gradient._m.contiguous:  # the caller's and our name, the argument
+            leaf.grad = gradient
+        else:
+            leaf.grad = clone(gradient)
+    elif create_graph or held._n is not None:
+        leaf.grad = add(held, gradient)
+    else:
+        add_(held, gradient)
+
+
+def _leading_to(targets, starts):
+    """The nodes from which a target can be reached."""
+    needed = set(targets)
+    state = {}  # node -> whether it leads to a target; absent while its parents are being looked at
+    for start in starts:
+        stack = [(start, iter(start.next))]
+        seen = {start}
+        path = stack
+        while path:
+            node, parents = path[-1]
+            for parent in parents:
+                if parent is None or parent in state or parent in seen:
+                    continue
+                seen.add(parent)
+                path.append((parent, iter(parent.next)))
+                break
+            else:
+                path.pop()
+                state[node] = node in needed or any(state.get(parent, False) for parent in node.next if parent)
+    return needed | {node for node, leads in state.items() if leads}
+
+
+def _run_hooks(hooks, gradient):
+    for hook in list(hooks.values()):
+        changed = hook(gradient)
+        if changed is not None:
+            gradient = changed
+    return gradient
+
+
+def _run_pre_hooks(hooks, gradient):
+    outputs = (gradient,)
+    for hook in list(hooks.values()):
+        changed = hook(outputs)
+        if changed is not None:
+            outputs = changed if isinstance(changed, tuple) else (changed,)
+    return outputs[0]
+
+
+def _run_post_hooks(hooks, gradients, gradient):
+    gradients = tuple(gradients)
+    for hook in list(hooks.values()):
+        changed = hook(gradients, (gradient,))
+        if changed is not None:
+            gradients = changed if isinstance(changed, tuple) else (changed,)
+    return gradients
+
+
+def _run_accumulate_hooks(leaf):
+    tensor = leaf.tensor() if leaf.tensor is not None else None
+    for hook in list(leaf.hooks.post.values()):
+        hook(tensor)
+
+
+def _check_finite(node, gradients):
+    for k, gradient in enumerate(gradients):
+        if gradient is not None and type(gradient) is not Pending and has_nan(gradient):
+            raise RuntimeError(
+                f"Function '{node.name}' returned nan values in its {k}th output."
+                + (f" The op was recorded here:\n{node.anomaly}" if node.anomaly else "")
+            )
+
+
+has_nan = None  # set by the op table

@@ -1,0 +1,179 @@
+"""Element types, the promotion rules between them, and what each computes in."""
+
+import numpy as np
+
+
+class dtype:
+    """An element type, as ``numgrad.float32``; one instance each, compared by identity.
+
+    ``np`` is the NumPy dtype of its storage, ``itemsize`` its size in bytes, ``kind`` one of ``"b"`` (bool),
+    ``"i"`` (integers) and ``"f"`` (floating point), ``rank`` its place in the promotion order.
+    """
+
+    __slots__ = ("name", "np", "itemsize", "kind", "rank", "is_floating_point", "is_signed", "type", "one")
+
+    is_complex = False
+
+    def __init__(self, name, kind, rank):
+        self.name, self.kind, self.rank = name, kind, rank
+        self.np = np.dtype("bool" if name == "bool" else name)
+        self.type = self.np.type
+        self.one = self.np.type(1)
+        self.itemsize = self.np.itemsize
+        self.is_floating_point = kind == "f"
+        self.is_signed = kind == "f" or (kind == "i" and not name.startswith("u"))
+
+    def __repr__(self):
+        return f"torch.{self.name}"
+
+    def __reduce__(self):
+        return _named, (self.name,)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def to_real(self):
+        return self
+
+
+def _named(name):
+    return BY_NAME[name]
+
+
+bool_ = dtype("bool", "b", 0)
+uint8 = dtype("uint8", "i", 1)
+int8 = dtype("int8", "i", 2)
+int16 = dtype("int16", "i", 3)
+int32 = dtype("int32", "i", 4)
+int64 = dtype("int64", "i", 5)
+float32 = dtype("float32", "f", 6)
+float64 = dtype("float64", "f", 7)
+
+ALL = (bool_, uint8, int8, int16, int32, int64, float32, float64)
+BY_NAME = {d.name: d for d in ALL}
+BY_NUMPY = {d.np: d for d in ALL}
+PYTHON = {bool: bool_, int: int64, float: float32}
+
+_default = float32
+
+
+def get_default_dtype() -> dtype:
+    """The dtype of floating-point tensors made without one: float32 unless `set_default_dtype` changed it."""
+    return _default
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Make ``d`` (float32 or float64) the dtype of floating-point tensors made without one."""
+    global _default
+    if not isinstance(d, dtype) or not d.is_floating_point:
+        raise TypeError(f"set_default_dtype: expected a floating-point dtype, got {d!r}; use float32 or float64")
+    _default = d
+
+
+def of(numpy_dtype) -> dtype:
+    """The dtype of a NumPy dtype (or of anything that ``np.dtype`` accepts)."""
+    found = BY_NUMPY.get(numpy_dtype)
+    if found is None:
+        numpy_dtype = np.dtype(numpy_dtype)
+        found = BY_NUMPY.get(numpy_dtype.newbyteorder("="))
+    if found is None:
+        raise TypeError(
+            f"numgrad has no dtype for NumPy's {numpy_dtype}; supported: {', '.join(d.name for d in ALL)}. "
+            "Convert the array first, for example with .astype('float32')."
+        )
+    return found
+
+
+def as_dtype(value) -> dtype:
+    """``value`` itself if it is a dtype; Python's bool, int, float name theirs; else a TypeError."""
+    if isinstance(value, dtype):
+        return value
+    if value in PYTHON:
+        return _default if value is float else PYTHON[value]
+    raise TypeError(f"expected a numgrad dtype such as numgrad.float32, got {value!r}")
+
+
+def promote(a: dtype, b: dtype) -> dtype:
+    """The dtype that can hold both, by PyTorch's table (``promote_types``)."""
+    if a is b:
+        return a
+    if a.kind == b.kind == "i" and (a is uint8 or b is uint8):
+        other = b if a is uint8 else a
+        return int16 if other is int8 else other
+    return a if a.rank > b.rank else b
+
+
+_CATEGORY = {"b": 0, "i": 1, "f": 2}
+
+
+def of_python(value) -> dtype:
+    """The dtype that a Python number stands for."""
+    if isinstance(value, bool):
+        return bool_
+    if isinstance(value, int):
+        return int64
+    return _default
+
+
+def result(operands) -> dtype:
+    """The result dtype of tensors and numbers: an iterable of ``(dtype, level)``.
+
+    Level 2 is a tensor with dimensions, 1 a 0-d tensor, 0 a Python number; a lower level only counts if its
+    category (bool < integer < floating point) is higher than that of all levels above it.
+    """
+    by_level: list = [None, None, None]
+    for d, level in operands:
+        known = by_level[level]
+        by_level[level] = d if known is None else promote(known, d)
+    out = None
+    for d in (by_level[2], by_level[1], by_level[0]):
+        if d is None:
+            continue
+        if out is None:
+            out = d
+        elif _CATEGORY[d.kind] > _CATEGORY[out.kind]:
+            out = promote(out, d) if d is not by_level[0] else (d if d.kind != "f" else _default)
+    return out
+
+
+def can_cast(source: dtype, target: dtype) -> bool:
+    """Whether PyTorch lets a ``source`` result be written into a ``target`` tensor: never down a category."""
+    return _CATEGORY[source.kind] <= _CATEGORY[target.kind]
+
+
+class finfo:
+    """Limits of a floating-point dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
+
+    def __init__(self, type: dtype | None = None):
+        d = as_dtype(type) if type is not None else _default
+        if not d.is_floating_point:
+            raise TypeError(f"finfo: expected a floating-point dtype, got {d!r}; use iinfo for integers")
+        info = np.finfo(d.np)
+        self.bits, self.dtype = info.bits, d.name
+        self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
+        self.tiny = self.smallest_normal = float(info.tiny)
+        self.resolution = float(info.resolution)
+
+    def __repr__(self):
+        fields = ", ".join(
+            f"{k}={v:g}" for k, v in (("resolution", self.resolution), ("min", self.min), ("max", self.max),
+                                      ("eps", self.eps), ("smallest_normal", self.tiny), ("tiny", self.tiny))
+        )  # fmt: skip
+        return f"finfo({fields}, dtype={self.dtype})"
+
+
+class iinfo:
+    """Limits of an integer dtype: bits, min, max."""
+
+    def __init__(self, type: dtype):
+        d = as_dtype(type)
+        if d.kind != "i":
+            raise TypeError(f"iinfo: expected an integer dtype, got {d!r}; use finfo for floating point")
+        info = np.iinfo(d.np)
+        self.bits, self.dtype, self.min, self.max = info.bits, d.name, int(info.min), int(info.max)
+
+    def __repr__(self):
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"

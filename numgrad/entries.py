@@ -1,0 +1,250 @@
+"""The entry functions of pointwise ops, generated for each op's parameters.
+
+The usual call is: look up the plan by the operands' metas, allocate, call the kernel, record. The last of two or more
+operands may also be a Python float or int. All else (ndarrays, ``out=``, the first call with a new combination of
+metas) is passed on to the general path.
+"""
+
+import inspect
+import textwrap
+import types
+
+import numpy as np
+
+from .autograd import is_grad_enabled, next_seq, switch
+from .op import check_forward, note_anomaly
+from .storage import Storage
+from .tensor import Tensor, new, storage_of
+
+
+def generate(op, general):
+    """The op's public function; ``general(op, inputs, attributes, out)`` is its slow path."""
+    names = _names(op)
+    names["general"] = general
+    exec(compile(_source(op), f"<entry of {op.name}>", "exec"), names)
+    return names[op.name]
+
+
+def regenerate(op):
+    """Give the op's entry new code, now that it is known what its gradient needs saved."""
+    names = dict(op.entry.__globals__)
+    exec(compile(_source(op), f"<entry of {op.name}>", "exec"), names)
+    op.entry.__code__ = names[op.name].__code__
+
+
+def generate_inplace(op, inplace):
+    """The op's in-place function; ``inplace(op, inputs, attributes)`` is its slow path."""
+    names = _names(op)
+    names["general"] = inplace
+    exec(compile(_inplace_source(op), f"<in-place entry of {op.name}>", "exec"), names)
+    entry = names[f"{op.name}_"]
+    entry.__doc__ = f"In-place version of `{op.name}`."
+    entry.__module__, entry.op = op.fn.__module__, op
+    return entry
+
+
+def operator(entry):
+    """The entry as a method for Python's operators: NotImplemented for operands of foreign types."""
+    general = entry.__globals__["general"]
+
+    def checked(op, inputs, *rest):
+        for value in inputs:
+            if not isinstance(value, (Tensor, float, int, np.generic, np.ndarray)):
+                return NotImplemented
+        return general(op, inputs, *rest)
+
+    names = {**entry.__globals__, "general": checked}
+    found = types.FunctionType(entry.__code__, names, entry.__name__, entry.__defaults__)
+    found.__kwdefaults__, found.__doc__, found.__module__ = entry.__kwdefaults__, entry.__doc__, entry.__module__
+    return found
+
+
+def _names(op):
+    names = {
+        "op": op, "plans": op.plans, "floats": op.number_plans[float], "ints": op.number_plans[int],
+        "inplace_plans": op.inplace_plans, "inplace_floats": op.inplace_number_plans[float],
+        "inplace_ints": op.inplace_number_plans[int], "new": new, "Tensor": Tensor, "Storage": Storage,
+        "storage_of": storage_of, "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class,
+        "next_seq": next_seq, "check_forward": check_forward, "note_anomaly": note_anomaly,
+    }  # fmt: skip
+    names.update({f"default_{name}": default for name, default in op.attributes.items()})
+    return names
+
+
+def _parameters(op):
+    return list(op.inputs) + [
+        name if default is inspect.Parameter.empty else f"{name}=default_{name}"
+        for name, default in op.attributes.items()
+    ]
+
+
+def _arguments(op):
+    """The entry's operands and attributes as the text of two tuples."""
+    return f"({', '.join(op.inputs)},), ({''.join(f'{name}, ' for name in op.attributes)})"
+
+
+def _with_number(op, one_call):
+    """The body's lines: with two or more operands, first those for a number as the last one."""
+    lines = []
+    if len(op.inputs) > 1:
+        lines += [f"kind = type({op.inputs[-1]})", "if kind is float or kind is int:"]
+        lines.append(textwrap.indent(one_call(op, True), "    "))
+    lines.append(one_call(op, False))
+    return textwrap.indent("\n".join(lines), "    ")
+
+
+def _source(op):
+    return f"def {op.name}({', '.join(_parameters(op))}, *, out=None):\n{_with_number(op, _call)}\n"
+
+
+def _inplace_source(op):
+    return f"def {op.name}_({', '.join(_parameters(op))}):\n{_with_number(op, _inplace_call)}\n"
+
+
+def _lookup(op, tensors, number, prefix=""):
+    """The expression that finds the plan."""
+    metas = [f"m{k}" for k in range(len(tensors))]
+    if not number:
+        short = metas[0] if len(metas) == 1 else f"({', '.join(metas)})"
+        if len(metas) == 2:
+            short = f"m0 if m0 is m1 else {short}"
+        short = f"{prefix}plans.get({short})"
+    elif len(metas) == 1:
+        short = f"({prefix}floats if kind is float else {prefix}ints).get(m0)"
+    else:
+        short = f"{prefix}plans.get(({', '.join(metas)}, kind))"
+    if not op.attributes:
+        return short
+    kinds = [f"type({name})" for name in op.attributes if name not in op.static] + op.static
+    full = f"{prefix}plans.get(({', '.join([*metas, *(['kind'] if number else []), *kinds])}))"
+    if inspect.Parameter.empty in op.attributes.values():
+        return full
+    default = " and ".join(f"{name} is default_{name}" for name in op.attributes)
+    return f"{short} if {default} else {full}"
+
+
+_CALL = """
+try:
+    {metas}
+except AttributeError:
+    return general(op, {arguments}, out)
+plan = {lookup}
+if plan is None or out is not None{guard}:
+    return general(op, {arguments}, out)
+m = plan.out
+tensor = new(Tensor)
+tensor._m = m
+tensor._s = None
+tensor._d = data = m.empty(m.numel, m.np)
+if plan.geometry is None:
+    plan.call(plan.kernel, {operands}, data, {numbers}0, plan.end)
+else:
+    plan.call(plan.kernel, {operands}, data, {numbers}plan.geometry, 0, plan.end)
+tensor._n = None
+{record}if switch.anywhere:
+    check_forward(op.name, tensor)
+return tensor
+"""
+
+_RECORD = """
+{nodes}
+if {any_node}:
+    if not switch.anywhere or is_grad_enabled():
+        tensor._n = node = NodeClass()
+        node.seq = next_seq()
+        node.plan = plan
+        node.next = ({next},)
+        node.mask = {mask}
+        node.saved = ({saved})
+        node.storages = ({storages})
+        node.hooks = None
+        if switch.anywhere:
+            note_anomaly(node, op)
+"""
+
+
+def _call(op, number):
+    tensors = op.inputs[:-1] if number else op.inputs
+    operands = [f"{name}._d" for name in tensors] + ([op.inputs[-1]] if number else [])
+    nodes = [f"n{k}" for k in range(len(tensors))]
+    saved, storages = _saved(op, tensors)
+    record = ""
+    if op.result != "bool":
+        record = _RECORD.lstrip().format(
+            nodes="; ".join(f"n{k} = {name}._n" for k, name in enumerate(tensors)),
+            any_node=" or ".join(f"{n} is not None" for n in nodes),
+            next=", ".join(nodes + (["None"] if number else [])),
+            mask="1" if len(nodes) == 1 else " + ".join(f"({n} is not None) * {1 << k}" for k, n in enumerate(nodes)),
+            saved=saved,
+            storages=storages,
+        )
+    return _CALL.strip().format(
+        metas="; ".join(f"m{k} = {name}._m" for k, name in enumerate(tensors)),
+        arguments=_arguments(op),
+        lookup=_lookup(op, tensors, number),
+        guard=" or plan.guarded" if op.nonzero_divisor else "",
+        operands=", ".join(operands),
+        numbers="".join(f"{name}, " for name in op.attributes if name not in op.static),
+        record=record,
+    )
+
+
+def _saved(op, tensors):
+    """What the node keeps, as text: values in the order of ``op.needs``, and the storages of kept results."""
+    saved, storages = [], []
+    for name in op.needs:
+        if name == "out":
+            saved.append("data")
+            storages.append("storage_of(tensor)")
+        elif name.endswith("_meta") and name[:-5] in op.inputs:
+            at = op.inputs.index(name[:-5])
+            saved.append(f"m{at}" if at < len(tensors) else "None")
+        else:
+            saved.append(name)
+    return "".join(f"{s}, " for s in saved), "".join(f"{s}, " for s in storages)
+
+
+_INPLACE_CALL = """
+try:
+    {metas}
+    follows = {followed}
+except AttributeError:
+    return general(op, {arguments})
+plan = {lookup}
+if plan is None{guard} or (follows and (not switch.anywhere or is_grad_enabled())):
+    return general(op, {arguments})
+storage = {target}._s
+{shared}if plan.geometry is None:
+    plan.call(plan.kernel, {operands}, {numbers}0, plan.end)
+else:
+    plan.call(plan.kernel, {operands}, {target}._d, {numbers}plan.geometry, 0, plan.end)
+if storage is None:
+    storage = {target}._s = Storage()
+storage.version += 1
+storage.modified = switch.last_write = next_seq()
+storage.writer = getattr({target}, "_writer", "{name}_")
+if switch.anywhere:
+    check_forward("{name}_", {target})
+return {target}
+"""
+
+
+def _inplace_call(op, number):
+    tensors = op.inputs[:-1] if number else op.inputs
+    target, *others = tensors
+    shared = ""
+    if others:
+        overlap = " or ".join(f"({name}._s is storage and {name} is not {target})" for name in others)
+        shared = f"if storage is not None and ({overlap}):\n    return general(op, {_arguments(op)})\n"
+    return _INPLACE_CALL.strip().format(
+        name=op.name,
+        target=target,
+        metas="; ".join(f"m{k} = {name}._m" for k, name in enumerate(tensors)),
+        followed=" or ".join([f"{name}._n is not None" for name in tensors] + [f"{target}._base is not None"]),
+        arguments=_arguments(op),
+        lookup=_lookup(op, tensors, number, "inplace_"),
+        guard=" or plan.guarded" if op.nonzero_divisor else "",
+        shared=shared,
+        operands=", ".join([f"{name}._d" for name in tensors] + ([op.inputs[-1]] if number else [])),
+        numbers="".join(f"{name}, " for name in op.attributes if name not in op.static),
+    )

@@ -1,0 +1,26 @@
+"""The exceptions that numgrad raises beyond Python's own. Each message names the op, what it expected, what it got
+and what to do next."""
+
+
+class Error(RuntimeError):
+    """Base of numgrad's own errors."""
+
+
+class ShapeError(Error, ValueError):
+    """Shapes that an op cannot combine."""
+
+
+class DTypeError(Error, TypeError):
+    """A dtype that an op does not support."""
+
+
+class DeviceError(Error):
+    """Tensors on different devices, or a device that is not there."""
+
+
+class GradientError(Error):
+    """The graph cannot be differentiated as asked."""
+
+
+class OutOfMemoryError(Error):
+    """The device has no room for an allocation."""

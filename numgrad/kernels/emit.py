@@ -1,0 +1,309 @@
+"""Templates for CPU kernels: readable source text around the typed scalar functions of the op table.
+
+``pointwise`` emits a loop over contiguous arrays or over a strided iteration space, ``reduction`` the two loops of
+a reduction (along the last or along an outer axis), ``rowwise`` a loop over rows. Each returns a kernel's address.
+"""
+
+import numpy as np
+
+from . import jit
+from .jit import inlined, integer, kernel, load_module, pointer, real, shifted, source_of
+from .vmath import WORDS as CPU_WORDS
+from .vocab import CPU_ROW_WORDS, typed
+
+_NAMES = {"pointer": pointer, "integer": integer, "real": real, "shifted": shifted}
+_IMPORTS = (
+    "from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint32, uint64\n"
+)
+
+
+def scalar_function(fn, T, name=None):
+    """The compiled scalar of an op's body for compute type ``T``."""
+    return inlined(typed(fn, T, CPU_WORDS, name))
+
+
+def type_name(numpy_type):
+    """How emitted text spells a NumPy scalar type; bool is stored as uint8."""
+    return "uint8" if numpy_type is np.bool_ else numpy_type.__name__
+
+
+def load(array, index, stored, T):
+    """Text that loads an element and brings it to compute type ``T``."""
+    text = f"{array}[{index}]"
+    if stored is np.bool_:
+        return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text} != 0)"
+    if stored is T:
+        return text
+    return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text})"
+
+
+def store(value, stored, T):
+    """Text that brings a value of compute type ``T`` to the stored type."""
+    if stored is np.bool_:
+        return f"uint8(({value}) != 0)"
+    return f"{stored.__name__}({value})"
+
+
+def number(k, letter, T):
+    """Text that reads a Python number from slot ``k``: letter r for float, i for int or bool."""
+    text = f"real(operands, {k})" if letter == "r" else f"integer(operands, {k})"
+    return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text})"
+
+
+def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attributes=(), constants=None,
+              order=None):  # fmt: skip
+    """The kernel that applies ``fn`` element by element.
+
+    ``inputs``: (name, letter, stored type); the letter is v for a contiguous array, p for one element that all
+    share, s for a strided array, r and i for Python numbers in the slot. ``outputs``: (name, stored type) or None
+    where a result is not wanted. ``inplace``: (output index, input index) pairs that are the same array.
+    ``attributes``: (name, letter) of numbers passed after the arrays; ``constants``: static attributes. ``order``
+    names the arguments in the order in which ``fn`` takes them (default: by its own parameter names).
+
+    Slots: arrays and numbers of ``inputs``, wanted outputs that are not in place, attributes, and with ``strided``
+    the geometry: number of dimensions, sizes, then the strides of each array operand in the same order.
+    """
+    aliases = dict(inplace)
+    lines, arguments, arrays = [], [], []
+    for k, (arg, letter, stored) in enumerate(inputs):
+        if letter in "ri":
+            lines.append(f"{arg} = {number(k, letter, T)}")
+            arguments.append((arg, None, arg))
+        elif letter == "p":
+            lines.append(f"{arg} = pointer(operands, {k}, {type_name(stored)})")
+            lines.append(f"{arg}_value = {load(arg, 0, stored, T)}")
+            arguments.append((arg, None, f"{arg}_value"))
+        else:
+            lines.append(f"{arg} = pointer(operands, {k}, {type_name(stored)})")
+            arguments.append((arg, arg, stored))
+            arrays.append(arg)
+    slot = len(inputs)
+    results = []
+    for k, output in enumerate(outputs):
+        if output is None:
+            results.append(None)
+            continue
+        out, stored = output
+        if k in aliases:
+            out = inputs[aliases[k]][0]
+        else:
+            lines.append(f"{out} = pointer(operands, {slot}, {type_name(stored)})")
+            arrays.append(out)
+            slot += 1
+        results.append((out, stored))
+    for attribute, letter in attributes:
+        lines.append(f"{attribute} = {number(slot, letter, T)}")
+        arguments.append((attribute, None, attribute))
+        slot += 1
+    for constant, value in (constants or {}).items():
+        lines.append(f"{constant} = {value!r}")
+        arguments.append((constant, None, constant))
+    if order is None:
+        order = fn.__code__.co_varnames[: fn.__code__.co_argcount + fn.__code__.co_kwonlyargcount]
+    result_type = np.bool_ if _returns_bool(outputs, T) else T
+
+    def statement(index):
+        loads = {arg: load(array, index(array), text, T) if array else text for arg, array, text in arguments}
+        call = f"{name}({', '.join(loads[arg] for arg in order)})"
+        if len(results) == 1:
+            out, stored = results[0]
+            return [f"{out}[{index(out)}] = {store(call, stored, result_type)}"]
+        values = [f"value{k}" for k in range(len(results))]
+        text = [f"{', '.join(values)} = {call}"]
+        for value, result in zip(values, results):
+            if result is not None:
+                text.append(f"{result[0]}[{index(result[0])}] = {store(value, result[1], T)}")
+        return text
+
+    if not strided:
+        what = "elements begin to end of contiguous arrays"
+        lines += ["for i in range(begin, end):", *("    " + line for line in statement(lambda array: "i"))]
+    else:
+        what = "rows begin to end of a strided iteration space; the last dimension is the inner loop"
+        lines += _strided_loop(slot, arrays, statement)
+    described = ", ".join(f"{n} {letter}:{getattr(stored, '__name__', '')}" for n, letter, stored in inputs)
+    source = (
+        f'"""{name} in {T.__name__}: {what}.\n\nInputs: {described or "none"}."""\n\n{_IMPORTS}\n\n'
+        f"def {name}_kernel(operands, begin, end):\n" + "".join(f"    {line}\n" for line in lines)
+    )
+    names = {**_NAMES, name: scalar_function(fn, T, name)}
+    module = load_module(name + ("_strided" if strided else ""), source, names, extra=source_of(fn))
+    return kernel(module.__dict__[f"{name}_kernel"])
+
+
+def _returns_bool(outputs, T):
+    return len(outputs) == 1 and outputs[0] is not None and outputs[0][1] is np.bool_
+
+
+def _strided_loop(slot, arrays, statement):
+    """Loop over rows: unravel the row number over the outer dimensions, then run along the last one."""
+    lines = [f"geometry = pointer(operands, {slot}, int64)", "ndim = geometry[0]", "n = geometry[ndim]"]
+    for k, array in enumerate(arrays):
+        lines.append(f"{array}_strides = shifted(geometry, 1 + {k + 1} * ndim)")
+        lines.append(f"{array}_step = {array}_strides[ndim - 1]")
+    lines.append("for row in range(begin, end):")
+    lines.append("    rest = row")
+    for array in arrays:
+        lines.append(f"    {array}_at = 0")
+    lines += ["    for axis in range(ndim - 2, -1, -1):", "        size = geometry[1 + axis]"]
+    lines += ["        index = rest % size", "        rest = rest // size"]
+    for array in arrays:
+        lines.append(f"        {array}_at += index * {array}_strides[axis]")
+    for array in arrays:
+        lines.append(f"    {array}_row = shifted({array}, {array}_at)")
+    unit = " and ".join(f"{array}_step == 1" for array in arrays)
+    lines += [f"    if {unit}:", "        for j in range(n):"]
+
+    def rows(texts):
+        return ["            " + _rows(text, arrays) for text in texts]
+
+    lines += rows(statement(lambda array: "j"))
+    lines += ["    else:", "        for j in range(n):"]
+    lines += rows(statement(lambda array: f"j * {array}_step"))
+    return lines
+
+
+def _rows(text, arrays):
+    for array in arrays:
+        text = text.replace(f"{array}[j", f"{array}_row[j")
+    return text
+
+
+def reduction(name, step, finish, combine, identity, inputs, out, T, along, attributes=(), constants=None):
+    """The kernel of a reduction over the middle axis of ``(outer, reduce, inner)``, contiguous.
+
+    ``along`` is "last" (inner is 1: the loop runs along memory) or "outer" (columns are reduced side by side).
+    ``inputs``: (name, stored type) of the one array, ``out``: (name, stored type). Range: outer for "last", blocks
+    of columns for "outer". Slots: input, out, reduce, inner, attributes.
+    """
+    (x, stored), (result, out_stored) = inputs, out
+    names, extra = [], []
+    for k, (attribute, letter) in enumerate(attributes):
+        extra.append(f"{attribute} = {number(4 + k, letter, T)}")
+        names.append(f", {attribute}")
+    for constant, value in (constants or {}).items():
+        extra.append(f"{constant} = {value!r}")
+        names.append(f", {constant}")
+    more = "".join(names)
+    lines = [
+        f"{x} = pointer(operands, 0, {type_name(stored)})",
+        f"{result} = pointer(operands, 1, {type_name(out_stored)})",
+        "count = integer(operands, 2)",
+        "inner = integer(operands, 3)",
+        *extra,
+        f"identity = {T.__name__}({_constant(identity)})",
+    ]
+    finished = store(f"finish(total, count{more})" if finish else "total", out_stored, T)
+    if along == "last":
+        lines += [
+            "for row in range(begin, end):",
+            f"    values = shifted({x}, row * count)",
+            "    total = identity",
+            f"    for first in range(0, count, {_BLOCK}):  # blocks keep the rounding error small",
+            f"        block = shifted(values, first)",
+            f"        part = identity",
+            f"        for i in range(min({_BLOCK}, count - first)):",
+            f"            part = step(part, {load('block', 'i', stored, T)}{more})",
+            f"        total = combine(total, part)",
+            f"    {result}[row] = {finished}",
+        ]
+    else:
+        lines += [
+            f"blocks = (inner + {_COLUMNS - 1}) // {_COLUMNS}",
+            "for unit in range(begin, end):",
+            f"    first = unit % blocks * {_COLUMNS}",
+            f"    width = min({_COLUMNS}, inner - first)",
+            f"    values = shifted({x}, unit // blocks * count * inner + first)",
+            f"    totals = shifted({result}, unit // blocks * inner + first)",
+            "    part = local",
+            "    for c in range(width):",
+            "        part[c] = identity",
+            "    for r in range(count):",
+            "        row = shifted(values, r * inner)",
+            "        for c in range(width):",
+            f"            part[c] = step(part[c], {load('row', 'c', stored, T)}{more})",
+            "    for c in range(width):",
+            "        total = part[c]",
+            f"        totals[c] = {finished}",
+        ]
+        # Accumulate in a small buffer on the stack, so that narrow outputs keep a wide running value.
+        at = lines.index("    part = local")
+        lines[at] = f"    part = stack_array({_COLUMNS}, {T.__name__}(0))"
+    source = (
+        f'"""Reduction {name} in {T.__name__} over {stored.__name__}, {along} axis."""\n\n{_IMPORTS}\n\n'
+        f"def {name}_kernel(operands, begin, end):\n" + "".join(f"    {line}\n" for line in lines)
+    )
+    names = {**_NAMES, "stack_array": jit.stack_array, "step": scalar_function(step, T)}
+    names["combine"] = scalar_function(combine, T)
+    extra_sources = source_of(step) + source_of(combine)
+    if finish:
+        names["finish"] = scalar_function(finish, T)
+        extra_sources += source_of(finish)
+    module = load_module(f"{name}_{along}", source, names, extra=extra_sources)
+    return kernel(module.__dict__[f"{name}_kernel"])
+
+
+_BLOCK = 1024
+_COLUMNS = 256
+
+
+def _constant(value):
+    if value != value:
+        return "float('nan')"
+    if value in (float("inf"), float("-inf")):
+        return f"float('{value}')"
+    return repr(value)
+
+
+def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None):
+    """The kernel that applies a row body to rows ``begin`` to ``end``.
+
+    ``arguments``: (name, kind, stored type, width) with kind "row" (a pointer to the row), "shared" (the same for
+    all rows), "part" (a private accumulator, one a part: the caller's range is then parts) or "none" (absent);
+    width names the dimension a row spans or is "1". ``dims`` are the names of the row's dimensions, passed as
+    integers after the arrays, then ``attributes`` (name, letter). With parts, the number of rows and of parts
+    follow the attributes.
+    """
+    parts = any(kind == "part" for _, kind, _, _ in arguments)
+    lines, call, slot = [], [], 0
+    for arg, kind, stored, width in arguments:
+        if kind == "none":
+            call.append("None")
+            continue
+        lines.append(f"{arg} = pointer(operands, {slot}, {type_name(stored)})")
+        call.append(
+            f"shifted({arg}, row * {width})" if kind == "row"
+            else f"shifted({arg}, part * {width})" if kind == "part" else arg
+        )  # fmt: skip
+        slot += 1
+    for dim in dims:
+        lines.append(f"{dim} = integer(operands, {slot})")
+        slot += 1
+    names = {}
+    for attribute, letter in attributes:
+        lines.append(f"{attribute} = {number(slot, letter, T)}" if letter != "I" else f"{attribute} = integer(operands, {slot})")
+        names[attribute] = attribute
+        slot += 1
+    for constant, value in (constants or {}).items():
+        lines.append(f"{constant} = {value!r}")
+        names[constant] = constant
+    order = list(fn.__code__.co_varnames[fn.__code__.co_argcount :][: fn.__code__.co_kwonlyargcount])
+    call += [names.get(word, word) for word in order]
+    text = f"{name}({', '.join(call)})"
+    if parts:
+        lines += [f"rows = integer(operands, {slot})", f"parts = integer(operands, {slot + 1})"]
+        lines += ["for part in range(begin, end):", "    for row in range(part * rows // parts, (part + 1) * rows // parts):"]
+        lines.append(f"        {text}")
+    else:
+        lines += ["for row in range(begin, end):", f"    {text}"]
+    described = ", ".join(f"{a} {kind}" for a, kind, _, _ in arguments)
+    source = (
+        f'"""{name} in {T.__name__}: row by row. Arguments: {described}."""\n\n{_IMPORTS}\n\n'
+        f"def {name}_kernel(operands, begin, end):\n" + "".join(f"    {line}\n" for line in lines)
+    )
+    body = inlined(typed(fn, T, {**CPU_WORDS, **_COMPILED_ROW_WORDS}, name))
+    module = load_module(f"{name}_rows", source, {**_NAMES, name: body}, extra=source_of(fn))
+    return kernel(module.__dict__[f"{name}_kernel"])
+
+
+_COMPILED_ROW_WORDS = {word: inlined(fn) for word, fn in CPU_ROW_WORDS.items()}

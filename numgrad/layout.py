@@ -1,0 +1,209 @@
+"""Pure shape and stride arithmetic: broadcasting, axes, views, collapsing. Strides count elements."""
+
+from math import prod
+
+from .errors import ShapeError
+
+
+class Size(tuple):
+    """A shape: a tuple of ints with ``numel()``, printed as PyTorch prints it."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        return prod(self)
+
+    def __repr__(self):
+        return f"torch.Size([{', '.join(map(str, self))}])"
+
+    def __getitem__(self, index):
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+    def __add__(self, other):
+        return Size(tuple.__add__(self, tuple(other)))
+
+    def __radd__(self, other):
+        return Size(tuple(other) + tuple(self))
+
+    def __mul__(self, other):
+        return Size(tuple.__mul__(self, other))
+
+    __rmul__ = __mul__
+
+    def __reduce__(self):
+        return Size, (tuple(self),)
+
+
+def contiguous_strides(shape):
+    """Row-major strides of ``shape``."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def is_contiguous(shape, strides):
+    """Whether the elements lie row-major without gaps; dimensions of size 1 do not matter, empty always is."""
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides)):
+        if size == 0:
+            return True
+        if size != 1:
+            if stride != step:
+                return False
+            step *= size
+    return True
+
+
+def span(shape, strides):
+    """How many elements of storage a view covers, from its first element to its last."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
+
+
+def overlaps_itself(shape, strides):
+    """Whether two indices of a view surely name the same element (an expanded dimension)."""
+    return any(stride == 0 and size > 1 for size, stride in zip(shape, strides))
+
+
+def broadcast_shapes(op, *shapes):
+    """The common shape that ``shapes`` broadcast to; `ShapeError` in the name of ``op``."""
+    ndim = max(map(len, shapes), default=0)
+    out = [1] * ndim
+    for shape in shapes:
+        for axis, size in enumerate(shape, ndim - len(shape)):
+            if size != 1 and size != out[axis]:
+                if out[axis] != 1:
+                    listed = " and ".join(str(list(s)) for s in shapes)
+                    raise ShapeError(
+                        f"{op}: shapes {listed} cannot be broadcast: at dimension {axis} the sizes are {out[axis]} "
+                        f"and {size}. Sizes must be equal or 1; reshape or unsqueeze one of the tensors."
+                    )
+                out[axis] = size
+    return tuple(out)
+
+
+def broadcast_strides(shape, strides, target):
+    """Strides of a view of ``shape`` expanded to ``target``: 0 where it repeats."""
+    lead = len(target) - len(shape)
+    return (0,) * lead + tuple(
+        0 if size == 1 and wanted != 1 else stride for size, stride, wanted in zip(shape, strides, target[lead:])
+    )
+
+
+def normalize_axis(op, axis, ndim, extra=0):
+    """``axis`` counted from the front; IndexError if it is out of range. A 0-d tensor counts as one dimension."""
+    count = max(ndim, 1) if not extra else ndim + extra
+    if not isinstance(axis, int) or isinstance(axis, bool):
+        if hasattr(axis, "__index__") and not isinstance(axis, bool):
+            axis = axis.__index__()
+        else:
+            raise TypeError(f"{op}: dim must be an int, got {type(axis).__name__}")
+    if not -count <= axis < count:
+        raise IndexError(
+            f"{op}: Dimension out of range (expected to be in range of [{-count}, {count - 1}], but got {axis})"
+        )
+    return axis + count if axis < 0 else axis
+
+
+def normalize_axes(op, axes, ndim):
+    """A sorted-as-given tuple of distinct axes; ``None`` means all."""
+    if axes is None:
+        return tuple(range(ndim))
+    if not isinstance(axes, (tuple, list)):
+        axes = (axes,)
+    out = tuple(normalize_axis(op, axis, ndim) for axis in axes)
+    if len(set(out)) != len(out):
+        raise RuntimeError(f"{op}: dim {out[0]} appears multiple times in the list of dims {list(axes)}")
+    return out
+
+
+def collapse(shape, operand_strides):
+    """Drop size-1 dimensions and merge neighbours that all operands step through evenly.
+
+    ``operand_strides`` has one tuple of strides an operand. Returns ``(shape, operand_strides)`` with at least
+    one dimension.
+    """
+    sizes, columns = [], []
+    for axis, size in enumerate(shape):
+        if size == 1:
+            continue
+        steps = [strides[axis] for strides in operand_strides]
+        if sizes and all(outer == inner * size for outer, inner in zip(columns[-1], steps)):
+            sizes[-1] *= size
+            columns[-1] = steps
+        else:
+            sizes.append(size)
+            columns.append(steps)
+    if not sizes:
+        return (1,), tuple((0,) for _ in operand_strides)
+    return tuple(sizes), tuple(tuple(column[k] for column in columns) for k in range(len(operand_strides)))
+
+
+def inner_to_outer(shape, strides):
+    """The permutation that orders dimensions by falling stride of the first operand, stable."""
+    return sorted(range(len(shape)), key=lambda axis: -strides[axis] if shape[axis] != 1 else 0)
+
+
+def infer_size(op, shape, numel):
+    """``shape`` with its one ``-1`` replaced so that it holds ``numel`` elements."""
+    shape = tuple(shape)
+    known = 1
+    unknown = -1
+    for axis, size in enumerate(shape):
+        if size == -1:
+            if unknown >= 0:
+                raise RuntimeError(f"{op}: only one dimension can be inferred, got {list(shape)}")
+            unknown = axis
+        elif size < 0:
+            raise RuntimeError(f"{op}: invalid shape dimension {size} in {list(shape)}")
+        else:
+            known *= size
+    if unknown >= 0:
+        if known == 0:
+            if numel:
+                raise ShapeError(f"{op}: shape '{list(shape)}' is invalid for input of size {numel}")
+            raise RuntimeError(
+                f"{op}: cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified "
+                "dimension size -1 can be any value and is ambiguous"
+            )
+        if numel % known == 0:
+            return shape[:unknown] + (numel // known,) + shape[unknown + 1 :]
+    elif known == numel:
+        return shape
+    raise ShapeError(
+        f"{op}: shape '{list(shape)}' is invalid for input of size {numel}; the sizes must multiply to {numel}"
+    )
+
+
+def view_strides(shape, strides, new_shape):
+    """Strides that show the same elements under ``new_shape`` without a copy, or None if there are none."""
+    if 0 in shape:
+        return contiguous_strides(new_shape) if shape != new_shape else strides
+    dims = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
+    chunks = []  # runs of dimensions that are contiguous with each other: [elements, innermost stride]
+    for size, stride in dims:
+        if chunks and chunks[-1][1] == size * stride:
+            chunks[-1] = [chunks[-1][0] * size, stride]
+        else:
+            chunks.append([size, stride])
+    out = []
+    axis = len(new_shape) - 1
+    for total, stride in reversed(chunks):
+        filled = 1
+        while axis >= 0 and (filled < total or new_shape[axis] == 1):
+            out.append(stride * filled)
+            filled *= new_shape[axis]
+            axis -= 1
+        if filled != total:
+            return None
+    tail = out[-1] * 1 if out else 1
+    while axis >= 0:
+        if new_shape[axis] != 1:
+            return None
+        out.append(tail)
+        axis -= 1
+    return tuple(reversed(out))

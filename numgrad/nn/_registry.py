@@ -1,0 +1,113 @@
+"""The dictionaries behind ``_parameters``, ``_buffers`` and ``_modules``, and the iterators over a module's members."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+_absent = object()
+
+
+class Registry(dict):
+    """A dict of a module's parameters, buffers or submodules that writes through to the module's attributes.
+
+    Attribute access needs no ``__getattr__`` that way, and ``module._parameters[name] = p`` (which older code does)
+    still changes ``module.name``. ``owner`` is a weak reference, so that a module is freed when its last user goes.
+    """
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner, items: Iterable = ()):
+        super().__init__()
+        self.owner = owner
+        if items:
+            self.update(items)
+
+    def __setitem__(self, name, value):
+        super().__setitem__(name, value)
+        module = self.owner()
+        if module is not None:
+            module.__dict__[name] = value
+
+    def _forget(self, name, value):
+        module = self.owner()
+        # Only if it is still ours: the name may have moved to another registry before it was deleted here.
+        if module is not None and module.__dict__.get(name, _absent) is value:
+            del module.__dict__[name]
+
+    def __delitem__(self, name):
+        value = self[name]
+        super().__delitem__(name)
+        self._forget(name, value)
+
+    def pop(self, name, *default):
+        if name not in self:
+            return super().pop(name, *default)
+        value = super().pop(name)
+        self._forget(name, value)
+        return value
+
+    def popitem(self):
+        name, value = super().popitem()
+        self._forget(name, value)
+        return name, value
+
+    def clear(self):
+        while self:
+            self.popitem()
+
+    def setdefault(self, name, default=None):
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def update(self, *items, **named):
+        for name, value in dict(*items, **named).items():
+            self[name] = value
+
+    def __ior__(self, items):
+        self.update(items)
+        return self
+
+    def copy(self):
+        return dict(self)
+
+    __copy__ = copy
+
+    def __reduce_ex__(self, protocol):
+        # A copied or unpickled registry belongs to the copy of its module.
+        return _restore, (self.owner(),), None, None, iter(self.items())
+
+
+class _Gone:
+    def __call__(self):
+        return None
+
+
+def _restore(module) -> Registry:
+    import weakref
+
+    return Registry(_Gone() if module is None else weakref.ref(module))
+
+
+class Members(Iterator):
+    """The iterator that ``parameters()`` and its kin return; it knows whether it was used up.
+
+    ``consumed`` is True once the end was reached. Like any iterator it can be walked once, so that whoever finds
+    it empty (an optimizer, for one) can say why.
+    """
+
+    __slots__ = ("_source", "consumed", "what")
+
+    def __init__(self, source: Iterator, what: str):
+        self._source, self.what, self.consumed = source.__next__, what, False
+
+    def __next__(self) -> Any:
+        try:
+            return self._source()
+        except StopIteration:
+            self.consumed = True
+            raise
+
+    def __repr__(self):
+        if self.consumed:
+            return f"<{self.what}: iterator already consumed: pass list(...)>"
+        return f"<iterator over {self.what}>"

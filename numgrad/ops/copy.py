@@ -1,0 +1,309 @@
+"""Copies and casts: every one is the pointwise program ``out = x`` over strided operands."""
+
+import numpy as np
+
+from .. import dtypes
+from ..device import CPU, resolve
+from ..layout import broadcast_shapes, overlaps_itself
+from ..op import (
+    as_operand, cast, check_inplace, method, plain, rebase, record, recording, structured, sum_to, written,
+)  # fmt: skip
+from ..pointwise import build_plan
+from ..storage import Meta, meta, strided_meta
+from ..tensor import Tensor, alias, empty_tensor, from_array, make
+
+
+def _identity(input):
+    return input
+
+
+class _Copies:
+    """Plans and kernels of copies, by the metas of source and target."""
+
+    name = "copy"
+
+    def __init__(self):
+        self.kernels: dict = {}
+        self.plans: dict = {}
+
+
+_copies = _Copies()
+
+
+def _plan(source: Meta | str, target: Meta):
+    key = source, target
+    plan = _copies.plans.get(key)
+    if plan is None:
+        if len(_copies.plans) > 1 << 14:
+            _copies.plans.clear()
+        plan = _copies.plans[key] = build_plan(
+            _copies, "copy", _identity, [("input", source)], [("out", target)], target.dtype, tuple(target.shape),
+            target.device,
+        )  # fmt: skip
+    return plan
+
+
+def write(source, target: Tensor) -> None:
+    """Copy ``source`` (a Tensor on the target's device, or a number), broadcast, into ``target``'s memory, unrecorded."""
+    number = not isinstance(source, Tensor)
+    plan = _plan(("r" if isinstance(source, float) else "i") if number else source._m, target._m)
+    slots = [(int(source) if isinstance(source, bool) else source) if number else source._d, target._d]
+    if plan.geometry is not None:
+        slots.append(plan.geometry)
+    plan.call(plan.kernel, *slots, 0, plan.end)
+
+
+def to_device(tensor: Tensor, device) -> Tensor:
+    """A copy of the data on another device, unrecorded."""
+    tensor = plain(tensor)
+    if not tensor._m.contiguous:
+        tensor = contiguous_copy(tensor)
+    m = meta(tensor._m.dtype, tensor._m.shape, device)
+    from ..kernels import cuda
+
+    if device is CPU:
+        return make(cuda.copy_to_host(tensor._d), m)
+    source = tensor._d if tensor._m.device is CPU else cuda.copy_to_host(tensor._d)
+    return make(cuda.copy_to_device(source, device), m)
+
+
+@structured(install=(), cases="layouts")
+def contiguous_copy(input):
+    """The values in fresh, row-major memory."""
+    m = input._m
+    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    write(input, out)
+    return out
+
+
+@contiguous_copy.backward
+def _(g):
+    return g
+
+
+@structured(install=("ng", "Tensor"), cases="layouts")
+def clone(input, *, memory_format=None):
+    """A copy with memory of its own, recorded. Dense tensors keep their strides."""
+    m = input._m
+    if m.contiguous or overlaps_itself(m.shape, m.strides) or m.span != m.numel:
+        out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    else:
+        out = empty_tensor(strided_meta(m.dtype, m.shape, m.strides, m.device))
+    write(input, out)
+    return out
+
+
+@clone.backward
+def _(g):
+    return g
+
+
+@structured(install=(), cases="cast")
+def to_dtype(input, *, dtype):
+    """The values converted to ``dtype``, in fresh memory."""
+    m = input._m
+    if m.contiguous or overlaps_itself(m.shape, m.strides) or m.span != m.numel:
+        out = empty_tensor(meta(dtype, m.shape, m.device))
+    else:
+        out = empty_tensor(strided_meta(dtype, m.shape, m.strides, m.device))
+    write(input, out)
+    return out
+
+
+@to_dtype.backward
+def _(g, input_meta):
+    return cast(g, input_meta.dtype)
+
+
+@structured(install=(), cases="none")
+def to_other_device(input, *, device):
+    """The values on another device."""
+    return to_device(input, device)
+
+
+@to_other_device.backward
+def _(g, input_meta):
+    return to_other_device(g, input_meta.device)
+
+
+@structured(install=(), cases="none")
+def _copy_into(target, source):
+    """The history of `copy_`: the target's old values do not matter."""
+    return target
+
+
+@_copy_into.backward
+def _(g, target_meta, source_meta):
+    return None, sum_to(g, source_meta)
+
+
+@method
+def contiguous(self, memory_format=None):
+    """The tensor itself if it is row-major, else a copy."""
+    return self if self._m.contiguous else contiguous_copy(self)
+
+
+
+
+@method
+def copy_(self, src, non_blocking=False):
+    """Write ``src``, broadcast and converted, into this tensor."""
+    src = as_operand("copy_", src)
+    if not isinstance(src, Tensor):
+        src = from_array(np.asarray(src))
+    check_inplace("copy_", self)
+    shape = broadcast_shapes("copy_", self._m.shape, src._m.shape)
+    if shape != self._m.shape:
+        raise RuntimeError(
+            f"copy_: output with shape {list(self._m.shape)} doesn't match the broadcast shape {list(shape)}"
+        )
+    track = recording((self, src)) and self._m.dtype.is_floating_point
+    source = plain(src)
+    if source._m.device != self._m.device:
+        source = to_device(source, self._m.device)
+    if source._s is not None and source._s is self._s and not (source._m is self._m and source._d is self._d):
+        source = contiguous_copy(source)
+    write(source, self)
+    written(self, "copy_")
+    if track:
+        rebase(self, record(_copy_into.op, (self, src), self, {}))
+    return self
+
+
+
+@method
+def fill_(self, value):
+    """Set every element to a number or a 0-d tensor."""
+    value = as_operand("fill_", value)
+    if isinstance(value, Tensor):
+        if value._m.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value._m.ndim} dimensions."
+            )
+        return copy_(self, value)
+    check_inplace("fill_", self)
+    if isinstance(value, float) and self._m.dtype.kind == "i" and value != value:
+        raise RuntimeError(f"fill_: value cannot be converted to type {self._m.dtype.name} without overflow")
+    track = recording((self,))
+    write(value, self)
+    written(self, "fill_")
+    if track:
+        rebase(self, record(_copy_into.op, (self, None), self, {}))
+    return self
+
+
+@method
+def zero_(self):
+    """Set every element to 0."""
+    return fill_(self, 0)
+
+
+@method(name="to")
+def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
+    """The tensor in another dtype, on another device, or both; itself if nothing changes (unless ``copy``)."""
+    for arg in args:
+        if isinstance(arg, dtypes.dtype) or arg in (float, int, bool):
+            dtype = dtypes.as_dtype(arg)
+        elif isinstance(arg, Tensor):
+            dtype, device = arg._m.dtype, arg._m.device
+        elif isinstance(arg, bool):
+            non_blocking = arg
+        elif arg is not None:
+            device = arg
+    found = self
+    if device is not None:
+        device = resolve(device)
+        if device != self._m.device:
+            found = to_other_device(found, device)
+    if dtype is not None:
+        dtype = dtypes.as_dtype(dtype)
+        if dtype is not found._m.dtype:
+            found = to_dtype(found, dtype)
+    return clone(self) if copy and found is self else found
+
+
+def _converter(name, d):
+    def convert(self, memory_format=None):
+        return self if self._m.dtype is d else to_dtype(self, d)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"The tensor as {d.name}."
+    return convert
+
+
+for _name, _dtype in (("float", dtypes.float32), ("double", dtypes.float64), ("long", dtypes.int64),
+                      ("int", dtypes.int32), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
+                      ("bool", dtypes.bool_)):  # fmt: skip
+    method(_converter(_name, _dtype))
+
+
+@method
+def cpu(self, memory_format=None):
+    """The tensor on the CPU."""
+    return to(self, device="cpu")
+
+
+@method
+def cuda(self, device=None, non_blocking=False, memory_format=None):
+    """The tensor on a CUDA device."""
+    return to(self, device="cuda" if device is None else device)
+
+
+@method
+def type(self, dtype=None, non_blocking=False):
+    """The tensor converted to ``dtype``; without an argument, the name of its type."""
+    if dtype is None:
+        return f"torch.{_TYPE_NAMES[self._m.dtype.name]}"
+    if isinstance(dtype, str):
+        short = dtype.rsplit(".", 1)[-1]
+        dtype = next((dtypes.BY_NAME[d] for d, name in _TYPE_NAMES.items() if name == short), dtype)
+    return to(self, dtype=dtypes.as_dtype(dtype))
+
+
+_TYPE_NAMES = {"float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
+               "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor"}  # fmt: skip
+
+
+@method
+def type_as(self, other):
+    """The tensor in the dtype and on the device of ``other``."""
+    return to(self, dtype=other._m.dtype, device=other._m.device)
+
+
+@method
+def resize_(self, *sizes, memory_format=None):
+    """Change the shape in place; elements are kept as far as they reach, new ones are uninitialised."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    if self._n is not None:
+        raise RuntimeError("cannot resize variables that require grad")
+    m = meta(self._m.dtype, tuple(sizes), self._m.device)
+    if m.numel <= len(self._d):
+        self._d = self._d[: m.numel]
+    else:
+        fresh = m.empty(m.numel, m.np)
+        kept = contiguous(plain(self))._d
+        fresh[: len(kept)] = kept
+        self._d, self._s = fresh, None
+    self._m = m
+    return self
+
+
+@method
+def resize_as_(self, other, memory_format=None):
+    """`resize_` to the shape of ``other``."""
+    return resize_(self, tuple(other._m.shape))
+
+
+@method
+def set_(self, source=None):
+    """Share ``source``'s memory and shape from now on."""
+    if source is None:
+        self._d, self._m, self._s = np.empty(0, self._m.np), meta(self._m.dtype, (0,)), None
+    else:
+        shared = alias(source, source._d, source._m)
+        self._d, self._m, self._s = shared._d, shared._m, shared._s
+    return self
+
+
+__all__ = ["write"]

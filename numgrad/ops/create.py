@@ -1,0 +1,408 @@
+"""Creation of tensors from data, constants and ranges."""
+
+import math
+import warnings
+
+import numpy as np
+
+from .. import dtypes
+from ..device import CPU, resolve
+from ..op import ENTRIES, function, method
+from ..storage import meta
+from ..tensor import Tensor, empty_tensor, from_array, make
+from .view import sizes
+
+# --- from data ---------------------------------------------------------------------------------------------------
+
+
+def _from_data(op, data, dtype):
+    """A CPU tensor with a copy of ``data``: numbers, nested sequences, ndarrays, or sequences of tensors."""
+    d = None if dtype is None else dtypes.as_dtype(dtype)
+    if isinstance(data, Tensor):
+        array = np.array(data._host())
+    elif isinstance(data, (bool, int, float)):
+        d = d or dtypes.of_python(data)
+        array = _python_array(op, data, d)
+        return make(array.reshape(1), meta(d, ()))
+    elif isinstance(data, np.ndarray) or isinstance(data, np.generic):
+        array = np.array(data)
+    elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+        array = np.array(data)
+    elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__"):
+        array, found = _sequence(op, data)
+        d = d or found
+    else:
+        raise RuntimeError(f"{op}(): Could not infer dtype of {type(data).__name__}")
+    if d is not None and array.dtype != d.np:
+        array = array.astype(d.np)
+    return from_array(np.ascontiguousarray(array).reshape(array.shape))
+
+
+def _python_array(op, value, d):
+    try:
+        return np.array(value, dtype=d.np) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
+    except OverflowError:
+        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
+
+
+def _sequence(op, data):
+    plain = _as_plain(data)
+    try:
+        array = np.array(plain)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{op}(): expected a rectangular sequence of numbers: {error}") from None
+    if array.dtype == object or array.dtype.kind in "USO":
+        raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
+    if array.size == 0:
+        return array.astype(dtypes.get_default_dtype().np), dtypes.get_default_dtype()
+    if array.dtype == np.float64 and not _holds(data, (np.ndarray, np.generic, Tensor)):
+        return array.astype(dtypes.get_default_dtype().np), dtypes.get_default_dtype()
+    if array.dtype.kind == "u" and array.dtype == np.uint64:
+        raise RuntimeError(f"{op}(): Overflow when unpacking long")
+    return array, dtypes.of(array.dtype)
+
+
+def _as_plain(data):
+    if isinstance(data, Tensor):
+        return data._host() if data._m.ndim else data.item() if data._m.dtype.kind != "f" else data._host()[()]
+    if isinstance(data, (list, tuple)) and any(isinstance(item, (Tensor, list, tuple)) for item in data):
+        return [_as_plain(item) for item in data]
+    return data
+
+
+def _holds(data, kinds):
+    while isinstance(data, (list, tuple)) and len(data):
+        data = data[0]
+    return isinstance(data, kinds)
+
+
+def _finish(tensor, device, requires_grad):
+    if device is not CPU:
+        tensor = tensor.to(device)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """A tensor with a copy of ``data``: a number, a nested sequence, an ndarray or a tensor.
+
+    The dtype is inferred unless given: Python floats become the default dtype, ints int64, bools bool; ndarrays keep
+    theirs.
+    """
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than numgrad.tensor(sourceTensor).", stacklevel=2,
+        )  # fmt: skip
+        if device is None:
+            device = data._m.device
+    return _finish(_from_data("tensor", data, dtype), resolve(device), requires_grad)
+
+
+def as_tensor(data, dtype=None, device=None) -> Tensor:
+    """``data`` as a tensor, sharing memory where it is a tensor or an ndarray of the wanted dtype and device."""
+    if isinstance(data, Tensor):
+        return data.to(dtype=dtype, device=device)
+    device = resolve(device)
+    if isinstance(data, np.ndarray):
+        found = from_numpy(data) if _shareable(data) else from_array(np.array(data))
+        return found.to(dtype=dtype, device=device)
+    return _finish(_from_data("as_tensor", data, dtype), device, False)
+
+
+def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> Tensor:
+    """``obj`` as a tensor; ``copy`` forces (True) or forbids (False) a copy."""
+    found = as_tensor(obj, dtype, device)
+    shared = isinstance(obj, Tensor) and found._d is obj._d or isinstance(obj, np.ndarray) and np.shares_memory(found._d, obj)
+    if copy and shared:
+        found = found.detach().clone()
+    elif copy is False and not shared:
+        raise ValueError("asarray: can't alias the given object with these dtype and device; pass copy=None or True")
+    elif isinstance(obj, Tensor) and not requires_grad:
+        found = found.detach()
+    return found.requires_grad_() if requires_grad else found
+
+
+def _shareable(array):
+    size = array.itemsize
+    return array.dtype.isnative and all(step >= 0 and step % size == 0 for step in array.strides)
+
+
+def from_numpy(ndarray) -> Tensor:
+    """A tensor over the memory of an ndarray, with its dtype, shape and strides."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    if not _shareable(ndarray):
+        raise ValueError(
+            "from_numpy: at least one stride in the given array is negative or no whole number of elements; make a copy "
+            "with .copy() first"
+        )
+    if not ndarray.flags.writeable:
+        warnings.warn(
+            "The given NumPy array is not writable, and numgrad tensors are: writing to this tensor is undefined. Copy the "
+            "array to silence this warning.", stacklevel=2,
+        )  # fmt: skip
+    return from_array(ndarray)
+
+
+def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Tensor:
+    """A 1-d tensor over an object with Python's buffer protocol; ``offset`` in bytes."""
+    found = from_array(np.frombuffer(buffer, dtypes.as_dtype(dtype).np, count, offset))
+    return found.requires_grad_() if requires_grad else found
+
+
+def from_dlpack(ext_tensor) -> Tensor:
+    """A tensor over the memory of an object with ``__dlpack__``."""
+    if isinstance(ext_tensor, Tensor):
+        return ext_tensor.detach()
+    array = np.from_dlpack(ext_tensor)
+    if not array.flags.writeable and hasattr(array, "__array_interface__"):
+        shared = np.lib.stride_tricks.as_strided(array, writeable=False)
+        return from_array(shared)
+    return from_array(array)
+
+
+def to_dlpack(tensor):
+    """A DLPack capsule over the tensor's memory."""
+    return tensor.__dlpack__()
+
+
+# --- constants ---------------------------------------------------------------------------------------------------
+
+
+def _meta(op, size, dtype, device):
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    shape = sizes(op, size)
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"{op}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    return meta(d, shape, resolve(device))
+
+
+def _filled(m, value, requires_grad):
+    found = empty_tensor(m)
+    if m.device is CPU:
+        found._d.fill(value)
+    else:
+        ENTRIES["fill_"](found, value)
+    return found.requires_grad_() if requires_grad else found
+
+
+def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None):
+    """An uninitialised tensor."""
+    if out is not None:
+        return out.resize_(sizes("empty", size))
+    found = empty_tensor(_meta("empty", size, dtype, device))
+    return found.requires_grad_() if requires_grad else found
+
+
+def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """A tensor of zeros."""
+    if out is not None:
+        return out.resize_(sizes("zeros", size)).zero_()
+    return _filled(_meta("zeros", size, dtype, device), 0, requires_grad)
+
+
+def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """A tensor of ones."""
+    if out is not None:
+        return out.resize_(sizes("ones", size)).fill_(1)
+    return _filled(_meta("ones", size, dtype, device), 1, requires_grad)
+
+
+def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """A tensor of one value; the dtype is that of the value unless given."""
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    if out is not None:
+        return out.resize_(sizes("full", (size,))).fill_(fill_value)
+    d = dtypes.of_python(fill_value) if dtype is None else dtype
+    return _filled(_meta("full", (size,), d, device), fill_value, requires_grad)
+
+
+def _like(name, fill, doc):
+    def like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+        m = input._m
+        wanted = meta(m.dtype if dtype is None else dtypes.as_dtype(dtype), m.shape, m.device if device is None else resolve(device))
+        if fill is None:
+            found = empty_tensor(wanted)
+            return found.requires_grad_() if requires_grad else found
+        return _filled(wanted, fill, requires_grad)
+
+    like.__name__ = like.__qualname__ = name
+    like.__doc__ = doc
+    return function(like, install=("ng",))
+
+
+empty_like = _like("empty_like", None, "An uninitialised tensor with shape, dtype and device of ``input``.")
+zeros_like = _like("zeros_like", 0, "Zeros with shape, dtype and device of ``input``.")
+ones_like = _like("ones_like", 1, "Ones with shape, dtype and device of ``input``.")
+
+
+@function(install=("ng",))
+def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+    """One value in a tensor with shape, dtype and device of ``input``."""
+    m = input._m
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    wanted = meta(m.dtype if dtype is None else dtypes.as_dtype(dtype), m.shape, m.device if device is None else resolve(device))
+    return _filled(wanted, fill_value, requires_grad)
+
+
+def _new(name, make_one):
+    def new(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+        m = self._m
+        return make_one(*size, dtype=dtype or m.dtype, device=device or m.device, requires_grad=requires_grad)
+
+    new.__name__ = new.__qualname__ = name
+    new.__doc__ = f"`{make_one.__name__}` in this tensor's dtype and on its device."
+    return method(new)
+
+
+_new("new_empty", empty)
+_new("new_zeros", zeros)
+_new("new_ones", ones)
+
+
+@method
+def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """`full` in this tensor's dtype and on its device."""
+    return full(size, fill_value, dtype=dtype or self._m.dtype, device=device or self._m.device, requires_grad=requires_grad)
+
+
+@method
+def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """`tensor` in this tensor's dtype and on its device."""
+    d, device = dtype or self._m.dtype, resolve(device or self._m.device)
+    return _finish(_from_data("new_tensor", data, d), device, requires_grad)
+
+
+@function(install=("ng",))
+def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """A 0-d tensor of a number, of the default dtype unless given."""
+    return _filled(_meta("scalar_tensor", ((),), dtype, device), s, requires_grad)
+
+
+@function(install=("ng",))
+def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """An uninitialised tensor with the strides given."""
+    from ..storage import strided_meta
+
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    m = strided_meta(d, tuple(size), tuple(stride), resolve(device))
+    found = make(m.empty(m.span, m.np), m)
+    return found.requires_grad_() if requires_grad else found
+
+
+# --- ranges ------------------------------------------------------------------------------------------------------
+
+
+def _number(value):
+    return value.item() if isinstance(value, (Tensor, np.generic)) else value
+
+
+def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """``start, start + step, ...`` below ``end``; int64 unless one of them is a float."""
+    if end is None:
+        start, end = 0, start
+    start, end, step = _number(start), _number(end), _number(step)
+    floating = any(isinstance(value, float) for value in (start, end, step))
+    d = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype() if floating else dtypes.int64
+    if step == 0:
+        raise RuntimeError("arange: step must be nonzero")
+    if not all(math.isfinite(value) for value in (start, end)):
+        raise RuntimeError(f"arange: unsupported range: {start} -> {end}")
+    if (end - start) * step < 0:
+        raise RuntimeError(f"arange: upper bound and lower bound inconsistent with step sign: {start}, {end}, {step}")
+    if d.kind == "i":
+        start, end, step = int(start), int(end), int(step)
+        count = max(0, -(-(end - start) // step))
+        array = (np.arange(count, dtype=np.int64) * step + start).astype(d.np)
+    else:
+        count = max(0, math.ceil((end - start) / step))
+        array = (np.arange(count, dtype=np.float64) * step + start).astype(d.np)
+    found = _finish(from_array(array), resolve(device), requires_grad)
+    return found if out is None else ENTRIES["write_out"]("arange", found, out)
+
+
+def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+    """``start, start + step, ...`` up to and including ``end`` (deprecated in favour of `arange`)."""
+    if end is None:
+        start, end = 0, start
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    count = int(math.floor((end - start) / step)) + 1
+    return _finish(from_array((np.arange(count, dtype=np.float64) * step + start).astype(d.np)), resolve(device), requires_grad)
+
+
+def _spaced(start, end, steps, d):
+    """``steps`` evenly spaced values; symmetric halves, so that both ends are exact."""
+    k = np.arange(steps)
+    if steps == 1:
+        return np.array([start], np.float64)
+    step = (end - start) / (steps - 1)
+    if d is dtypes.float32:
+        start, end, step = np.float32(start), np.float32(end), np.float32((np.float32(end) - np.float32(start)) / np.float32(steps - 1))
+        k = k.astype(np.float32)
+    return np.where(k < steps // 2, start + step * k, end - step * (steps - 1 - k))
+
+
+def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+    """``steps`` evenly spaced values from ``start`` to ``end``."""
+    if steps < 0:
+        raise RuntimeError("linspace: number of steps must be non-negative")
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    array = _spaced(_number(start), _number(end), int(steps), d)
+    found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
+    return found if out is None else ENTRIES["write_out"]("linspace", found, out)
+
+
+def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+    """``base`` to the power of ``steps`` evenly spaced exponents."""
+    if steps < 0:
+        raise RuntimeError("logspace: number of steps must be non-negative")
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    array = np.power(float(base), _spaced(_number(start), _number(end), int(steps), dtypes.float64))
+    found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
+    return found if out is None else ENTRIES["write_out"]("logspace", found, out)
+
+
+def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+    """A matrix with ones on the diagonal."""
+    m = n if m is None else m
+    if n < 0 or m < 0:
+        raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    found = _finish(from_array(np.eye(n, m, dtype=d.np)), resolve(device), requires_grad)
+    return found if out is None else ENTRIES["write_out"]("eye", found, out)
+
+
+@function(install=("ng",))
+def is_tensor(obj) -> bool:
+    """Whether ``obj`` is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+@function
+def numel(input) -> int:
+    """The number of elements."""
+    return input._m.numel
+
+
+@function
+def is_floating_point(input) -> bool:
+    """Whether the dtype is a floating-point one."""
+    return input._m.dtype.is_floating_point
+
+
+@function
+def is_nonzero(input) -> bool:
+    """Whether the one element is not 0."""
+    if input._m.numel != 1:
+        raise RuntimeError(f"Boolean value of Tensor with {'no values' if not input._m.numel else 'more than one value'} is ambiguous")
+    return bool(input.item())
+
+
+def result_type(tensor1, tensor2):
+    """The dtype that an operation on the two (tensors or numbers) would give."""
+    return dtypes.result(
+        (value._m.dtype, 2 if value._m.ndim else 1) if isinstance(value, Tensor) else (dtypes.of_python(value), 0)
+        for value in (tensor1, tensor2)
+    )

@@ -1,0 +1,375 @@
+"""Random numbers, PyTorch's streams on the CPU, and dropout."""
+
+import numpy as np
+
+from .. import dtypes, generator as streams
+from ..device import CPU, resolve
+from ..generator import Generator, default_generator
+from ..op import as_tensor_operand, check_inplace, function, method, rebase, record, recording, structured, write_out, written
+from ..storage import meta
+from ..tensor import Tensor, empty_tensor, from_array
+from .copy import _copy_into, write
+from .view import sizes
+
+
+def _draw(tensor, fill):
+    """Fill ``tensor`` with ``fill(flat ndarray)``, drawn in row-major order on the CPU."""
+    m = tensor._m
+    if m.contiguous and m.device is CPU:
+        fill(tensor._d)
+        return tensor
+    drawn = np.empty(m.numel, m.np)
+    fill(drawn)
+    found = from_array(drawn.reshape(m.shape))
+    write(found if m.device is CPU else found.to(m.device), tensor)
+    return tensor
+
+
+def _sampler(name, fill, doc):
+    """An in-place sampler: ``fill(flat, *arguments, generator)``."""
+
+    def sample(self, *args, generator=None, **kwargs):
+        check_inplace(name, self)
+        track = recording((self,))
+        _draw(self, lambda flat: fill(flat, *args, generator=generator, **kwargs))
+        written(self, name)
+        if track:
+            rebase(self, record(_copy_into.op, (self, None), self, {}))
+        return self
+
+    sample.__name__ = sample.__qualname__ = name
+    sample.__doc__ = doc
+    return method(sample)
+
+
+def _uniform(flat, a=0.0, b=1.0, *, generator, **ends):
+    if a > b:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
+    streams.fill_uniform(flat, ends.get("from", a), ends.get("to", b), generator)
+
+
+def _normal(flat, mean=0.0, std=1.0, *, generator):
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    streams.fill_normal(flat, mean, std, generator)
+
+
+def _random(flat, *args, generator):
+    if not args:
+        streams.fill_random(flat, generator)
+    elif len(args) == 1:
+        streams.fill_randint(flat, 0, args[0], generator)
+    else:
+        streams.fill_randint(flat, args[0], args[1], generator)
+
+
+def _bernoulli(flat, p=0.5, *, generator):
+    if isinstance(p, Tensor):
+        streams.fill_bernoulli_array(flat, np.ascontiguousarray(np.broadcast_to(p._host(), flat.shape)).ravel(), generator)
+    else:
+        streams.fill_bernoulli(flat, p, generator)
+
+
+_sampler("uniform_", _uniform, "Fill with uniform numbers in [from, to).")
+_sampler("normal_", _normal, "Fill with normal numbers of the given mean and standard deviation.")
+_sampler("random_", _random, "Fill with integers from [low, high), or the dtype's whole range.")
+_sampler("exponential_", lambda flat, lambd=1.0, *, generator: streams.fill_exponential(flat, lambd, generator),
+         "Fill with exponential numbers of rate ``lambd``.")  # fmt: skip
+_sampler("cauchy_", lambda flat, median=0.0, sigma=1.0, *, generator: streams.fill_cauchy(flat, median, sigma, generator),
+         "Fill with Cauchy numbers.")  # fmt: skip
+_sampler("log_normal_", lambda flat, mean=1.0, std=2.0, *, generator: streams.fill_log_normal(flat, mean, std, generator),
+         "Fill with exponentials of normal numbers.")  # fmt: skip
+_sampler("geometric_", lambda flat, p, *, generator: streams.fill_geometric(flat, p, generator),
+         "Fill with the number of trials up to the first success.")  # fmt: skip
+
+
+@method
+def bernoulli_(self, p=0.5, *, generator=None):
+    """Fill with 1 with probability ``p`` (a number or a tensor), else 0."""
+    check_inplace("bernoulli_", self)
+    if isinstance(p, Tensor):
+        probabilities = np.ascontiguousarray(np.broadcast_to(p._host(), tuple(self._m.shape))).ravel()
+        _draw(self, lambda flat: streams.fill_bernoulli_array(flat, probabilities, generator))
+    else:
+        if not 0 <= p <= 1:
+            raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+        _draw(self, lambda flat: streams.fill_bernoulli(flat, p, generator))
+    written(self, "bernoulli_")
+    return self
+
+
+# --- functions ---------------------------------------------------------------------------------------------------
+
+
+def _new(op, size, dtype, device, out):
+    if out is not None:
+        return out.resize_(sizes(op, size))
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    shape = sizes(op, size)
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"{op}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    return empty_tensor(meta(d, shape, resolve(device)))
+
+
+def _floating(op, tensor):
+    if not tensor._m.dtype.is_floating_point:
+        raise RuntimeError(f'"{op}" not implemented for {tensor._m.dtype!r}: use a floating-point dtype')
+    return tensor
+
+
+def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """Uniform numbers in [0, 1)."""
+    found = _floating("rand", _new("rand", size, dtype, device, out))
+    _draw(found, lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator))
+    return found.requires_grad_() if requires_grad else found
+
+
+def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """Normal numbers with mean 0 and variance 1."""
+    found = _floating("randn", _new("randn", size, dtype, device, out))
+    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator))
+    return found.requires_grad_() if requires_grad else found
+
+
+def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None,
+            requires_grad=False):  # fmt: skip
+    """Integers from [low, high) (low 0 by default), int64 unless given."""
+    if size is None:
+        low, high, size = 0, low, high
+    low, high = int(low), int(high)
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
+    if d.kind == "i" and (low < np.iinfo(d.np).min or high - 1 > np.iinfo(d.np).max):
+        raise RuntimeError(f"randint: from={low} and to={high} are out of bounds for {d!r}")
+    found = _new("randint", (size,), d, device, out)
+    _draw(found, lambda flat: streams.fill_randint(flat, low, high, generator))
+    return found.requires_grad_() if requires_grad else found
+
+
+def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """The integers 0 to n - 1 in random order."""
+    if n < 0:
+        raise RuntimeError(f"n must be non-negative, got {n}")
+    d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
+    found = from_array(streams.permutation(int(n), generator, d.np.type)).to(resolve(device))
+    return found if out is None else write_out("randperm", found, out)
+
+
+def _like(name, make, doc):
+    def like(input, *args, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None,
+             pin_memory=False, **kwargs):  # fmt: skip
+        m = input._m
+        extra = {} if generator is None else {"generator": generator}
+        return make(*args, **kwargs, size=tuple(m.shape), dtype=dtype or m.dtype, device=device or m.device,
+                    requires_grad=requires_grad, **extra)  # fmt: skip
+
+    like.__name__ = like.__qualname__ = name
+    like.__doc__ = doc
+    return function(like, install=("ng",))
+
+
+rand_like = _like("rand_like", lambda size, **options: rand(size, **options), "`rand` in the shape and dtype of ``input``.")
+randn_like = _like("randn_like", lambda size, **options: randn(size, **options), "`randn` in the shape and dtype of ``input``.")
+
+
+def _randint_like(low, high=None, *, size, **options):
+    return randint(0, low, size, **options) if high is None else randint(low, high, size, **options)
+
+
+randint_like = _like("randint_like", _randint_like, "`randint` in the shape and dtype of ``input``.")
+
+
+def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None,
+           requires_grad=False, pin_memory=False):  # fmt: skip
+    """Normal numbers; mean and std are numbers (with ``size``) or tensors."""
+    if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
+        if size is None:
+            raise TypeError("normal(): size is needed where mean and std are numbers")
+        found = _floating("normal", _new("normal", (size,), dtype, device, out))
+        _draw(found, lambda flat: _normal(flat, mean, std, generator=generator))
+        return found.requires_grad_() if requires_grad else found
+    if isinstance(std, Tensor):
+        if not std._m.dtype.is_floating_point:
+            raise RuntimeError(f"normal expects standard deviation to be floating point, got {std._m.dtype!r}")
+        if std._m.numel and bool((std < 0).any()):
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+    elif std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    like = mean if isinstance(mean, Tensor) else std
+    shape = np.broadcast_shapes(
+        *(tuple(value._m.shape) for value in (mean, std) if isinstance(value, Tensor))
+    )
+    found = empty_tensor(meta(like._m.dtype, shape, like._m.device))
+    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator))
+    found = found * std + mean
+    return found if out is None else write_out("normal", found, out)
+
+
+@function
+def bernoulli(input, p=None, *, generator=None, out=None):
+    """1 with the probability at its place in ``input`` (or ``p`` everywhere), else 0."""
+    input = _floating("bernoulli", as_tensor_operand("bernoulli", input, "input"))
+    found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
+    source = input.detach() if p is None else p
+    if p is None and input._m.numel:
+        lowest, highest = float(input.detach().amin()), float(input.detach().amax())
+        if not (lowest >= 0 and highest <= 1):
+            raise RuntimeError(f"Expected p_in >= 0 && p_in <= 1 to be true, but got values from {lowest} to {highest}")
+    found.bernoulli_(source, generator=generator)
+    return found if out is None else write_out("bernoulli", found, out)
+
+
+@function
+def multinomial(input, num_samples, replacement=False, *, generator=None, out=None):
+    """Indices drawn with the weights in the rows of ``input``: (c,) -> (samples,), (r, c) -> (r, samples)."""
+    input = _floating("multinomial", as_tensor_operand("multinomial", input, "input"))
+    if input._m.ndim not in (1, 2):
+        raise RuntimeError(f"prob_dist must be 1 or 2 dim, got {input._m.ndim}")
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > input._m.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    weights = np.ascontiguousarray(input._host())
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if weights.size and (weights.sum(-1) <= 0).any():
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    found = from_array(streams.multinomial(weights, num_samples, replacement, generator)).to(input._m.device)
+    return found if out is None else write_out("multinomial", found, out)
+
+
+@function(install=("ng",))
+def poisson(input, generator=None):
+    """Poisson counts of the rates in ``input``."""
+    found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
+    rates = np.ascontiguousarray(input._host()).ravel()
+    return _draw(found, lambda flat: streams.fill_poisson(flat, rates, generator))
+
+
+# --- generators --------------------------------------------------------------------------------------------------
+
+
+def manual_seed(seed) -> Generator:
+    """Start the default stream anew from ``seed`` and return its generator."""
+    return default_generator.manual_seed(int(seed))
+
+
+def seed() -> int:
+    """Start the default stream from a fresh random seed and return that."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default stream was started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default stream as a uint8 tensor (in PyTorch's layout)."""
+    return from_array(default_generator.get_state())
+
+
+def set_rng_state(new_state) -> None:
+    """Set the state of the default stream."""
+    default_generator.set_state(np.array(new_state._host()))
+
+
+# --- dropout -----------------------------------------------------------------------------------------------------
+
+
+def _keep_mask(shape, like, p, generator=None):
+    """1 / (1 - p) with probability 1 - p, else 0, of ``like``'s dtype."""
+    m = meta(like._m.dtype, tuple(shape), like._m.device)
+    mask = empty_tensor(m)
+    _draw(mask, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, generator))
+    if p < 1:
+        mask.mul_(1.0 / (1.0 - p))
+    return mask
+
+
+@structured(install=(), cases="none")
+def apply_mask(input, *, mask):
+    """``input * mask`` with a mask that is no variable."""
+    return input * mask
+
+
+@apply_mask.backward
+def _(g, mask):
+    return g * mask
+
+
+def _check_p(name, p):
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{name} probability has to be between 0 and 1, but got {p}")
+
+
+def dropout(input, p=0.5, training=True, inplace=False):
+    """Every element zeroed with probability ``p``, the others divided by ``1 - p``; the identity if not training."""
+    _check_p("dropout", p)
+    input = as_tensor_operand("dropout", input, "input")
+    if not training or p == 0 or input._m.numel == 0:
+        return input if inplace or not training else input * 1.0
+    mask = _keep_mask(input._m.shape, input, p)
+    return input.mul_(mask) if inplace else apply_mask(input, mask)
+
+
+@function(install=("ng",), name="dropout")
+def _root_dropout(input, p, train):
+    """`nn.functional.dropout` under its older signature."""
+    return dropout(input, p, train)
+
+
+def _feature_dropout(name, ndims):
+    def drop(input, p=0.5, training=True, inplace=False):
+        _check_p(name, p)
+        if input._m.ndim not in ndims:
+            if input._m.ndim < 2:
+                raise RuntimeError(f"{name}: Feature dropout requires at least 2 dimensions in the input")
+        if not training or p == 0 or input._m.numel == 0:
+            return input
+        batched = input._m.ndim == max(ndims)
+        shape = tuple(input._m.shape[:2]) if batched or input._m.ndim not in ndims else tuple(input._m.shape[:1])
+        shape = (*shape, *([1] * (input._m.ndim - len(shape))))
+        mask = _keep_mask(shape, input, p)
+        return input.mul_(mask) if inplace else apply_mask(input, mask)
+
+    drop.__name__ = drop.__qualname__ = name
+    drop.__doc__ = "Whole channels zeroed with probability ``p``, the others divided by ``1 - p``."
+    return drop
+
+
+dropout1d = _feature_dropout("dropout1d", (2, 3))
+dropout2d = _feature_dropout("dropout2d", (3, 4))
+dropout3d = _feature_dropout("dropout3d", (4, 5))
+
+
+def _alpha(input, p, shape):
+    # Dropped elements take SELU's negative saturation; the affine map restores mean 0 and variance 1.
+    saturation = -1.7580993408473766
+    m = meta(input._m.dtype, shape, input._m.device)
+    keep = empty_tensor(m)
+    _draw(keep, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, None))
+    if p == 1:
+        return input * 0.0
+    a = 1.0 / ((saturation * saturation * p + 1.0) * (1.0 - p)) ** 0.5
+    shift = (keep - 1.0) * (saturation * a) + saturation * a * p
+    return apply_mask(input, keep * a) + shift
+
+
+def alpha_dropout(input, p=0.5, training=False, inplace=False):
+    """Dropout that keeps mean and variance of SELU activations (arXiv:1706.02515)."""
+    _check_p("dropout", p)
+    if not training or p == 0 or input._m.numel == 0:
+        return input
+    found = _alpha(input, p, tuple(input._m.shape))
+    return input.copy_(found) if inplace else found
+
+
+def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
+    """`alpha_dropout` of whole channels."""
+    _check_p("dropout", p)
+    if not training or p == 0 or input._m.numel == 0:
+        return input
+    found = _alpha(input, p, (*input._m.shape[:2], *([1] * (input._m.ndim - 2))))
+    return input.copy_(found) if inplace else found

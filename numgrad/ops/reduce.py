@@ -1,0 +1,168 @@
+"""Reductions: folds over dimensions, and what is composed of them."""
+
+import numpy as np
+
+from .. import autograd, dtypes
+from ..kernels.vocab import maximum, minimum, where
+from ..layout import normalize_axes, normalize_axis
+from ..op import ENTRIES, as_tensor_operand, cast, function, structured
+from ..reduction import reduction
+
+
+@reduction(identity=0, result="sum", reference=np.sum)
+def sum(total, x):
+    """Sum over ``dim`` (all by default); bool and integers add up in int64."""
+    return total + x
+
+
+@sum.backward
+def _(g):
+    return g
+
+
+def _divide(total, count):
+    return total / float(count)
+
+
+@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, reference=np.mean)
+def mean(total, x):
+    """Arithmetic mean over ``dim`` (all by default), of floating-point tensors."""
+    return total + x
+
+
+@mean.backward
+def _(g, count):
+    return g / count
+
+
+@reduction(identity=1, result="sum", reference=np.prod, install=())
+def product(total, x):
+    """Product over ``dim`` (all by default); bool and integers multiply in int64."""
+    return total * x
+
+
+@product.backward
+def _(g, input, out):
+    return g * out / input
+
+
+def _lowest(d):
+    return float("-inf") if d.is_floating_point else 0 if d.kind == "b" else np.iinfo(d.np).min
+
+
+def _highest(d):
+    return float("inf") if d.is_floating_point else 1 if d.kind == "b" else np.iinfo(d.np).max
+
+
+@reduction(identity=_lowest, empty=False, reference=np.max, install=(), name="amax")
+def _amax(best, x):
+    return maximum(best, x)
+
+
+@_amax.backward
+def _(g, input, out):
+    return where(input == out, g, 0.0)
+
+
+@reduction(identity=_highest, empty=False, reference=np.min, install=(), name="amin")
+def _amin(best, x):
+    return minimum(best, x)
+
+
+@_amin.backward
+def _(g, input, out):
+    return where(input == out, g, 0.0)
+
+
+@reduction(identity=0, combine=lambda a, b: (a != 0) or (b != 0), result="bool", reference=np.any)
+def any(found, x):
+    """Whether any element over ``dim`` (all by default) is not zero."""
+    return (found != 0) or (x != 0)
+
+
+@reduction(identity=1, combine=lambda a, b: (a != 0) and (b != 0), result="bool", reference=np.all)
+def all(found, x):
+    """Whether all elements over ``dim`` (all by default) are not zero."""
+    return (found != 0) and (x != 0)
+
+
+# --- composites over the folds -----------------------------------------------------------------------------------
+
+
+@function
+def amax(input, dim=(), keepdim=False, *, out=None):
+    """The largest value over ``dim`` (all by default); its gradient is shared evenly among equals."""
+    return _extreme(_amax, "amax", input, dim, keepdim, out)
+
+
+@function
+def amin(input, dim=(), keepdim=False, *, out=None):
+    """The smallest value over ``dim`` (all by default); its gradient is shared evenly among equals."""
+    return _extreme(_amin, "amin", input, dim, keepdim, out)
+
+
+def _extreme(fold, name, input, dim, keepdim, out):
+    input = as_tensor_operand(name, input, "input")
+    found = _shared_extreme(input, name, tuple(normalize_axes(name, None if dim == () else dim, input._m.ndim)), keepdim)
+    return found if out is None else ENTRIES["write_out"](name, found, out)
+
+
+@structured(install=(), name="shared_extreme")
+def _shared_extreme(input, *, name, dim, keepdim):
+    return (_amax if name == "amax" else _amin)(input, dim, keepdim) if input._m.ndim else input.clone()
+
+
+@_shared_extreme.backward
+def _(g, input, out, dim, keepdim):
+    if not keepdim:
+        for axis in sorted(dim):
+            if input._m.ndim:
+                g, out = g.unsqueeze(axis), out.unsqueeze(axis)
+    hits = (input == out.detach()).to(g._m.dtype)
+    return g * hits / hits.sum(dim, True) if input._m.ndim else g
+
+
+@function
+def prod(input, dim=None, keepdim=False, *, dtype=None):
+    """The product over ``dim`` (all by default); bool and integers multiply in int64."""
+    input = as_tensor_operand("prod", input, "input")
+    if dtype is not None:
+        input = cast(input, dtypes.as_dtype(dtype))
+    return _product(input, dim, keepdim)
+
+
+@structured(install=(), name="prod")
+def _product(input, *, dim, keepdim):
+    return product(input, dim, keepdim)
+
+
+@_product.backward
+def _(g, input, dim, keepdim):
+    # Products of all others, from both ends: exact where an element is 0.
+    if input._m.ndim == 0:
+        return g
+    axis = None if dim is None else normalize_axis("prod", dim, input._m.ndim)
+    flat = input.reshape(-1) if axis is None else input.movedim(axis, -1)
+    if axis is None:
+        g = g.reshape(1) if g._m.ndim == 0 else g.reshape(-1)
+    else:
+        g = g.movedim(axis, -1) if keepdim else g.unsqueeze(-1)
+    n = flat._m.shape[-1]
+    if n == 0:
+        return ENTRIES["zeros_like"](input)
+    one = ENTRIES["ones_like"](flat.narrow(-1, 0, 1))
+    cat = ENTRIES["cat"]
+    before = cat((one, flat.narrow(-1, 0, n - 1)), -1).cumprod(-1)
+    after = cat((one, flat.flip(-1).narrow(-1, 0, n - 1)), -1).cumprod(-1).flip(-1)
+    found = g * before * after
+    return found.reshape(input._m.shape) if axis is None else found.movedim(-1, axis)
+
+
+def has_nan(tensor) -> bool:
+    """Whether any element is NaN."""
+    if not tensor._m.dtype.is_floating_point:
+        return False
+    return bool(np.isnan(tensor._host()).any())
+
+
+autograd.has_nan = has_nan

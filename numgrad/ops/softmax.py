@@ -1,0 +1,188 @@
+"""Softmax and what is built on it: row kernels over the last dimension; other dimensions are moved there."""
+
+import warnings
+
+from .. import dtypes
+from ..kernels.vocab import exp, lanes, log, maxnum, row_max, row_sum
+from ..layout import normalize_axes, normalize_axis
+from ..op import as_tensor_operand, cast, function, write_out
+from ..rowwise import rowwise
+from .view import transpose
+
+NEG_INF = float("-inf")
+
+
+@rowwise("x(r,n) -> y(r,n)", install=(), name="softmax_rows")
+def softmax_rows(x, y, *, n):
+    """``exp(x - max(x)) / sum(exp(x - max(x)))`` of every row."""
+    top = NEG_INF
+    for j in lanes(n):
+        top = maxnum(top, x[j])
+    top = row_max(top)
+    total = 0.0
+    for j in lanes(n):
+        value = exp(x[j] - top)
+        y[j] = value
+        total += value
+    scale = 1.0 / row_sum(total)
+    for j in lanes(n):
+        y[j] *= scale
+
+
+@softmax_rows.backward
+def _(g, y, dx, *, n):
+    dot = 0.0
+    for j in lanes(n):
+        dot += g[j] * y[j]
+    dot = row_sum(dot)
+    for j in lanes(n):
+        dx[j] = y[j] * (g[j] - dot)
+
+
+@softmax_rows.backward_as_ops
+def _(g, y):
+    return y * (g - (g * y).sum(-1, True))
+
+
+@rowwise("x(r,n) -> y(r,n)", install=(), name="log_softmax_rows")
+def log_softmax_rows(x, y, *, n):
+    """``x - max(x) - log(sum(exp(x - max(x))))`` of every row."""
+    top = NEG_INF
+    for j in lanes(n):
+        top = maxnum(top, x[j])
+    top = row_max(top)
+    total = 0.0
+    for j in lanes(n):
+        total += exp(x[j] - top)
+    shift = top + log(row_sum(total))
+    for j in lanes(n):
+        y[j] = x[j] - shift
+
+
+@log_softmax_rows.backward
+def _(g, y, dx, *, n):
+    total = 0.0
+    for j in lanes(n):
+        total += g[j]
+    total = row_sum(total)
+    for j in lanes(n):
+        dx[j] = g[j] - exp(y[j]) * total
+
+
+@log_softmax_rows.backward_as_ops
+def _(g, y):
+    return g - y.exp() * g.sum(-1, True)
+
+
+@rowwise("x(r,n) -> y(r,1)", install=(), name="logsumexp_rows")
+def logsumexp_rows(x, y, *, n):
+    """``log(sum(exp(x)))`` of every row, without overflow."""
+    top = NEG_INF
+    for j in lanes(n):
+        top = maxnum(top, x[j])
+    top = row_max(top)
+    # An infinite maximum is the result itself: inf - inf would be NaN.
+    shift = top if top - top == 0.0 else 0.0
+    total = 0.0
+    for j in lanes(n):
+        total += exp(x[j] - shift)
+    y[0] = shift + log(row_sum(total))
+
+
+@logsumexp_rows.backward
+def _(g, x, y, dx, *, n):
+    shift = y[0] if y[0] - y[0] == 0.0 else 0.0
+    for j in lanes(n):
+        dx[j] = g[0] * exp(x[j] - shift)
+
+
+@logsumexp_rows.backward_as_ops
+def _(g, x, y):
+    return g.unsqueeze(-1) * (x - y.unsqueeze(-1)).exp()
+
+
+def _along(name, rows, input, dim, dtype):
+    input = as_tensor_operand(name, input, "input")
+    if dtype is not None:
+        input = cast(input, dtypes.as_dtype(dtype))
+    elif not input._m.dtype.is_floating_point:
+        raise RuntimeError(f'"{name}" not implemented for {input._m.dtype!r}: convert with .float() or pass dtype=')
+    ndim = input._m.ndim
+    dim = normalize_axis(name, dim, ndim)
+    if input._m.numel == 0:
+        return input.clone()
+    if ndim == 0:
+        return rows(input.reshape(1)).reshape(())
+    if dim == ndim - 1:
+        return rows(input)
+    return transpose(rows(transpose(input, dim, -1)), dim, -1)
+
+
+def _implicit_dim(name, ndim):
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        stacklevel=4,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def _with_out(name, found, out):
+    return found if out is None else write_out(name, found, out)
+
+
+def softmax_root(input, dim, dtype=None, *, out=None):
+    """``exp(x) / sum(exp(x))`` along ``dim``."""
+    return _with_out("softmax", _along("softmax", softmax_rows, input, dim, dtype), out)
+
+
+def log_softmax_root(input, dim, dtype=None, *, out=None):
+    """``log(softmax(x))`` along ``dim``, without underflow."""
+    return _with_out("log_softmax", _along("log_softmax", log_softmax_rows, input, dim, dtype), out)
+
+
+function(softmax_root, name="softmax")
+function(log_softmax_root, name="log_softmax")
+
+
+def softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """``exp(x) / sum(exp(x))`` along ``dim``."""
+    dim = _implicit_dim("softmax", input._m.ndim) if dim is None else dim
+    return _along("softmax", softmax_rows, input, dim, dtype)
+
+
+def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """``log(softmax(x))`` along ``dim``, without underflow."""
+    dim = _implicit_dim("log_softmax", input._m.ndim) if dim is None else dim
+    return _along("log_softmax", log_softmax_rows, input, dim, dtype)
+
+
+def softmin(input, dim=None, _stacklevel=3, dtype=None):
+    """``softmax(-x)`` along ``dim``."""
+    dim = _implicit_dim("softmin", input._m.ndim) if dim is None else dim
+    return _along("softmin", softmax_rows, -input, dim, dtype)
+
+
+@function
+def logsumexp(input, dim, keepdim=False, *, out=None):
+    """``log(sum(exp(x)))`` over ``dim``, without overflow."""
+    input = as_tensor_operand("logsumexp", input, "input")
+    if not input._m.dtype.is_floating_point:
+        input = cast(input, dtypes.get_default_dtype())
+    ndim = input._m.ndim
+    axes = sorted(normalize_axes("logsumexp", dim, ndim))
+    if ndim == 0:
+        return input.clone()
+    rest = [axis for axis in range(ndim) if axis not in axes]
+    shape = tuple(input._m.shape)
+    moved = input if axes == [ndim - 1] else input.permute(*rest, *axes)
+    size = 1
+    for axis in axes:
+        size *= shape[axis]
+    kept = tuple(shape[axis] for axis in rest)
+    if size == 0:
+        found = input.sum(tuple(axes)).log()
+    else:
+        found = logsumexp_rows(moved.reshape((*kept, size)))
+    if keepdim:
+        found = found.reshape(tuple(1 if axis in axes else n for axis, n in enumerate(shape)))
+    return _with_out("logsumexp", found, out)

@@ -1,0 +1,180 @@
+"""Optimizers whose rule is one block of the op table: the step that they share."""
+
+import warnings
+from collections.abc import Callable
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from ..autograd import enable_grad, next_seq, switch
+from ..ops.update import Variant
+from ..tensor import Tensor, from_array
+from .optimizer import Optimizer, described
+
+_NO_STATE: dict[str, Tensor] = {}
+
+
+class PointwiseOptimizer(Optimizer):
+    """An optimizer that states its rule and its numbers; groups, state and the step are here.
+
+    A subclass defines `rule` and `numbers`. The state of a parameter is made on its first step: a ``step`` count,
+    if ``counts`` is True, and the tensors that the rule names, zeros like the parameter (or what `initial` says).
+    One kernel call updates a parameter. A parameter that does not require grad is frozen: it does not move,
+    whatever its ``.grad`` still holds.
+    """
+
+    counts = True  # whether the state has a ``step``
+    _said: frozenset = frozenset()  # what this optimizer has warned of
+
+    def rule(self, group: dict[str, Any]) -> Variant:
+        """The rule for a group, with its flags; the states that it takes are named as in ``self.state[p]``."""
+        raise NotImplementedError
+
+    def numbers(self, group: dict[str, Any], count: float) -> tuple:
+        """The rule's numbers for a parameter's step number ``count``.
+
+        Where the optimizer does not count steps, ``count`` is 1 on the step that makes the state and 2 afterwards.
+        """
+        raise NotImplementedError
+
+    def initial(self, group: dict[str, Any], name: str) -> float:
+        """The value that state tensor ``name`` starts from."""
+        return 0.0
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that requires grad and has one; return what ``closure`` returned.
+
+        ``closure`` clears the gradients, computes the loss, calls ``backward()`` on it and returns it.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        writer = f"{type(self).__name__}.step"
+        stamp = next_seq()
+        states, counts = self.state, self.counts
+        moved, unheld = False, None
+        for group in self.param_groups:
+            lr = group["lr"]
+            options = {**group, "lr": lr.item()} if isinstance(lr, Tensor) else group
+            variant = self.rule(options)
+            launch, differentiable, names = variant.op.launch, group["differentiable"], variant.states
+            key = "step" if counts else names[0] if names else None
+            prepared: dict = {}  # step number -> the rule's numbers
+            state, count = _NO_STATE, 2.0
+            for p in group["params"]:
+                n = p._n
+                if n is None:
+                    continue
+                gradient = n.grad if n.leaf else p.grad
+                if gradient is None:
+                    # The list, this name and the argument hold it, and the state; a model would hold it too.
+                    if unheld is None and getrefcount(p) <= 3 + (p in states):
+                        unheld = p
+                    continue
+                moved = True
+                if key is not None:
+                    state = states[p]
+                    fresh = key not in state
+                    if fresh:
+                        self._complete(p, group, state, names)
+                    if counts:
+                        data = state["step"]._d
+                        data[0] = count = data.item() + 1.0
+                    else:
+                        count = 1.0 if fresh else 2.0
+                values = prepared.get(count)
+                if values is None:
+                    values = self.numbers(group if differentiable else options, count)
+                    values = prepared[count] = values if differentiable else tuple(map(float, values))
+                if differentiable:
+                    self._complete(p, group, state, names)
+                    with enable_grad():
+                        variant.recorded((p, gradient, *[state[name] for name in names]), values)
+                    continue
+                try:
+                    launch(variant, values, state, p, gradient, stamp, writer)
+                except KeyError:  # an option was switched on later, which needs more state
+                    self._complete(p, group, state, names)
+                    launch(variant, values, state, p, gradient, stamp, writer)
+        switch.last_write = stamp
+        if not moved:
+            self._warn_idle()
+        elif unheld is not None:
+            self._warn_unheld(unheld)
+        return loss
+
+    def _complete(self, p, group, state, names):
+        """Make the state tensors that ``state`` lacks."""
+        if self.counts and "step" not in state:
+            state["step"] = from_array(np.zeros((), np.float32))
+        m = p._m
+        for name in names:
+            if name not in state:
+                array = np.full(m.shape, self.initial(group, name), m.np)
+                tensor = from_array(array)
+                state[name] = tensor if m.device.type == "cpu" else tensor.to(m.device)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for held in self.state.values():  # older versions saved absent tensors as None, and counts as numbers
+            for name in [name for name, value in held.items() if value is None]:
+                del held[name]
+            if isinstance(held.get("step"), (int, float)):
+                held["step"] = from_array(np.array(float(held["step"]), np.float32))
+
+    # --- what would otherwise go unnoticed ----------------------------------------------------------------------
+
+    def _warn_once(self, topic, message):
+        if topic not in self._said:
+            self._said = self._said | {topic}
+            warnings.warn(message, stacklevel=5)
+
+    def _warn_idle(self):
+        every = [p for group in self.param_groups for p in group["params"]]
+        frozen = sum(p._n is None for p in every)
+        name = type(self).__name__
+        message = (
+            f"{name}.step() changed nothing: none of its {len(every)} parameters has a gradient"
+            + (f" ({frozen} of them are frozen: requires_grad is False)" if frozen else "")
+            + ". Call loss.backward() before step(), and zero_grad() before backward(), not between the two."
+        )
+        if frozen < len(every):
+            message += f" If one was made, the optimizer may hold stale parameters: see {name}.check(model)."
+        self._warn_once("idle", message)
+
+    def _warn_unheld(self, p):
+        name = type(self).__name__
+        self._warn_once(
+            "unheld",
+            f"{name}.step(): a parameter {described(p)} has no gradient, and nothing but this optimizer holds it any "
+            f"more: it seems to have been replaced in the model after the optimizer was built. The new one is not "
+            f"trained; {name}.check(model) names it. Build the optimizer again, or call add_param_group.",
+        )
+
+
+def check_lr(lr) -> None:
+    """Raise ValueError unless ``lr`` is a number, or a Tensor of one element, that is not negative."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(f"Tensor lr must be 1-element, got shape {list(lr.shape)}")
+    if not float(lr) >= 0.0:
+        raise ValueError(f"Invalid learning rate: {lr}; it must not be negative")
+
+
+def check_not_negative(**values) -> None:
+    """Raise ValueError for the first value that is negative or NaN."""
+    for name, value in values.items():
+        if not float(value) >= 0.0:
+            raise ValueError(f"Invalid {name} value: {value}; it must not be negative")
+
+
+def check_implementation(foreach, fused, differentiable) -> None:
+    """Raise RuntimeError for contradictory choices of an implementation.
+
+    numgrad has one, which is fused; the choices are taken for compatibility, and ``differentiable`` for what it says.
+    """
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")

@@ -1,0 +1,635 @@
+"""The pointwise form: one scalar function, applied element by element over broadcast operands.
+
+The usual call is in the generated entry functions (`entries`). All else (numbers in unusual places, ndarrays, ``out=``,
+the first call with a new combination of metas) goes through `_general`, which also makes the plans.
+"""
+
+import functools
+
+import numpy as np
+
+from . import config, dtypes, entries
+from .autograd import Node, is_grad_enabled, next_seq, switch
+from .device import CPU
+from .kernels import emit, jit
+from .layout import broadcast_shapes, broadcast_strides, collapse, inner_to_outer
+from .op import (
+    ENTRIES, OPS, Op, as_operand, as_tensor_operand, attach, cast, check_forward, check_inplace, conform, node_class_of,
+    note_anomaly, plain, rebase, same_device, sum_to, write_out, written,
+)  # fmt: skip
+from .storage import Meta, meta
+from .tensor import Tensor, make, new, storage_of
+
+_PLAN_LIMIT = 1 << 14
+_PARALLEL_FROM = 1 << 16  # elements; below, entering the thread pool costs more than it saves
+_GRAIN = 1 << 12
+
+
+class Plan:
+    """How an op runs for one combination of metas: kernel, caller, result, range.
+
+    ``defaults``: the attributes have their default values, which are constants of the kernel; ``guarded``: the
+    divisors must be looked at before the kernel runs.
+    """
+
+    __slots__ = ("call", "kernel", "out", "end", "geometry", "backward", "metas", "defaults", "guarded")
+
+
+class Pointwise(Op):
+    """An op given by a scalar function.
+
+    ``result``: the dtype rule: "promote" (that of the operands), "float" (the same, integers becoming the default
+    floating-point dtype), "bool" (computed in the promoted dtype, bool out). ``refuse``: kinds of dtypes that are
+    an error ("b" bool, "i" integers, "f" floating point). ``check(name, dtypes)`` may raise for operands' dtypes.
+    ``nonzero_divisor``: integers are refused where the last operand is 0.
+    """
+
+    form = "pointwise"
+
+    def __init__(self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, inplace=True, **options):
+        super().__init__(fn, **options)
+        self.result, self.refuse, self.check, self.allows_inplace = result, refuse, check, inplace
+        self.nonzero_divisor = nonzero_divisor
+        self.integer_fn = None
+        self.static = [
+            name for name, default in self.attributes.items()
+            if isinstance(default, (str, bool)) or default is None
+        ]  # fmt: skip
+        # Plans by metas; of ops with two operands, those for a number as the second one by the first one's meta.
+        self.plans: dict = {}
+        self.number_plans: dict = {float: {}, int: {}}
+        self.inplace_plans: dict = {}
+        self.inplace_number_plans: dict = {float: {}, int: {}}
+        self.kernels: dict = {}
+        self.pass_through: tuple = ()
+        self.default_pass_through: tuple = ()
+        self.node_class = node_class_of(self, PointwiseNode)
+
+    def prepare_backward(self):
+        self.pass_through = _pass_through(self, {})
+        self.default_pass_through = _pass_through(self, self.attributes)
+        entries.regenerate(self)
+
+    def for_integers(self, fn):
+        """Decorator: the scalar function for integers and bool, where it is another one than for floats."""
+        self.integer_fn = fn
+        return self.entry
+
+    def forget_plans(self):
+        """All plans are made again."""
+        for plans in (self.plans, self.inplace_plans, *self.number_plans.values(), *self.inplace_number_plans.values()):
+            plans.clear()
+
+
+def pointwise(fn=None, **options):
+    """Decorator: ``fn(tensors..., *, attributes...)``, a scalar function over the kernel vocabulary, becomes an op."""
+    if fn is None:
+        return functools.partial(pointwise, **options)
+    op = Pointwise(fn, **options)
+    entry = attach(op, entries.generate(op, _general))
+    entry.for_integers = op.for_integers
+    if op.allows_inplace and op.inputs:
+        op.inplace_entry = entries.generate_inplace(op, _inplace)
+    return entry
+
+
+def pointwise_word(word, **options):
+    """An op whose body is one word of the vocabulary, as ``exp`` is: named after it unless ``name`` is given."""
+    from .kernels.vocab import WORDS
+
+    name = options.get("name", word)
+    two = word in ("atan2", "fmod", "hypot", "pow", "copysign", "fmin", "fmax", "minimum", "maximum")
+    body = _two_inputs if two else _one_input
+    fn = type(body)(body.__code__, {"__builtins__": __builtins__, "_word": WORDS[word]}, name)
+    fn.__module__, fn.__doc__ = options.pop("module", __name__), options.pop("doc", None)
+    return pointwise(fn, **options)
+
+
+def _one_input(input):
+    return _word(input)  # noqa: F821  (bound by pointwise_word)
+
+
+def _two_inputs(input, other):
+    return _word(input, other)  # noqa: F821
+
+
+# --- the general path --------------------------------------------------------------------------------------------
+
+
+def _operands(op, inputs):
+    operands = []
+    device = None
+    for k, value in enumerate(inputs):
+        if not isinstance(value, Tensor):
+            value = as_operand(op.name, value, k)
+        elif device is None:
+            device = value._m.device
+        operands.append(value)
+    tensors = [value for value in operands if isinstance(value, Tensor)]
+    if not tensors:
+        raise TypeError(
+            f"{op.name}(): argument '{op.inputs[0]}' (position 1) must be Tensor, not {type(inputs[0]).__name__}"
+        )
+    if any(value._m.device is not CPU for value in tensors):
+        device = same_device(op.name, tensors)
+        operands = [
+            value.to(device) if isinstance(value, Tensor) and value._m.device != device else value for value in operands
+        ]
+    return operands
+
+
+def _attribute_values(op, attributes):
+    values = []
+    for name, value in zip(op.attributes, attributes):
+        if isinstance(value, (Tensor, np.generic)):
+            value = value.item()
+        if name not in op.static:
+            if isinstance(value, bool):
+                value = int(value)
+            if not isinstance(value, (int, float)):
+                raise TypeError(f"{op.name}(): argument '{name}' must be a number, not {type(value).__name__}")
+        values.append(value)
+    return values
+
+
+def _have_defaults(op, attributes):
+    return all(value is default for value, default in zip(attributes, op.attributes.values()))
+
+
+def _place(op, operands, attributes, plans, number_plans):
+    """The table and the key under which the generated entry looks for the plan."""
+    metas = [value._m if isinstance(value, Tensor) else type(value) for value in operands]
+    if not _have_defaults(op, attributes):
+        numeric = [type(v) for name, v in zip(op.attributes, attributes) if name not in op.static]
+        static = [v for name, v in zip(op.attributes, attributes) if name in op.static]
+        return plans, (*metas, *numeric, *static)
+    if len(metas) == 2 and metas[1] in number_plans and isinstance(operands[0], Tensor):
+        return number_plans[metas[1]], metas[0]
+    if len(metas) == 1 or (len(metas) == 2 and metas[0] is metas[1]):
+        return plans, metas[0]
+    return plans, tuple(metas)
+
+
+def _find_plan(op, operands, attributes, inplace):
+    if inplace:
+        plans, key = _place(op, operands, attributes, op.inplace_plans, op.inplace_number_plans)
+    else:
+        plans, key = _place(op, operands, attributes, op.plans, op.number_plans)
+    plan = plans.get(key)
+    if plan is None:
+        plan = _make_plan(op, operands, attributes, inplace)
+        if len(plans) > _PLAN_LIMIT:
+            plans.clear()
+        plans[key] = plan
+    if plan.guarded:
+        _refuse_zero_divisor(op.name, operands[-1], plan)
+    return plan
+
+
+def _refuse_zero_divisor(name, divisor, plan):
+    values = divisor._host() if isinstance(divisor, Tensor) else divisor
+    if plan.out.numel and not np.all(values):
+        raise RuntimeError(f"{name}: ZeroDivisionError: an integer divisor is 0")
+
+
+def _general(op, inputs, attributes, out):
+    operands = _operands(op, inputs)
+    attributes = _attribute_values(op, attributes)
+    plan = _find_plan(op, operands, attributes, False)
+    m = plan.out
+    tensor = make(m.empty(m.numel, m.np), m)
+    _call(op, plan, operands, attributes, tensor._d)
+    nodes = [value._n if isinstance(value, Tensor) else None for value in operands]
+    if any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled()) and m.dtype.is_floating_point:
+        tensor._n = _record(op, plan, operands, attributes, nodes, tensor)
+    if switch.anywhere:
+        check_forward(op.name, tensor)
+    return tensor if out is None else write_out(op.name, tensor, out)
+
+
+def _call(op, plan, operands, attributes, *results):
+    slots = [
+        value._d if isinstance(value, Tensor) else (int(value) if isinstance(value, bool) else value)
+        for value in operands
+    ]
+    slots += results
+    slots += [v for name, v in zip(op.attributes, attributes) if name not in op.static]
+    if plan.geometry is not None:
+        slots.append(plan.geometry)
+    plan.call(plan.kernel, *slots, 0, plan.end)
+
+
+def _record(op, plan, operands, attributes, nodes, out):
+    node = op.node_class()
+    node.seq = next_seq()
+    node.plan = plan
+    node.hooks = None
+    node.next = tuple(nodes)
+    node.mask = sum(1 << k for k, n in enumerate(nodes) if n is not None)
+    values = dict(zip(op.attributes, attributes))
+    saved, storages = [], []
+    for name in op.needs:
+        if name == "out":
+            saved.append(out._d)
+            storages.append(storage_of(out))
+        elif name in op.inputs:
+            value = operands[op.inputs.index(name)]
+            saved.append(int(value) if isinstance(value, bool) else value)
+        elif name.endswith("_meta"):
+            value = operands[op.inputs.index(name[:-5])]
+            saved.append(value._m if isinstance(value, Tensor) else None)
+        else:
+            saved.append(values[name])
+    node.saved, node.storages = tuple(saved), storages
+    if switch.anywhere:
+        note_anomaly(node, op)
+    return node
+
+
+def _inplace(op, inputs, attributes):
+    name = f"{op.name}_"
+    target = as_tensor_operand(name, inputs[0], op.inputs[0])
+    check_inplace(name, target)
+    operands = _operands(op, (target, *inputs[1:]))
+    attributes = _attribute_values(op, attributes)
+    plan = _find_plan(op, operands, attributes, True)
+    nodes = [value._n if isinstance(value, Tensor) else None for value in operands]
+    track = any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled())
+    if track and not target._m.dtype.is_floating_point:
+        track = False
+    old = list(operands)
+    for k, value in enumerate(operands):  # other views of the target's memory
+        if isinstance(value, Tensor) and value is not target and value._s is not None and value._s is target._s:
+            operands[k] = ENTRIES["clone"](plain(value))
+    if track and op.inputs[0] in op.needs:
+        # The gradient needs the value that is about to be overwritten.
+        keep = ENTRIES["clone"](plain(target))
+        old = [keep if value is target else value for value in old]
+    # Of a strided target the result's slot is the target again.
+    _call(op, plan, operands, attributes, *([] if plan.geometry is None else [target._d]))
+    written(target, name)
+    if track:
+        rebase(target, _record(op, plan, old, attributes, nodes, target))
+    if switch.anywhere:
+        check_forward(name, target)
+    return target
+
+
+# --- plans -------------------------------------------------------------------------------------------------------
+
+
+def result_dtypes(op, operands):
+    """(compute dtype, result dtype) by the op's rule; a RuntimeError for refused dtypes."""
+    seen = []
+    for value in operands:
+        if isinstance(value, Tensor):
+            seen.append((value._m.dtype, 2 if value._m.ndim else 1))
+        else:
+            seen.append((dtypes.of_python(value), 0))
+    d = dtypes.result(seen)
+    if op.check is not None:
+        op.check(op.name, [d for d, _ in seen])
+    if d.kind in op.refuse:
+        raise RuntimeError(
+            f'"{op.name}" is not supported for dtype {d!r}; convert the operands first, for example with .float()'
+        )
+    if op.result == "float" and not d.is_floating_point:
+        d = dtypes.get_default_dtype()
+    return d, (dtypes.bool_ if op.result == "bool" else d)
+
+
+def _make_plan(op, operands, attributes, inplace=False):
+    compute, result = result_dtypes(op, operands)
+    for name, value in zip(op.attributes, attributes):
+        if isinstance(value, float) and name not in op.static and compute.kind != "f":
+            raise RuntimeError(
+                f"{op.name}: for integral input tensors, argument {name} must not be a floating point number, got "
+                f"{value}; pass an int or convert the tensors with .float() first"
+            )
+    metas = [value._m if isinstance(value, Tensor) else None for value in operands]
+    shape = broadcast_shapes(op.name, *[m.shape for m in metas if m is not None])
+    device = next(m.device for m in metas if m is not None)
+    if inplace:
+        target = metas[0]
+        if shape != target.shape:
+            raise RuntimeError(
+                f"{op.name}_: output with shape {list(target.shape)} doesn't match the broadcast shape {list(shape)}"
+            )
+        if not dtypes.can_cast(result, target.dtype):
+            raise RuntimeError(
+                f"{op.name}_: result type {result!r} can't be cast to the desired output type {target.dtype!r}"
+            )
+        out = target
+    else:
+        out = meta(result, shape, device)
+    inputs = []
+    for name, value in zip(op.inputs, operands):
+        if isinstance(value, Tensor):
+            inputs.append((name, value._m))
+        else:
+            inputs.append((name, "r" if isinstance(value, float) else "i"))
+    numbers, constants = [], {}
+    defaults = _have_defaults(op, attributes)
+    for name, value in zip(op.attributes, attributes):
+        if name not in op.static:
+            numbers.append((name, "r" if isinstance(value, float) else "i"))
+        if name in op.static or defaults:
+            constants[name] = value  # the slots of numbers stay, so that the entry need not distinguish
+    fn = op.integer_fn if op.integer_fn is not None and compute.kind != "f" else op.fn
+    plan = build_plan(
+        op, op.name, fn, inputs, [("out", out)], compute, shape, device, numbers, constants, inplace=inplace
+    )
+    plan.defaults = defaults
+    plan.guarded = op.nonzero_divisor and compute.kind != "f"
+    plan.metas = tuple(m if m is not None else letter for m, (_, letter) in zip(metas, inputs))
+    plan.out = out if not inplace else meta(out.dtype, out.shape, device)
+    return plan
+
+
+def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=(), constants=None, inplace=False,
+               order=None):  # fmt: skip
+    """The plan that runs scalar function ``fn`` over ``shape``.
+
+    ``inputs``: (name, meta or letter of a number), ``outputs``: (name, meta) or None.
+    """
+    wanted = [output for output in outputs if output is not None]
+    numel = 1
+    for size in shape:
+        numel *= size
+    strided = False
+    described = []
+    for arg, m in inputs:
+        if isinstance(m, str):
+            described.append((arg, m, None))
+        elif m.shape == shape and m.contiguous:
+            described.append((arg, "v", m.np.type))
+        elif m.numel == 1 and not (inplace and arg == inputs[0][0]):
+            described.append((arg, "p", m.np.type))
+        else:
+            strided = True
+            break
+    if any(not m.contiguous or m.shape != shape for _, m in wanted):
+        strided = True
+    plan = Plan()
+    plan.backward = {}
+    plan.defaults = plan.guarded = False
+    out_types = [None if o is None else (o[0], o[1].np.type) for o in outputs]
+    aliases = ()
+    if strided:
+        described = [(arg, m, None) if isinstance(m, str) else (arg, "s", m.np.type) for arg, m in inputs]
+        arrays = [broadcast_strides(m.shape, m.strides, shape) for _, m in inputs if not isinstance(m, str)]
+        arrays += [broadcast_strides(m.shape, m.strides, shape) for _, m in wanted]
+        axes = inner_to_outer(shape, arrays[-1])
+        sizes, steps = collapse(
+            tuple(shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes) for strides in arrays]
+        )
+        inner = max(range(len(sizes)), key=lambda axis: axis)
+        plan.geometry = np.array([len(sizes), *sizes, *[step for row in steps for step in row]], np.int64)
+        plan.end = 0 if numel == 0 else numel // sizes[inner]
+        work = sizes[inner]
+    else:
+        if inplace:
+            aliases = ((0, 0),)
+        plan.geometry = None
+        plan.end = numel
+        work = 1
+    T = compute.np.type
+    key = (name, tuple(described), tuple(out_types), T, strided, aliases, tuple(numbers),
+           tuple((constants or {}).items()), device.type)  # fmt: skip
+    kernel = op.kernels.get(key)
+    if kernel is None:
+        make_kernel = emit.pointwise
+        if device.type == "cuda":
+            from .kernels import cuda
+
+            make_kernel = cuda.pointwise
+        kernel = op.kernels[key] = make_kernel(
+            name, fn, described, out_types, T, strided, aliases, list(numbers), constants, order
+        )
+    plan.kernel = kernel
+    slots = len(inputs) + len(wanted) - len(aliases) + len(numbers) + strided
+    plan.call = caller(slots, plan.end, work, device)
+    plan.out = wanted[0][1] if wanted else None
+    plan.metas = ()
+    return plan
+
+
+def caller(slots, end, work, device):
+    """The function that calls a kernel with ``slots`` slots over a range of ``end`` units of ``work`` elements:
+    serial, over threads where that pays, or a launch on a CUDA device."""
+    if device.type == "cuda":
+        from .kernels import cuda
+
+        return cuda.caller(slots, work)
+    if config.threads > 1 and end > 1 and end * work >= _PARALLEL_FROM and not config.forked:
+        run = jit.caller(slots, parallel=True)
+        parts, grain = config.threads, max(1, _GRAIN // max(work, 1))
+        return functools.partial(_in_parallel, run, parts, grain)
+    return jit.caller(slots)
+
+
+def _in_parallel(run, parts, grain, *arguments):
+    run(*arguments, parts, grain)
+
+
+def forget_plans():
+    """After a change of the number of threads: all plans are made again."""
+    for op in OPS.values():
+        if isinstance(op, Pointwise):
+            op.forget_plans()
+        elif getattr(op, "plans", None) is not None:
+            op.plans.clear()
+
+
+config._on_change.append(forget_plans)
+
+
+# --- backward ----------------------------------------------------------------------------------------------------
+
+
+class PointwiseNode(Node):
+    """The node of a pointwise op: one kernel computes all wanted gradients."""
+
+    __slots__ = ()
+
+    def backward(self, gradient):
+        plan = self.plan
+        run = plan.backward.get(self.mask)
+        if run is None:
+            run = plan.backward[self.mask] = _plan_backward(self.op, plan, self.next, self.saved)
+        if gradient._m is not plan.out:
+            gradient = conform(gradient, plan.out)
+        return run(gradient, self.saved)
+
+    def backward_recorded(self, gradient):
+        op, plan, node = self.op, self.plan, self
+        saved = list(self.saved)
+        if "out" in op.needs:
+            tensor = new(Tensor)
+            tensor._d, tensor._m, tensor._s, tensor._n = saved[op.needs.index("out")], plan.out, self.storages[0], self
+            saved[op.needs.index("out")] = tensor
+        fn = op.recorded_gradient or op.gradient
+        gradients = fn(gradient, *saved)
+        if not isinstance(gradients, tuple):
+            gradients = (gradients,)
+        found = []
+        for k, parent in enumerate(node.next):
+            value = gradients[k]
+            if parent is None:
+                found.append(None)
+                continue
+            m = plan.metas[k]
+            if not isinstance(value, Tensor):
+                value = ENTRIES["full_like"](gradient, value)
+            if value._m.shape != plan.out.shape:
+                value = ENTRIES["expand"](value, tuple(plan.out.shape))
+            found.append(sum_to(value, m))
+        return tuple(found)
+
+
+def _plan_backward(op, plan, parents, saved):
+    """A function ``(gradient, saved) -> gradients`` for the inputs that have a parent node."""
+    out = plan.out
+    mask = [parent is not None for parent in parents]
+    if op.gradient is None:
+        raise RuntimeError(f"{op.name} has no gradient")
+    passed, outputs, kernel_outputs = [], [], []
+    for k, wanted in enumerate(mask):
+        m = plan.metas[k]
+        through = wanted and (op.default_pass_through if plan.defaults else op.pass_through)[k]
+        passed.append(through)
+        if wanted and not through:
+            direct = m.shape == out.shape
+            result = meta(m.dtype, m.shape, m.device) if direct else meta(out.dtype, out.shape, out.device)
+            kernel_outputs.append((f"d_{op.inputs[k]}", result))
+            outputs.append((k, result, None if direct else m))
+        else:
+            kernel_outputs.append(None)
+    count = len(mask)
+    through = [(k, None if plan.metas[k].shape == out.shape and plan.metas[k].dtype is out.dtype else plan.metas[k])
+               for k in range(count) if passed[k]]  # fmt: skip
+    if not outputs:
+        return functools.partial(_pass_on, count, through)
+    numbers, constants, slots = [], {}, []
+    inputs = [("grad_output", out)]
+    order = []  # what of `saved` becomes a slot: arrays and numbers of `inputs` first
+    late = []
+    for position, (name, value) in enumerate(zip(op.needs, saved)):
+        if name == "out":
+            inputs.append(("out", out))
+            order.append(f"saved[{position}]")
+        elif name in op.inputs:
+            m = plan.metas[op.inputs.index(name)]
+            inputs.append((name, m))
+            order.append(f"saved[{position}]" if isinstance(m, str) else f"saved[{position}]._d")
+        elif name in op.static or plan.defaults:
+            constants[name] = value
+        else:
+            numbers.append((name, "r" if isinstance(value, float) else "i"))
+            late.append(f"saved[{position}]")
+    compute = _backward_dtype(plan, out)
+    inner = build_plan(
+        op, f"{op.name}_backward", op.gradient, inputs, kernel_outputs, compute, tuple(out.shape), out.device,
+        numbers, constants, order=["grad_output", *op.needs],
+    )  # fmt: skip
+    return _runner(inner, count, outputs, through, order, late)
+
+
+def _backward_dtype(plan, out):
+    d = out.dtype
+    for m in plan.metas:
+        if not isinstance(m, str):
+            d = dtypes.promote(d, m.dtype)
+    return d
+
+
+def _pass_on(count, through, gradient, saved):
+    found = [None] * count
+    for k, m in through:
+        found[k] = gradient if m is None else sum_to(gradient, m)
+    return tuple(found)
+
+
+_RUNNER = '''
+def run(gradient, saved):
+    {allocate}
+    call(kernel, gradient._d, {slots}0, end)
+    return ({results},)
+'''
+
+
+def _runner(plan, count, outputs, through, order, late):
+    """Generated like the entries: no loops, no argument lists."""
+    allocate, arrays, results = [], [], ["None"] * count
+    names = {"call": plan.call, "kernel": plan.kernel, "end": plan.end, "geometry": plan.geometry, "new": new,
+             "Tensor": Tensor, "sum_to": sum_to}  # fmt: skip
+    for k, m, reduce_to in outputs:
+        names[f"m{k}"], names[f"t{k}"] = m, reduce_to
+        allocate += [f"d{k} = new(Tensor)", f"d{k}._m = m{k}", f"d{k}._s = d{k}._n = None",
+                     f"d{k}._d = m{k}.empty({m.numel}, m{k}.np)"]  # fmt: skip
+        arrays.append(f"d{k}._d")
+        results[k] = f"d{k}" if reduce_to is None else f"sum_to(d{k}, t{k})"
+    for k, reduce_to in through:
+        names[f"t{k}"] = reduce_to
+        results[k] = "gradient" if reduce_to is None else f"sum_to(gradient, t{k})"
+    slots = order + arrays + late
+    if plan.geometry is not None:
+        slots.append("geometry")
+    source = _RUNNER.format(
+        allocate="; ".join(allocate), slots="".join(f"{s}, " for s in slots), results=", ".join(results)
+    )
+    exec(compile(source, "<backward>", "exec"), names)
+    return names["run"]
+
+
+# --- gradients that are the incoming one -------------------------------------------------------------------------
+
+
+class _Probe:
+    """Stands for a value in a trial run of a gradient's body, to see whether it returns a gradient as it came."""
+
+    def _other(self, *args):
+        return _Probe()
+
+    def _times(self, other):
+        return self if isinstance(other, (int, float)) and other == 1 else _Probe()
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __rtruediv__ = _other
+    __mul__ = __rmul__ = __truediv__ = _times
+    __neg__ = __pow__ = __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __abs__ = _other
+    __and__ = __or__ = __xor__ = __invert__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _other
+    __rand__ = __ror__ = _other
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self):
+        raise _Branches
+
+    _m = None  # words take it for a Tensor
+
+
+class _Branches(Exception):
+    pass
+
+
+def _pass_through(op, attributes):
+    """For every input, whether the body of the gradient returns the incoming gradient itself, for these values of
+    attributes."""
+    from .kernels.vocab import probing
+
+    gradient = _Probe()
+    with probing(_Probe):
+        try:
+            found = op.gradient(gradient, *[attributes[name] if name in attributes else _Probe() for name in op.needs])
+        except _Branches:
+            return (False,) * len(op.inputs)
+        except TypeError:
+            return (False,) * len(op.inputs)
+    found = found if isinstance(found, tuple) else (found,)
+    if len(found) != len(op.inputs):
+        raise TypeError(
+            f"{op.name}.backward returns {len(found)} gradients for {len(op.inputs)} inputs ({', '.join(op.inputs)})"
+        )
+    return tuple(value is gradient for value in found)
+
+
+__all__ = ["pointwise", "pointwise_word", "build_plan", "Meta", "cast"]

@@ -1,0 +1,284 @@
+"""The reduction form: a step folded over some dimensions.
+
+A reduction runs on a contiguous array seen as ``(outer, reduce, inner)``; dimensions that are not neighbours are
+brought together by a copy. Its gradient is a pointwise body over the input with the incoming gradient (and the
+result) repeated along the reduced dimensions.
+"""
+
+import functools
+from math import prod
+
+from . import dtypes
+from .autograd import Node, is_grad_enabled, next_seq, switch
+from .kernels import emit
+from .layout import normalize_axes
+from .op import (
+    ENTRIES, Op, as_tensor_operand, attach, cast, check_forward, dense, forget_kernels, node_class_of, note_anomaly, write_out,
+)  # fmt: skip
+from .pointwise import build_plan, caller
+from .storage import meta, strided_meta
+from .tensor import Tensor, make, new, storage_of
+
+_COLUMNS = emit._COLUMNS
+
+
+class Reduction(Op):
+    """An op given by a step ``fn(accumulator, x; attributes) -> accumulator``.
+
+    ``identity`` starts the fold, ``combine`` joins two partial results (default: the step itself), ``finish(acc,
+    count)`` turns the last into the result. ``result`` is the dtype rule: "sum" (bool and integers become int64),
+    "same", "float" (only floating point), "bool".
+    """
+
+    form = "reduction"
+
+    def __init__(self, fn, *, identity, combine=None, finish=None, result="same", empty=True, **options):
+        super().__init__(fn, **options)
+        self.inputs = ["input"]
+        self.identity, self.combine, self.finish = identity, combine or fn, finish
+        self.result, self.allows_empty = result, empty
+        self.kernels: dict = {}
+        self.plans: dict = {}
+        self.node_class = node_class_of(self, ReductionNode)
+
+    def extra_saved(self):
+        return ("count",)
+
+
+def reduction(fn=None, **options):
+    """Decorator: the fold step of a reduction becomes an op ``f(input, dim=None, keepdim=False, *, dtype=None)``."""
+    if fn is None:
+        return functools.partial(reduction, **options)
+    op = Reduction(fn, **options)
+    names = "".join(f"{name}={default!r}, " for name, default in op.attributes.items())
+    source = (
+        f"def {op.name}(input, {names}dim=None, keepdim=False, *, dtype=None, out=None):\n"
+        f"    return call(op, input, ({''.join(name + ', ' for name in op.attributes)}), dim, keepdim, dtype, out)\n"
+    )
+    env = {"call": _call, "op": op, "inf": float("inf")}
+    exec(compile(source, f"<entry of {op.name}>", "exec"), env)
+    return attach(op, env[op.name])
+
+
+def _call(op, tensor, attributes, dim, keepdim, dtype, out):
+    tensor = as_tensor_operand(op.name, tensor, "input")
+    if dtype is not None:
+        tensor = cast(tensor, dtypes.as_dtype(dtype))
+    key = (tensor._m, tuple(dim) if type(dim) is list else dim, keepdim, *map(type, attributes))
+    plan = op.plans.get(key)
+    if plan is None:
+        if len(op.plans) > 1 << 14:
+            forget_kernels(op)
+        plan = op.plans[key] = _make_plan(op, tensor, dim, keepdim, attributes)
+    result = _run(op, plan, tensor, attributes)
+    if tensor._n is not None and (not switch.anywhere or is_grad_enabled()) and result._m.dtype.is_floating_point:
+        node = op.node_class()
+        result._n = node
+        node.seq = next_seq()
+        node.next = (tensor._n,)
+        node.plan = plan
+        node.hooks = None
+        node.storages = ()
+        saved = []
+        for name in op.needs:
+            if name == "input":
+                saved.append(tensor)
+            elif name == "out":
+                node.storages = (storage_of(result),)
+                saved.append(result._d)
+            elif name == "count":
+                saved.append(float(plan.count))
+            else:
+                saved.append(attributes[list(op.attributes).index(name)])
+        node.saved = tuple(saved)
+        if switch.anywhere:
+            note_anomaly(node, op)
+    if switch.anywhere:
+        check_forward(op.name, result)
+    return result if out is None else write_out(op.name, result, out)
+
+
+def _run(op, plan, tensor, attributes):
+    if plan.compute_from is not None:
+        tensor = cast(tensor, plan.compute_from)
+    if plan.permutation is not None:
+        data = dense(ENTRIES["permute"](_bare(tensor), plan.permutation))._d
+    elif not tensor._m.contiguous:
+        data = dense(_bare(tensor))._d
+    else:
+        data = tensor._d
+    m = plan.out
+    result = make(m.empty(m.numel, m.np), m)
+    if plan.end:
+        plan.call(plan.kernel, data, result._d, plan.count, plan.inner, *attributes, 0, plan.end)
+    return result
+
+
+def _bare(tensor):
+    if tensor._n is None:
+        return tensor
+    found = new(Tensor)
+    found._d, found._m, found._s, found._n = tensor._d, tensor._m, tensor._s, None
+    return found
+
+
+class ReductionPlan:
+    """How a reduction runs for one meta and choice of dimensions."""
+
+    __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "compute_from", "kept", "metas", "backward")
+
+
+def _make_plan(op, tensor, dim, keepdim, attributes):
+    m = tensor._m
+    if isinstance(dim, (tuple, list)) and not dim:
+        dim = None
+    axes = normalize_axes(op.name, dim, m.ndim)
+    if m.ndim == 0:
+        axes = ()
+    reduced = set(axes)
+    kept = tuple(1 if axis in reduced else size for axis, size in enumerate(m.shape))
+    shape = kept if keepdim else tuple(size for axis, size in enumerate(m.shape) if axis not in reduced)
+    source, compute, result = _dtypes(op, m.dtype)
+    plan = ReductionPlan()
+    plan.compute_from = None if source is m.dtype else source
+    plan.kept, plan.backward = kept, {}
+    plan.metas = (m,)
+    plan.out = meta(result, shape, m.device)
+    plan.count = prod(m.shape[axis] for axis in axes)
+    if plan.count == 0 and not op.allows_empty and plan.out.numel:
+        raise IndexError(
+            f"{op.name}(): Expected reduction dim to have non-zero size, got shape {list(m.shape)} and dim {dim}; "
+            f"an empty {op.name} has no value"
+        )
+    ordered = sorted(axes)
+    neighbours = all(b - a == 1 or all(m.shape[c] == 1 for c in range(a + 1, b)) for a, b in zip(ordered, ordered[1:]))
+    plan.permutation = None
+    if not ordered:
+        plan.inner = 1
+        outer = m.numel
+    elif neighbours:
+        plan.inner = prod(m.shape[ordered[-1] + 1 :])
+        outer = prod(m.shape[: ordered[0]])
+    else:
+        rest = [axis for axis in range(m.ndim) if axis not in reduced]
+        plan.permutation = (*rest, *ordered)
+        plan.inner = 1
+        outer = prod(m.shape[axis] for axis in rest)
+    along = "last" if plan.inner == 1 else "outer"
+    units = outer if along == "last" else outer * -(-plan.inner // _COLUMNS)
+    plan.end = units if plan.out.numel else 0
+    letters = [(name, "r" if isinstance(value, float) else "i") for name, value in zip(op.attributes, attributes)]
+    T = compute.np.type
+    key = (along, T, source.np.type, result.np.type, tuple(letters), m.device.type)
+    kernel = op.kernels.get(key)
+    if kernel is None:
+        make_kernel = emit.reduction
+        if m.device.type == "cuda":
+            from .kernels import cuda
+
+            make_kernel = cuda.reduction
+        identity = op.identity(compute) if callable(op.identity) else op.identity
+        kernel = op.kernels[key] = make_kernel(
+            op.name, op.fn, op.finish, op.combine, identity, ("input", source.np.type), ("out", result.np.type), T,
+            along, letters,
+        )  # fmt: skip
+    plan.kernel = kernel
+    work = plan.count * (1 if along == "last" else min(plan.inner, _COLUMNS))
+    plan.call = caller(4 + len(letters), plan.end, max(work, 1), m.device)
+    return plan
+
+
+def _dtypes(op, d):
+    """(dtype read, compute dtype, result dtype)."""
+    if op.result == "sum":
+        wide = dtypes.int64 if d.kind in "bi" else d
+        return d, wide, wide
+    if op.result == "float":
+        if d.kind != "f":
+            raise RuntimeError(
+                f"{op.name}(): could not infer output dtype. Input dtype must be a floating point dtype. Got: {d!r}; "
+                "convert it with .float() or pass dtype="
+            )
+        return d, d, d
+    if op.result == "bool":
+        return d, (d if d.kind == "f" else dtypes.bool_ if d.kind == "b" else dtypes.int64), (
+            dtypes.uint8 if d is dtypes.uint8 else dtypes.bool_
+        )  # fmt: skip
+    return d, d, d
+
+
+class ReductionNode(Node):
+    """The node of a reduction: a pointwise kernel over the input, with what was reduced repeated."""
+
+    __slots__ = ()
+
+    def backward(self, gradient):
+        op, plan = self.op, self.plan
+        run = plan.backward.get(None)
+        if run is None:
+            run = plan.backward[None] = _plan_backward(op, plan, self.saved)
+        if gradient._m is not plan.out:
+            gradient = dense(cast(gradient, plan.out.dtype))
+        return (run(gradient, self.saved),)
+
+    def backward_recorded(self, gradient):
+        op, plan = self.op, self.plan
+        m = plan.metas[0]
+        reshape = ENTRIES["reshape"]
+        saved = list(self.saved)
+        if "out" in op.needs:
+            out = new(Tensor)
+            position = op.needs.index("out")
+            out._d, out._m, out._s, out._n = saved[position], plan.out, self.storages[0], self
+            saved[position] = reshape(out, plan.kept)
+        fn = op.recorded_gradient or op.gradient
+        found = fn(reshape(gradient, plan.kept), *saved)
+        if found._m.shape != m.shape:
+            found = ENTRIES["expand"](found, tuple(m.shape))
+        return (cast(found, m.dtype),)
+
+
+def _plan_backward(op, plan, saved):
+    m = plan.metas[0]
+    kept = strided_meta(plan.out.dtype, plan.kept, _kept_strides(plan), m.device)
+    kept = kept if kept.shape != plan.out.shape else plan.out
+    inputs, arrays, numbers, late = [("grad_output", kept)], [], [], []
+    for position, name in enumerate(op.needs):
+        if name == "out":
+            inputs.append(("out", kept))
+            arrays.append(position)
+        elif name == "input":
+            inputs.append(("input", m))
+            arrays.append(position)
+        else:
+            numbers.append((name, "r" if isinstance(saved[position], float) else "i"))
+            late.append(position)
+    result = meta(m.dtype, m.shape, m.device)
+    order = ["grad_output", *op.needs]
+    inner = build_plan(
+        op, f"{op.name}_backward", op.gradient, inputs, [("d_input", result)], plan.out.dtype, tuple(m.shape), m.device,
+        numbers, order=order,
+    )  # fmt: skip
+
+    def run(gradient, saved):
+        found = make(result.empty(result.numel, result.np), result)
+        slots = [saved[k]._d if isinstance(saved[k], Tensor) else saved[k] for k in arrays]
+        slots = [gradient._d, *slots, found._d, *[saved[k] for k in late]]
+        if inner.geometry is not None:
+            slots.append(inner.geometry)
+        inner.call(inner.kernel, *slots, 0, inner.end)
+        return found
+
+    return run
+
+
+def _kept_strides(plan):
+    """Strides of the result with the reduced dimensions put back as size 1."""
+    strides, step = [], 1
+    for size in reversed(plan.kept):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+__all__ = ["reduction", "Reduction"]

@@ -1,0 +1,709 @@
+"""Tensor: storage, shape, dtype, grad, node, conversions and the entry to the recorder. No maths: the op table
+installs methods and operators."""
+
+import weakref
+
+import numpy as np
+
+from . import autograd, dtypes
+from .autograd import Leaf
+from .device import CPU
+from .layout import Size
+from .printing import tensor_text
+from .storage import Meta, Storage, flat, meta, shaped, strided_meta
+
+new = object.__new__
+
+
+class Tensor:
+    """A multi-dimensional array that records what is done to it.
+
+    ``_d`` is the flat array that starts at the tensor's first element, ``_m`` its interned `Meta`, ``_s`` the
+    `Storage` that it shares with its views (None until it is shared, written to or saved), ``_n`` its node: None if no gradient is wanted, a `Leaf` if gradients
+    are accumulated here, else the `Node` of the op that made it.
+    """
+
+    __slots__ = ("_d", "_m", "_s", "_n", "__dict__", "__weakref__")
+
+    __array_priority__ = 1000
+
+    _base = None  # the tensor that this one is a view of
+    _grad = None  # the gradient, for tensors that are no leaves
+    name = None
+
+    def __new__(cls, *args, device=None, **kwargs):
+        """``Tensor(sizes...)`` uninitialised, ``Tensor(sequence)``: of the default dtype."""
+        d = dtypes.get_default_dtype()
+        if not args:
+            array = np.empty(0, d.np)
+        elif len(args) == 1 and isinstance(args[0], Tensor):
+            return args[0].detach() if cls is Tensor else wrap_as(cls, args[0].detach())
+        elif all(isinstance(a, int) for a in args):
+            array = np.empty(args, d.np)
+        elif len(args) == 1 and isinstance(args[0], Size):
+            array = np.empty(args[0], d.np)
+        elif len(args) == 1:
+            array = np.array(args[0], dtype=d.np)
+        else:
+            raise TypeError(f"Tensor: expected sizes or one sequence, got {len(args)} arguments; use numgrad.tensor")
+        return wrap_as(cls, from_array(array))
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        return self._m.shape
+
+    def size(self, dim: int | None = None):
+        """The shape, or one dimension's size."""
+        if dim is None:
+            return self._m.shape
+        shape = self._m.shape
+        if not -len(shape) <= dim < len(shape):
+            raise IndexError(
+                f"size: Dimension out of range (expected to be in range of [{-max(len(shape), 1)}, "
+                f"{max(len(shape), 1) - 1}], but got {dim})"
+            )
+        return shape[dim]
+
+    def stride(self, dim: int | None = None):
+        """Steps in elements, all or one dimension's."""
+        return self._m.strides if dim is None else self._m.strides[dim]
+
+    @property
+    def dtype(self):
+        return self._m.dtype
+
+    @property
+    def device(self):
+        return self._m.device
+
+    @property
+    def ndim(self) -> int:
+        return self._m.ndim
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._m.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._m.numel
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self._m.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        return self._m.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._m.numel * self._m.dtype.itemsize
+
+    @property
+    def is_cuda(self) -> bool:
+        return self._m.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        return self._m.device.type == "cpu"
+
+    is_sparse = is_quantized = is_meta = is_mkldnn = is_nested = False
+
+    def get_device(self) -> int:
+        """The CUDA device's number, -1 on the CPU."""
+        return -1 if self._m.device is CPU else self._m.device.index
+
+    def is_floating_point(self) -> bool:
+        return self._m.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return False
+
+    def is_signed(self) -> bool:
+        return self._m.dtype.is_signed
+
+    def is_contiguous(self, memory_format=None) -> bool:
+        """Whether the elements lie row-major without gaps."""
+        return self._m.contiguous
+
+    def is_inference(self) -> bool:
+        return False
+
+    def is_conj(self) -> bool:
+        return False
+
+    def is_neg(self) -> bool:
+        return False
+
+    def resolve_conj(self):
+        return self
+
+    def resolve_neg(self):
+        return self
+
+    def is_shared(self) -> bool:
+        return bool(self.__dict__.get("_shared", False))
+
+    def is_pinned(self) -> bool:
+        return False
+
+    def data_ptr(self) -> int:
+        """The address of the first element; 0 for an empty tensor."""
+        return address(self._d) if self._m.numel else 0
+
+    def storage_offset(self) -> int:
+        """How many elements the first one lies behind the start of the storage."""
+        root = storage_of(self).root
+        if root is None or root is self._d:
+            return 0
+        return (address(self._d) - address(root)) // self._m.dtype.itemsize
+
+    def untyped_storage(self):
+        """The memory that this tensor shares with its views."""
+        return UntypedStorage(self)
+
+    def storage(self):
+        return UntypedStorage(self)
+
+    @property
+    def _version(self) -> int:
+        return 0 if self._s is None else self._s.version
+
+    # --- the recorder --------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._n is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted):
+        self.requires_grad_(wanted)
+
+    def requires_grad_(self, requires_grad: bool = True):
+        """Record what is done to this leaf from now on, or stop doing so."""
+        n = self._n
+        if n is not None and not n.leaf:
+            if not requires_grad:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                    "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            return self
+        if requires_grad and n is None:
+            if not self._m.dtype.is_floating_point:
+                raise RuntimeError(
+                    f"only Tensors of floating point dtype can require gradients, got {self._m.dtype!r}; convert with "
+                    ".float() first"
+                )
+            leaf = Leaf()
+            leaf.grad = self.__dict__.pop("_grad", None)
+            self._n = leaf
+        elif not requires_grad and n is not None:
+            if n.grad is not None:
+                self.__dict__["_grad"] = n.grad
+            self._n = None
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        n = self._n
+        return n is None or n.leaf
+
+    @property
+    def grad(self):
+        """The accumulated gradient, or None."""
+        n = self._n
+        if n is not None and n.leaf:
+            return n.grad
+        return self._grad
+
+    @grad.setter
+    def grad(self, value):
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value._m.shape != self._m.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: expected {list(self._m.shape)}, got "
+                    f"{list(value._m.shape)}"
+                )
+            if value._m.dtype is not self._m.dtype or value._m.device != self._m.device:
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: expected {self._m.dtype!r} on {self._m.device}, got "
+                    f"{value._m.dtype!r} on {value._m.device}"
+                )
+        n = self._n
+        if n is not None and n.leaf:
+            n.grad = value
+        else:
+            self.__dict__["_grad"] = value
+
+    @grad.deleter
+    def grad(self):
+        self.grad = None
+
+    @property
+    def grad_fn(self):
+        n = self._n
+        return None if n is None or n.leaf else n
+
+    @property
+    def output_nr(self) -> int:
+        return getattr(self._n, "output_nr", 0)
+
+    @property
+    def retains_grad(self) -> bool:
+        n = self._n
+        return n is not None and not n.leaf and bool(self.__dict__.get("_retains_grad"))
+
+    def retain_grad(self):
+        """Keep ``.grad`` also though this is no leaf."""
+        n = self._n
+        if n is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if n.leaf or self.__dict__.get("_retains_grad"):
+            return
+        self.__dict__["_retains_grad"] = True
+        reference = weakref.ref(self)
+
+        def keep(gradient):
+            tensor = reference()
+            if tensor is not None:
+                held = tensor._grad
+                tensor.__dict__["_grad"] = gradient if held is None else autograd.add(held, gradient)
+
+        self.register_hook(keep)
+
+    def register_hook(self, hook):
+        """Call ``hook(grad)`` when the gradient of this tensor is computed; it may return a replacement."""
+        n = self._n
+        if n is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        return n.register_tensor_hook(hook)
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """Call ``hook(tensor)`` after a gradient was added to this leaf's ``.grad``."""
+        n = self._n
+        if n is None or not n.leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        n.tensor = weakref.ref(self)
+        return n.register_hook(hook)
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+        """Add the derivatives of this tensor to the ``.grad`` of the leaves it was computed from.
+
+        ``gradient``: the derivative of the final result with respect to this tensor, of its shape; optional for
+        one element. ``retain_graph``: keep the buffers for another pass. ``create_graph``: record this pass, for
+        higher derivatives. ``inputs``: the tensors that accumulate (all leaves by default).
+        """
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def detach(self):
+        """This tensor's data without its history; shares memory and version."""
+        return alias(self, self._d, self._m)
+
+    def detach_(self):
+        """Forget the history."""
+        if self._base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        n = self._n
+        if n is not None and not n.leaf:
+            self._n = None
+        elif n is not None:
+            self.requires_grad_(False)
+        return self
+
+    @property
+    def data(self):
+        """The data as a tensor that is not recorded; writes to it are counted as writes to this one."""
+        found = alias(self, self._d, self._m)
+        found.__dict__["_writer"] = ".data"
+        return found
+
+    @data.setter
+    def data(self, value):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._n is not None and not value._m.dtype.is_floating_point:
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point")
+        self._d, self._m, self._s = value._d, value._m, storage_of(value)
+        self._s.modified = autograd.next_seq()  # what was saved of this tensor is no longer there
+        self._s.writer = ".data"
+        autograd.switch.last_write = self._s.modified
+
+    # --- values --------------------------------------------------------------------------------------------------
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """An ndarray over the same memory."""
+        if self._n is not None:
+            if not force:
+                raise RuntimeError(
+                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                )
+        if self._m.device is not CPU:
+            if not force:
+                raise TypeError(
+                    f"can't convert {self._m.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
+                    "to host memory first."
+                )
+            return self.detach().cpu().numpy()
+        return shaped(self._d, self._m)
+
+    def _host(self) -> np.ndarray:
+        """An ndarray of the values, on the host."""
+        if self._m.device is CPU:
+            return shaped(self._d, self._m)
+        return self.detach().cpu().numpy()
+
+    def item(self):
+        """The one element as a Python number."""
+        if self._m.numel != 1:
+            raise RuntimeError(f"a Tensor with {self._m.numel} elements cannot be converted to Scalar")
+        if self._m.device is CPU:
+            return self._d.item(0)
+        return self._host().item()
+
+    def tolist(self):
+        """The elements as nested lists of Python numbers."""
+        return self._host().tolist()
+
+    def __array__(self, dtype=None, copy=None):
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return from_array(np.asarray(array))
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        if self._n is not None:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        if self._m.device is CPU:
+            array = shaped(self._d, self._m)
+            return array.view(np.bool_).__dlpack__() if self._m.dtype is dtypes.bool_ else array.__dlpack__()
+        return self._d.__dlpack__(stream=stream)
+
+    def __dlpack_device__(self):
+        return (1, 0) if self._m.device is CPU else (2, self._m.device.index)
+
+    def __bool__(self):
+        if self._m.numel != 1:
+            if self._m.numel == 0:
+                raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous; use .any() or .all()")
+        return bool(self.item())
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __complex__(self):
+        return complex(self.item())
+
+    def __index__(self):
+        if self._m.numel != 1 or self._m.dtype.is_floating_point:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self):
+        if self._m.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self._m.shape[0]
+
+    def __hash__(self):
+        return id(self)
+
+    def __contains__(self, element):
+        if isinstance(element, (Tensor, int, float, bool)):
+            return bool((element == self).any())
+        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+
+    def __iter__(self):
+        if self._m.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __repr__(self, *, tensor_contents=None):
+        suffixes = []
+        m = self._m
+        if m.device is not CPU:
+            suffixes.append(f"device='{m.device}'")
+        n = self._n
+        if n is not None:
+            suffixes.append("requires_grad=True" if n.leaf else f"grad_fn=<{n.name}>")
+        return tensor_text(self._host(), m.dtype.name, suffixes)
+
+    def __format__(self, spec):
+        if self._m.ndim == 0 and type(self) is Tensor:
+            return format(self.item(), spec)
+        return object.__format__(self, spec)
+
+    def __deepcopy__(self, memo):
+        if id(self) in memo:
+            return memo[id(self)]
+        if self._n is not None and not self._n.leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment; use .detach().clone()"
+            )
+        copy = copied_storage(self, memo)
+        copy = wrap_as(type(self), copy) if type(self) is not Tensor else copy
+        memo[id(self)] = copy
+        if self._n is not None:
+            copy._n = Leaf()
+        if self.grad is not None:
+            copy.grad = self.grad.__deepcopy__(memo)
+        for key, value in self.__dict__.items():
+            if not key.startswith("_"):
+                import copy as copying
+
+                copy.__dict__[key] = copying.deepcopy(value, memo)
+        return copy
+
+    def __reduce_ex__(self, protocol):
+        if self._n is not None and not self._n.leaf:
+            raise RuntimeError("Tensors that require grad and are no leaves cannot be pickled; use .detach()")
+        extra = {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
+        array = np.array(self._host())
+        return _rebuild, (type(self), array, str(self.device), self.requires_grad, extra)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+
+def _rebuild(cls, array, device, requires_grad, extra):
+    tensor = from_array(array)
+    if device != "cpu":
+        tensor = tensor.to(device)
+    if cls is not Tensor:
+        tensor = wrap_as(cls, tensor)
+    tensor.__dict__.update(extra)
+    return tensor.requires_grad_(requires_grad)
+
+
+class UntypedStorage:
+    """The bytes behind a tensor: their address and number."""
+
+    def __init__(self, tensor):
+        root = storage_of(tensor).root
+        self._array = tensor._d if root is None else root
+
+    def data_ptr(self) -> int:
+        return address(self._array)
+
+    def nbytes(self) -> int:
+        return self._array.nbytes
+
+    size = __len__ = nbytes
+
+    def __eq__(self, other):
+        return isinstance(other, UntypedStorage) and self.data_ptr() == other.data_ptr()
+
+    def __hash__(self):
+        return hash(self.data_ptr())
+
+
+# --- making tensors ----------------------------------------------------------------------------------------------
+
+
+def address(data) -> int:
+    """The address of a flat array's first element."""
+    interface = getattr(data, "__array_interface__", None)
+    return data.ptr if interface is None else interface["data"][0]
+
+
+def make(data, m: Meta) -> Tensor:
+    """A new tensor over memory of its own."""
+    tensor = new(Tensor)
+    tensor._d, tensor._m, tensor._s, tensor._n = data, m, None, None
+    return tensor
+
+
+def storage_of(tensor: Tensor) -> Storage:
+    """The tensor's storage record, made now if it has none yet."""
+    storage = tensor._s
+    if storage is None:
+        storage = tensor._s = Storage()
+    return storage
+
+
+def empty_tensor(m: Meta) -> Tensor:
+    """A new, uninitialised tensor."""
+    return make(m.empty(m.numel, m.np), m)
+
+
+def from_array(array: np.ndarray) -> Tensor:
+    """A tensor over an ndarray's memory (copied where its layout has no strides in elements)."""
+    return make(*flat(array))
+
+
+def wrap_as(cls, tensor: Tensor) -> Tensor:
+    """An instance of the subclass ``cls`` over the tensor's memory."""
+    wrapped = new(cls)
+    wrapped._d, wrapped._m, wrapped._s, wrapped._n = tensor._d, tensor._m, storage_of(tensor), tensor._n
+    return wrapped
+
+
+def alias(tensor: Tensor, data, m: Meta) -> Tensor:
+    """An unrecorded tensor that shares ``tensor``'s storage."""
+    storage = storage_of(tensor)
+    if storage.root is None:
+        storage.root = tensor._d
+    found = new(Tensor)
+    found._d, found._m, found._s, found._n = data, m, storage, None
+    return found
+
+
+def view(tensor: Tensor, offset: int, shape: tuple, strides: tuple, track: bool) -> Tensor:
+    """A view ``offset`` elements into ``tensor``. With ``track`` the recorder follows writes through it."""
+    m = tensor._m
+    vm = strided_meta(m.dtype, tuple(shape), tuple(strides), m.device)
+    data = tensor._d
+    length = vm.numel if vm.contiguous else vm.span
+    if offset or length != len(data):
+        data = data[offset : offset + length]
+    found = alias(tensor, data, vm)
+    if track:
+        base = tensor._base
+        found.__dict__["_base"] = tensor if base is None else base
+        storage = tensor._s
+        if not storage.views:
+            storage.views = []
+        elif len(storage.views) >= 32 and len(storage.views) & (len(storage.views) - 1) == 0:
+            storage.views = [reference for reference in storage.views if reference() is not None]
+        storage.views.append(weakref.ref(found))
+    return found
+
+
+def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
+    """A copy whose ties are kept: tensors that shared a storage share the copy of it."""
+    key = ("storage", id(storage_of(tensor)))
+    m = tensor._m
+    root = storage_of(tensor).root
+    root = tensor._d if root is None else root
+    if key not in memo:
+        fresh = root.copy()
+        storage = Storage()
+        storage.root = fresh
+        memo[key] = (fresh, storage, tensor)  # the tensor is kept alive, so that ids stay valid
+    fresh, storage, _ = memo[key]
+    offset = 0 if root is tensor._d else (address(tensor._d) - address(root)) // m.dtype.itemsize
+    copy = new(Tensor)
+    copy._d, copy._m, copy._s, copy._n = fresh[offset : offset + len(tensor._d)], m, storage, None
+    return copy
+
+
+# --- the entries to the recorder ---------------------------------------------------------------------------------
+
+
+def _root_gradient(op, tensor, gradient, k):
+    if gradient is None:
+        if tensor._m.numel != 1:
+            raise RuntimeError(
+                f"grad can be implicitly created only for scalar outputs: {op} got a tensor of shape "
+                f"{list(tensor._m.shape)}. Reduce it first, e.g. .sum(), or pass gradient= of its shape."
+            )
+        m = meta(tensor._m.dtype, tensor._m.shape, tensor._m.device)
+        return from_array(np.ones(m.shape, m.np)) if m.device is CPU else from_array(np.ones(m.shape, m.np)).to(m.device)
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"{op}: gradients can be either Tensors or None, but got {type(gradient).__name__}")
+    if gradient._m.shape != tensor._m.shape:
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output[{k}] has a shape of {gradient._m.shape} and output[{k}] has a shape of "
+            f"{tensor._m.shape}."
+        )
+    if not gradient._m.dtype.is_floating_point:
+        raise RuntimeError(f"{op}: grad_output[{k}] must be floating point, got {gradient._m.dtype!r}")
+    return gradient
+
+
+def _as_tuple(value):
+    return (value,) if isinstance(value, Tensor) or value is None else tuple(value)
+
+
+def _roots(op, tensors, gradients):
+    roots = []
+    for k, (tensor, gradient) in enumerate(zip(tensors, gradients, strict=True)):
+        if tensor._n is None:
+            raise RuntimeError(
+                f"element {k} of tensors does not require grad and does not have a grad_fn: {op} has nothing to "
+                "differentiate. " + _why_no_grad()
+            )
+        roots.append((tensor._n, _root_gradient(op, tensor, gradient, k)))
+    return roots
+
+
+def _why_no_grad():
+    if not autograd.is_grad_enabled():
+        return "Gradients are off here (no_grad or inference_mode)."
+    return (
+        "It was computed under no_grad, from detached data, or from tensors none of which has requires_grad=True; "
+        "check that the model's parameters are used and not frozen."
+    )
+
+
+def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
+    """Add the derivatives of ``tensors`` to the leaves' ``.grad``; the arguments as in `Tensor.backward`."""
+    tensors = _as_tuple(tensors)
+    gradients = (None,) * len(tensors) if grad_tensors is None else _as_tuple(grad_tensors)
+    captures = None
+    if inputs is not None:
+        inputs = _as_tuple(inputs)
+        if not inputs:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        for tensor in inputs:
+            if tensor._n is None:
+                raise RuntimeError("One of the differentiated Tensors does not require grad")
+        captures = {tensor._n: None for tensor in inputs}
+    roots = _roots("backward", tensors, gradients)
+    retain = create_graph if retain_graph is None else retain_graph
+    autograd.walk(roots, retain, create_graph, captures)
+    if captures is not None:
+        for tensor in inputs:
+            if not tensor._n.leaf and captures[tensor._n] is not None and not tensor.retains_grad:
+                gradient = captures[tensor._n]
+                tensor.grad = gradient if tensor._grad is None else autograd.add(tensor._grad, gradient)
+
+
+def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, only_inputs=True,
+         allow_unused=None, is_grads_batched=False, materialize_grads=False):  # fmt: skip
+    """The derivatives of the sum of ``outputs`` (weighted by ``grad_outputs``) with respect to ``inputs``, as a
+    tuple of tensors of their shapes; ``.grad`` of no tensor changes. Unused inputs are an error unless
+    ``allow_unused`` (None) or ``materialize_grads`` (zeros)."""
+    outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
+    gradients = (None,) * len(outputs) if grad_outputs is None else _as_tuple(grad_outputs)
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
+    for tensor in inputs:
+        if tensor._n is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    captures = {tensor._n: None for tensor in inputs}
+    roots = _roots("autograd.grad", outputs, gradients)
+    retain = create_graph if retain_graph is None else retain_graph
+    autograd.walk(roots, retain, create_graph, captures, accumulate=False)
+    found = []
+    for tensor in inputs:
+        gradient = captures[tensor._n]
+        if gradient is None and materialize_grads:
+            m = tensor._m
+            gradient = from_array(np.zeros(m.shape, m.np)).to(m.device)
+        elif gradient is None and not allow_unused:
+            raise RuntimeError(
+                "One of the differentiated Tensors appears to not have been used in the graph. Set "
+                "allow_unused=True if this is the desired behavior."
+            )
+        found.append(gradient)
+    return tuple(found)
+
+
+autograd.backward, autograd.grad = backward, grad

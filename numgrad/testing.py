@@ -1,0 +1,233 @@
+"""What tests of ops need: numerical derivatives, closeness, and input cases for every op of the table."""
+
+import inspect
+
+import numpy as np
+
+from . import tensor as core
+from .autograd import no_grad
+from .dtypes import float32, float64
+from .errors import GradientError
+from .op import Op
+from .tensor import Tensor, from_array
+
+_REQUIRED = inspect.Parameter.empty
+
+# --- gradcheck ---------------------------------------------------------------------------------------------------
+
+
+def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, check_undefined_grad=True,
+              nondet_tol=0.0, fast_mode=False, **ignored) -> bool:  # fmt: skip
+    """Compare the gradients of ``func(*inputs)`` with central differences, along one random direction an input.
+
+    ``inputs``: tensors; those that require grad must be float64. The whole Jacobian is probed at once by a random
+    projection of outputs and inputs, tightly. Raises GradientError (or returns False) where they differ.
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    try:
+        _gradcheck(func, inputs, eps, atol, rtol)
+    except GradientError:
+        if raise_exception:
+            raise
+        return False
+    return True
+
+
+def _outputs(value):
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    return [v for v in values if isinstance(v, Tensor) and v._m.dtype.is_floating_point and v.requires_grad]
+
+
+def _gradcheck(func, inputs, eps, atol, rtol):
+    leaves = [value for value in inputs if isinstance(value, Tensor) and value.requires_grad]
+    if not leaves:
+        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have it")
+    for leaf in leaves:
+        if leaf.dtype is not float64:
+            raise ValueError(f"gradcheck: inputs must be float64 for central differences, got {leaf.dtype!r}")
+    rng = np.random.default_rng(0)
+    outputs = _outputs(func(*inputs))
+    if not outputs:
+        raise GradientError("gradcheck: no output of the function requires grad")
+    weights = [from_array(rng.standard_normal(out.shape)) for out in outputs]
+    found = core.grad(outputs, leaves, weights, allow_unused=True)
+    with no_grad():
+        for k, (leaf, gradient) in enumerate(zip(leaves, found)):
+            direction = rng.standard_normal(leaf.shape)
+            kept = np.array(leaf._host())
+            host = leaf.detach()
+            values = []
+            for sign in (1, -1):
+                host.copy_(from_array(np.ascontiguousarray(kept + sign * eps * direction)))
+                again = func(*inputs)
+                again = again if isinstance(again, (tuple, list)) else (again,)
+                again = [v for v in again if isinstance(v, Tensor) and v._m.dtype.is_floating_point][: len(outputs)]
+                values.append(sum(float((np.asarray(v._host()) * w._host()).sum()) for v, w in zip(again, weights)))
+            host.copy_(from_array(kept))
+            numerical = (values[0] - values[1]) / (2 * eps)
+            analytical = 0.0 if gradient is None else float((gradient._host() * direction).sum())
+            if not abs(analytical - numerical) <= atol * max(1.0, np.sqrt(leaf.numel())) + rtol * abs(numerical):
+                raise GradientError(
+                    f"Jacobian mismatch for input {k} of shape {list(leaf.shape)}: along a random direction the numerical "
+                    f"derivative is {numerical:.8g}, the analytical one {analytical:.8g}"
+                )
+
+
+def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, **options):
+    """`gradcheck` of the gradients of ``func``: the second derivatives."""
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    rng = np.random.default_rng(1)
+    outputs = _outputs(func(*inputs))
+    if grad_outputs is None:
+        grad_outputs = [from_array(rng.standard_normal(out.shape)).requires_grad_() for out in outputs]
+    else:
+        grad_outputs = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    count = len(inputs)
+
+    def gradients(*values):
+        given = values[:count]
+        wanted = [v for v in given if isinstance(v, Tensor) and v.requires_grad]
+        results = _outputs(func(*given))
+        found = core.grad(results, wanted, list(values[count:]), create_graph=True, allow_unused=True)
+        return tuple(g for g in found if g is not None and g.requires_grad)
+
+    if not gradients(*inputs, *grad_outputs):
+        return True  # linear without a second derivative: nothing depends on anything
+    return gradcheck(
+        gradients, (*inputs, *grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, **options
+    )
+
+
+# --- closeness ---------------------------------------------------------------------------------------------------
+
+_TOLERANCE = {"float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
+
+
+def assert_close(actual, expected, *, rtol=None, atol=None, equal_nan=False, check_dtype=True, check_device=True,
+                 check_stride=False, msg=None, allow_subclasses=True, check_layout=True) -> None:  # fmt: skip
+    """Raise AssertionError, naming the worst element, unless two tensors (or nested sequences of them) are close:
+    ``|actual - expected| <= atol + rtol * |expected|``, same shape, dtype and device."""
+    if isinstance(actual, (list, tuple)) and isinstance(expected, (list, tuple)):
+        if len(actual) != len(expected):
+            raise AssertionError(f"The length of the sequences mismatch: {len(actual)} != {len(expected)}")
+        for a, b in zip(actual, expected):
+            assert_close(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=check_dtype, msg=msg)
+        return
+    a, b = _as_tensor(actual), _as_tensor(expected)
+    if a.shape != b.shape:
+        raise AssertionError(msg or f"The values for attribute 'shape' do not match: {a.shape} != {b.shape}.")
+    if check_dtype and a.dtype is not b.dtype:
+        raise AssertionError(msg or f"The values for attribute 'dtype' do not match: {a.dtype} != {b.dtype}.")
+    if check_device and a.device != b.device:
+        raise AssertionError(msg or f"The values for attribute 'device' do not match: {a.device} != {b.device}.")
+    left, right = np.asarray(a._host()), np.asarray(b._host())
+    default = _TOLERANCE.get(a.dtype.name, (0.0, 0.0))
+    rtol, atol = default[0] if rtol is None else rtol, default[1] if atol is None else atol
+    close = np.isclose(left.astype(np.float64), right.astype(np.float64), rtol=rtol, atol=atol, equal_nan=equal_nan)
+    if not close.all():
+        difference = np.where(close, 0, np.abs(left.astype(np.float64) - right.astype(np.float64)))
+        difference = np.nan_to_num(difference, nan=np.inf)
+        worst = np.unravel_index(int(difference.argmax()), difference.shape) if difference.ndim else ()
+        raise AssertionError(
+            msg
+            or f"Tensor-likes are not close!\n\nMismatched elements: {int((~close).sum())} / {close.size}\nGreatest absolute "
+            f"difference: {difference[worst]:g} at index {tuple(map(int, worst))}: {left[worst]} instead of {right[worst]} "
+            f"(up to {atol} + {rtol} relative allowed)"
+        )
+
+
+def _as_tensor(value):
+    return value if isinstance(value, Tensor) else from_array(np.asarray(value))
+
+
+# --- cases -------------------------------------------------------------------------------------------------------
+
+_SHAPES = {
+    "vector": ((7,),),
+    "matrix": ((3, 5),),
+    "broadcast": ((4, 3), (3,)),
+    "column": ((4, 3), (4, 1)),
+    "0-d": ((),),
+    "empty": ((0, 3),),
+}
+
+
+class Case:
+    """One call of an op: ``run()`` calls it, ``inputs`` are its tensors, ``attributes`` the rest."""
+
+    def __init__(self, op: Op, label: str, inputs: list, attributes: dict):
+        self.op, self.label, self.inputs, self.attributes = op, label, inputs, attributes
+
+    def run(self, *inputs):
+        """The op's result on ``inputs`` (default: the case's own)."""
+        return self.op.entry(*(inputs or self.inputs), **self.attributes)
+
+    def __repr__(self):
+        return f"{self.op.name}-{self.label}"
+
+
+def sample(op: Op, shape, dtype=float32, seed=0) -> Tensor:
+    """A tensor of numbers inside the op's domain, away from its ends, no two equal."""
+    rng = np.random.default_rng([seed, len(op.name)])
+    low, high = op.domain
+    margin = (high - low) * 0.02
+    count = int(np.prod(shape))
+    values = rng.permutation(np.linspace(low + margin, high - margin, max(count, 1)))[:count]
+    values = values + rng.uniform(-0.3, 0.3, count) * (high - low) / max(count, 1) * 0.5
+    return from_array(values.reshape(shape).astype(dtype.np))
+
+
+def cases_for(op: Op, dtype=float32) -> list[Case]:
+    """Calls of ``op`` with one case a kind of layout: vector, matrix, broadcast, strided, 0-d, empty."""
+    if op.form == "pointwise":
+        return _pointwise_cases(op, dtype)
+    if op.form == "reduction":
+        cases = []
+        for label, shape, attributes in (
+            ("all", (3, 5), {}), ("last", (3, 5), {"dim": -1}), ("outer", (3, 5, 2), {"dim": 0}),
+            ("middle", (2, 3, 4), {"dim": 1, "keepdim": True}), ("apart", (2, 3, 4), {"dim": (0, 2)}), ("0-d", (), {}),
+        ):  # fmt: skip
+            cases.append(Case(op, label, [sample(op, shape, dtype)], attributes))
+        strided = sample(op, (5, 3), dtype)
+        cases.append(Case(op, "strided", [strided.t()], {"dim": 1}))
+        return cases
+    if op.form == "rowwise":
+        return _row_cases(op, dtype)
+    return []
+
+
+def _pointwise_cases(op, dtype):
+    required = {name: 0.5 for name, default in op.attributes.items() if default is _REQUIRED}
+    cases = []
+    for label, shapes in _SHAPES.items():
+        if label in ("broadcast", "column") and len(op.inputs) < 2:
+            continue
+        inputs = [sample(op, shapes[k % len(shapes)], dtype, k) for k in range(len(op.inputs))]
+        cases.append(Case(op, label, inputs, dict(required)))
+    strided = [sample(op, (5, 3), dtype, k).t() for k in range(len(op.inputs))]
+    cases.append(Case(op, "strided", strided, dict(required)))
+    return cases
+
+
+def _row_cases(op, dtype):
+    rng = np.random.default_rng(0)
+    cases = []
+    for label, rows, width in (("rows", 4, 6), ("wide", 2, 70), ("one", 1, 3)):
+        inputs = []
+        for argument in op.row_inputs:
+            if argument.name == "target":
+                inputs.append(from_array(rng.integers(0, width, rows)))
+                continue
+            size = 1 if argument.width == "1" else width
+            shape = (rows, size) if argument.row and argument.width != "1" else (rows,) if argument.row else (size,)
+            inputs.append(sample(op, shape, dtype, len(inputs)))
+        cases.append(Case(op, label, inputs, {}))
+    return cases
+
+
+def kernels_of(op: Op) -> int:
+    """How many kernels of ``op`` this process has compiled or loaded."""
+    return len(getattr(op, "kernels", ()))
+
+
+__all__ = ["gradcheck", "gradgradcheck", "assert_close", "cases_for", "sample", "Case", "kernels_of"]

@@ -1,0 +1,129 @@
+"""The architecture, checked on the imports as they are written: a file imports only from its own layer or lower."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "numgrad"
+
+# Files and folders by layer; the longest match counts.
+LAYERS = {
+    "errors": 0, "config": 0, "dtypes": 0, "layout": 0,
+    "device": 1, "storage": 1, "generator": 1,
+    "kernels": 2,
+    "autograd": 3, "tensor": 3, "printing": 3,
+    "op": 4, "pointwise": 4, "reduction": 4, "rowwise": 4,
+    "ops": 5,
+    "compile": 6, "nn": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "functional": 6, "cuda": 6, "func": 6,
+    "testing": 7, "__init__": 7,
+    "__main__": 8,
+}  # fmt: skip
+
+# Imports against the order, each with its reason. They stand inside functions.
+PERMITTED = {
+    ("storage", "kernels.cuda"): "the allocator of a device without host memory, on the first use of that device",
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """``kernels/jit.py`` as ``kernels.jit``; a folder's ``__init__.py`` as the folder."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+def layer_of(module: str) -> int:
+    parts = module.split(".")
+    for end in range(len(parts), 0, -1):
+        found = LAYERS.get(".".join(parts[:end]))
+        if found is not None:
+            return found
+    raise AssertionError(f"numgrad/{module}: give it a layer in tests/test_layers.py")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports_of(path: Path):
+    """``(imported module, line, whether it runs on import)``: ours without the leading ``numgrad.``, others whole."""
+    module = module_of(path)
+    package = ["numgrad", *path.relative_to(PACKAGE).parts[:-1]]
+    tree = ast.parse(path.read_text())
+    late = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            late.update(ast.walk(node))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            late.update(child for statement in node.body for child in ast.walk(statement))
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            names = []
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                names.append(whole if whole.removeprefix("numgrad.") in MODULES else base)
+        for name in names:
+            if name == "numgrad":
+                name = "numgrad.__init__"
+            if name.startswith("numgrad.") and name.removeprefix("numgrad.") != module:
+                yield name.removeprefix("numgrad."), node.lineno, node not in late
+            elif not name.startswith("numgrad."):
+                yield name, node.lineno, node not in late
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_go_down(path):
+    module = module_of(path)
+    for imported, line, _ in imports_of(path):
+        if imported in MODULES and (module, imported) not in PERMITTED:
+            assert layer_of(imported) <= layer_of(module), (
+                f"numgrad/{path.relative_to(PACKAGE)}:{line} (layer {layer_of(module)}) imports {imported} "
+                f"(layer {layer_of(imported)})"
+            )
+
+
+def test_permitted_imports_are_in_functions_and_in_use():
+    for (module, imported), reason in PERMITTED.items():
+        found = [at_import for name, _, at_import in imports_of(MODULES[module]) if name.startswith(imported)]
+        assert reason
+        assert not any(found), f"{module} imports {imported} when it is itself imported"
+
+
+def test_no_cycles():
+    graph = {
+        module: {name for name, _, at_import in imports_of(path) if at_import and name in MODULES}
+        for module, path in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def visit(module, trail):
+        assert module not in trail, " -> ".join([*trail[trail.index(module) :], module])
+        if module not in done:
+            for imported in graph[module]:
+                visit(imported, [*trail, module])
+            done.add(module)
+
+    for module in graph:
+        visit(module, [])
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_foreign_imports(path):
+    """Numba and its relatives belong to the kernels; PyTorch is for tests only."""
+    module = module_of(path)
+    for imported, line, at_import in imports_of(path):
+        root = imported.split(".")[0]
+        where = f"numgrad/{path.relative_to(PACKAGE)}:{line}"
+        assert root != "torch", f"{where} imports PyTorch"
+        if root in ("numba", "llvmlite", "numba_cuda"):
+            assert layer_of(module) == LAYERS["kernels"] or not at_import and module == "__main__", (
+                f"{where} imports {root} outside numgrad/kernels"
+            )
+        if root in ("scipy", "matplotlib", "tqdm", "sklearn", "cuda", "nvmath"):
+            assert not at_import, f"{where} imports {root} when numgrad is imported; import it where it is used"

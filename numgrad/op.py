@@ -8,6 +8,7 @@ launches kernels of its own and whose gradient is stated in other ops.
 import functools
 import inspect
 import traceback
+import weakref
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from .device import CPU
 from .errors import DTypeError
 from .kernels.vocab import WORDS
 from .layout import Size
-from .storage import Meta, meta
-from .tensor import Tensor, address, alias, empty_tensor, from_array, make, new, storage_of, view
+from .storage import Meta, Storage, meta, strided_meta
+from .tensor import Tensor, address, alias, empty_tensor, from_array, make, new, storage_of
 
 OPS: dict = {}  # name -> Op, in order of definition
 ENTRIES: dict = {}  # name -> the function of an op, a composite or a method, for use across layers
@@ -275,96 +276,192 @@ class Structured(Op):
 
     form = "structured"
 
-    def __init__(self, fn, *, kind="new", **options):
+    def __init__(self, fn, *, kind="new", raw=False, **options):
         super().__init__(fn, **options)
         self.kind = kind  # "new": the result has memory of its own; "view": it shares its first input's
+        self.raw = raw  # the body only touches data and metas, so that its inputs need not lose their history
+        self.plans: dict = {}
         self.node_class = node_class_of(self, StructuredNode)
 
     def extra_saved(self):
         return ("context",)
+
+    def prepare_backward(self):
+        names = dict(self.entry.__globals__)
+        exec(compile(_structured_source(self), f"<entry of {self.name}>", "exec"), names)
+        self.entry.__code__ = names[self.name].__code__
 
 
 def structured(fn=None, **options):
     """Decorator: ``fn(tensors..., *, attributes...)`` over Tensors computes the result with kernels of its own.
 
     It may return ``(out, context)`` where ``context`` is what its gradient asks for under that name. With
-    ``kind="view"`` it returns ``(offset, shape, strides)`` and the result is a view of its first input.
+    ``kind="view"`` it returns ``(offset, shape, strides)``, found from the input's meta and hashable attributes
+    alone, and the result is a view of its first input. ``raw=True``: the body calls no recorded ops.
     """
     if fn is None:
         return functools.partial(structured, **options)
     op = Structured(fn, **options)
-    return attach(op, _structured_entry(op))
+    names = {
+        "op": op, "fn": op.fn, "plans": op.plans, "plan_view": _plan_view, "plain": plain, "new": new, "Tensor": Tensor,
+        "Storage": Storage, "ref": weakref.ref, "forget_dead": _forget_dead, "switch": switch,
+        "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq, "SavedResult": SavedResult,
+        "storage_of": storage_of, "check_forward": check_forward, "note_anomaly": note_anomaly,
+        "as_tensor_operand": as_tensor_operand, "inf": float("inf"), "nan": float("nan"),
+    }  # fmt: skip
+    exec(compile(_structured_source(op), f"<entry of {op.name}>", "exec"), names)
+    return attach(op, names[op.name])
 
 
-_ENTRY = '''
+_STRUCTURED = """
 def {name}({signature}):
-    return call(op, ({tensors}), {{{attributes}}}{out})
-'''
+    {checks}
+    out = fn({arguments})
+    context = None
+    if type(out) is tuple:
+        out, context = out
+    {record}
+    if switch.anywhere:
+        check_forward(op.name, out)
+    return out
+"""
+
+_VIEW = """
+def {name}({signature}):
+    {checks}
+    plan = plans.get(({first}._m, {key}))
+    if plan is None:
+        plan = plan_view(op, {first}, ({key}))
+    out = new(Tensor)
+    out._m, offset, end = plan
+    data = {first}._d
+    storage = {first}._s
+    if storage is None:
+        storage = {first}._s = Storage()
+        storage.root = data
+    elif storage.root is None:
+        storage.root = data
+    out._d = data if end is None else data[offset:end]
+    out._s = storage
+    out._n = None
+    if not switch.anywhere or is_grad_enabled():
+        base = {first}._base
+        out._base = {first} if base is None else base
+        views = storage.views
+        if not views:
+            storage.views = [ref(out)]
+        else:
+            views.append(ref(out))
+            if len(views) & 63 == 0:
+                forget_dead(storage)
+        {record}
+    return out
+"""
+
+_NODE = """if {recorded}:
+{indent}    out._n = node = NodeClass()
+{indent}    node.seq = next_seq()
+{indent}    node.next = ({next},)
+{indent}    node.saved = ({saved})
+{indent}    node.storages = ({storages})
+{indent}    node.hooks = None
+{indent}    if switch.anywhere:
+{indent}        note_anomaly(node, op)"""
 
 
-def signature_text(op, with_out):
-    """The parameter list of an op's entry: tensors, then attributes, by position or name, ``out`` by name."""
+def _structured_source(op):
+    """The text of a structured op's entry: check, run, record, without loops."""
+    required = {p.name for p in inspect.signature(op.fn).parameters.values() if p.default is inspect.Parameter.empty}
+    inputs = op.inputs
+    checks = [
+        f"if type({x}) is not Tensor and not isinstance({x}, Tensor)" + ("" if x in required else f" and {x} is not None")
+        + f":\n        {x} = as_tensor_operand({op.name!r}, {x}, {x!r})"
+        for x in inputs
+    ]  # fmt: skip
+    optional = [x for x in inputs if x not in required]
+
+    def of(x, attribute):
+        return f"(None if {x} is None else {x}.{attribute})" if x in optional else f"{x}.{attribute}"
+
+    if op.raw or op.kind == "view":
+        arguments = list(inputs)
+    else:
+        arguments = [f"plain({x})" if x in required else f"(None if {x} is None else plain({x}))" for x in inputs]
+    saved, storages = [], ""
+    for name in op.needs:
+        if name == "out":
+            storages = "storage_of(out),"
+            saved.append("SavedResult(out)")
+        elif name.endswith("_meta") and name[:-5] in inputs:
+            saved.append(of(name[:-5], "_m"))
+        else:
+            saved.append(name)
+    wanted = " or ".join(
+        f"({x} is not None and {x}._n is not None)" if x in optional else f"{x}._n is not None" for x in inputs
+    )
+    indent = "    "
+    if op.kind == "view":
+        indent, wanted = "        ", f"{inputs[0]}._n is not None"
+    else:
+        wanted = f"({wanted}) and (not switch.anywhere or is_grad_enabled()) and out._m.dtype.is_floating_point"
+    record = "pass"
+    if op.gradient is not None and inputs:
+        record = _NODE.format(
+            recorded=wanted, indent=indent, next=", ".join(of(x, "_n") for x in inputs),
+            saved="".join(f"{text}, " for text in saved), storages=storages,
+        )  # fmt: skip
+    return (_VIEW if op.kind == "view" else _STRUCTURED).format(
+        name=op.name, signature=signature_text(op), checks="\n    ".join(checks) or "pass", record=record,
+        arguments=", ".join(arguments + [f"{name}={name}" for name in op.attributes]),
+        first=inputs[0] if inputs else "", key="".join(f"{name}, " for name in op.attributes),
+    )  # fmt: skip
+
+
+def signature_text(op):
+    """The parameter list of an op's entry: tensors, then attributes, all by position or name."""
     parameters = []
-    defaults = {"__default": {}}
     signature = inspect.signature(op.fn).parameters
-    for name in op.inputs:
+    for name in (*op.inputs, *op.attributes):
         default = signature[name].default
         parameters.append(name if default is inspect.Parameter.empty else f"{name}={default!r}")
-    seen_default = any("=" in p for p in parameters)
-    for name, default in op.attributes.items():
-        if default is inspect.Parameter.empty:
-            parameters.append(f"{name}=_required" if seen_default else name)
-        else:
-            seen_default = True
-            parameters.append(f"{name}={default!r}")
-    if with_out:
-        parameters += ["*", "out=None"]
-    del defaults
-    return ", ".join(parameters)
+    with_default = [p for p in parameters if "=" in p]
+    without = [p for p in parameters if "=" not in p]
+    return ", ".join(without + with_default)
 
 
-def build_entry(op, call, with_out=False):
+_ENTRY = """
+def {name}({signature}):
+    return call(op, ({tensors}), {{{attributes}}})
+"""
+
+
+def build_entry(op, call):
     """The function with the op's own signature that passes everything on to ``call(op, tensors, attributes)``."""
     source = _ENTRY.format(
-        name=op.name,
-        signature=signature_text(op, with_out),
-        tensors="".join(f"{name}, " for name in op.inputs),
+        name=op.name, signature=signature_text(op), tensors="".join(f"{name}, " for name in op.inputs),
         attributes=", ".join(f"{name!r}: {name}" for name in op.attributes),
-        out=", out" if with_out else "",
-    )
-    names = {"call": call, "op": op, "_required": _Required(), "inf": float("inf"), "nan": float("nan")}
+    )  # fmt: skip
+    names = {"call": call, "op": op, "inf": float("inf"), "nan": float("nan")}
     exec(compile(source, f"<entry of {op.name}>", "exec"), names)
     return names[op.name]
 
 
-class _Required:
-    def __repr__(self):
-        return "required"
+def _plan_view(op, tensor, values):
+    """(meta, first element, end) of a view, kept for the same meta and attributes; end None: the whole data."""
+    m = tensor._m
+    offset, shape, strides = op.fn(tensor, **dict(zip(op.attributes, values)))
+    found = strided_meta(m.dtype, tuple(shape), tuple(strides), m.device)
+    length = found.numel if found.contiguous else found.span
+    whole = not offset and length == len(tensor._d)
+    plan = (found, offset, None if whole else offset + length)
+    if len(op.plans) > 1 << 14:
+        op.plans.clear()
+    op.plans[(m, *values)] = plan
+    return plan
 
 
-def _structured_entry(op):
-    return build_entry(op, _call_view if op.kind == "view" else _call_structured)
-
-
-def _call_structured(op, tensors, attributes):
-    if any(type(value) is _Required for value in attributes.values()):
-        missing = [name for name, value in attributes.items() if type(value) is _Required]
-        raise TypeError(f"{op.name}() missing required arguments: {', '.join(missing)}")
-    checked = []
-    for tensor, name in zip(tensors, op.inputs):
-        if tensor is not None and not isinstance(tensor, Tensor):
-            tensor = as_tensor_operand(op.name, tensor, name)
-        checked.append(tensor)
-    out = op.fn(*[None if t is None else plain(t) for t in checked], **attributes)
-    context = None
-    if type(out) is tuple:
-        out, context = out
-    if op.gradient is not None and recording(checked) and out._m.dtype.is_floating_point:
-        attributes["context"] = context
-        out._n = record(op, checked, out, attributes)
-    if switch.anywhere:
-        check_forward(op.name, out)
-    return out
+def _forget_dead(storage):
+    storage.views = [reference for reference in storage.views if reference() is not None]
 
 
 def plain(tensor):
@@ -374,18 +471,6 @@ def plain(tensor):
     found = new(Tensor)
     found._d, found._m, found._s, found._n = tensor._d, tensor._m, tensor._s, None
     return found
-
-
-def _call_view(op, tensors, attributes):
-    tensor = tensors[0]
-    if not isinstance(tensor, Tensor):
-        tensor = as_tensor_operand(op.name, tensor, op.inputs[0])
-    offset, shape, strides = op.fn(tensor, **attributes)
-    track = not switch.anywhere or is_grad_enabled()
-    out = view(tensor, offset, shape, strides, track)
-    if tensor._n is not None and track:
-        out._n = record(op, (tensor,), out, attributes)
-    return out
 
 
 # --- in-place ------------------------------------------------------------------------------------------------------

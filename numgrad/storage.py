@@ -5,6 +5,7 @@ dtype are an interned `Meta`; what it shares with its views and with ``.data`` i
 """
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -77,12 +78,9 @@ class Storage:
     it is made when one is shared, written to in place, or saved as a result.
     """
 
-    __slots__ = ("root", "version", "modified", "writer", "views")
-
-    def __init__(self):
-        self.root = self.writer = None
-        self.version = self.modified = 0
-        self.views = ()
+    root = writer = None
+    version = modified = 0
+    views: Sequence = ()
 
 
 # --- a pool for large blocks ------------------------------------------------------------------------------------

@@ -303,7 +303,12 @@ class Tensor:
         one element. ``retain_graph``: keep the buffers for another pass. ``create_graph``: record this pass, for
         higher derivatives. ``inputs``: the tensors that accumulate (all leaves by default).
         """
-        backward(self, gradient, retain_graph, create_graph, inputs)
+        if inputs is None and self._n is not None:  # the usual call, without the detour over tuples
+            root = _root_gradient("backward", self, gradient, 0)
+            retain = create_graph if retain_graph is None else retain_graph
+            autograd.walk([(self._n, root)], retain, create_graph)
+        else:
+            backward(self, gradient, retain_graph, create_graph, inputs)
 
     def detach(self):
         """This tensor's data without its history; shares memory and version."""
@@ -614,7 +619,11 @@ def _root_gradient(op, tensor, gradient, k):
                 f"{list(tensor._m.shape)}. Reduce it first, e.g. .sum(), or pass gradient= of its shape."
             )
         m = meta(tensor._m.dtype, tensor._m.shape, tensor._m.device)
-        return from_array(np.ones(m.shape, m.np)) if m.device is CPU else from_array(np.ones(m.shape, m.np)).to(m.device)
+        if m.device is CPU:
+            one = make(m.empty(1, m.np), m)
+            one._d[0] = 1
+            return one
+        return from_array(np.ones(m.shape, m.np)).to(m.device)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{op}: gradients can be either Tensors or None, but got {type(gradient).__name__}")
     if gradient._m.shape != tensor._m.shape:

@@ -396,7 +396,7 @@ def test_an_infinite_parameter_stays_infinite():
     optimizer = optim.SGD([p], lr=0.1)
     p.grad = ng.tensor([0.0, 1.0])
     optimizer.step()
-    assert p[0].item() == float("-inf")
+    assert values(p)[0] == float("-inf")
 
 
 def test_a_differentiable_step_is_recorded():

@@ -4,10 +4,12 @@
 a reduction (along the last or along an outer axis), ``rowwise`` a loop over rows. Each returns a kernel's address.
 """
 
+import types as python_types
+
 import numpy as np
 
 from . import jit
-from .jit import inlined, integer, kernel, load_module, pointer, real, shifted, source_of
+from .jit import inlined, integer, kernel, load_module, pointer, real, scalar, shifted, source_of
 from .vmath import WORDS as CPU_WORDS
 from .vocab import CPU_ROW_WORDS, typed
 
@@ -17,9 +19,17 @@ _IMPORTS = (
 )
 
 
-def scalar_function(fn, T, name=None):
-    """The compiled scalar of an op's body for compute type ``T``."""
-    return inlined(typed(fn, T, CPU_WORDS, name))
+def scalar_function(fn, T, name=None, compiled=inlined):
+    """The compiled scalar of an op's body for compute type ``T``, and of the plain functions that it calls."""
+    function = typed(fn, T, CPU_WORDS, name)
+    names = function.__globals__
+    for used, value in names.items():
+        if type(value) is python_types.FunctionType and value not in _WORD_FUNCTIONS:
+            names[used] = scalar_function(value, T, None, compiled)
+    return compiled(function)
+
+
+_WORD_FUNCTIONS = set(CPU_WORDS.values())
 
 
 def type_name(numpy_type):
@@ -50,6 +60,13 @@ def number(k, letter, T):
     return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text})"
 
 
+def typed_constant(value, T):
+    """Text of an attribute's value: numbers in compute type ``T``, others as they are."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return repr(value)
+    return f"({value!r} != 0)" if T is np.bool_ else f"{T.__name__}({_constant(value)})"
+
+
 def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attributes=(), constants=None,
               order=None):  # fmt: skip
     """The kernel that applies ``fn`` element by element.
@@ -57,7 +74,8 @@ def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attribute
     ``inputs``: (name, letter, stored type); the letter is v for a contiguous array, p for one element that all
     share, s for a strided array, r and i for Python numbers in the slot. ``outputs``: (name, stored type) or None
     where a result is not wanted. ``inplace``: (output index, input index) pairs that are the same array.
-    ``attributes``: (name, letter) of numbers passed after the arrays; ``constants``: static attributes. ``order``
+    ``attributes``: (name, letter) of numbers passed after the arrays; ``constants``: attributes with values known
+    now, which replace what the slots hold. ``order``
     names the arguments in the order in which ``fn`` takes them (default: by its own parameter names).
 
     Slots: arrays and numbers of ``inputs``, wanted outputs that are not in place, attributes, and with ``strided``
@@ -96,7 +114,7 @@ def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attribute
         arguments.append((attribute, None, attribute))
         slot += 1
     for constant, value in (constants or {}).items():
-        lines.append(f"{constant} = {value!r}")
+        lines.append(f"{constant} = {typed_constant(value, T)}")
         arguments.append((constant, None, constant))
     if order is None:
         order = fn.__code__.co_varnames[: fn.__code__.co_argcount + fn.__code__.co_kwonlyargcount]
@@ -126,7 +144,8 @@ def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attribute
         f'"""{name} in {T.__name__}: {what}.\n\nInputs: {described or "none"}."""\n\n{_IMPORTS}\n\n'
         f"def {name}_kernel(operands, begin, end):\n" + "".join(f"    {line}\n" for line in lines)
     )
-    names = {**_NAMES, name: scalar_function(fn, T, name)}
+    # The scalar contracts at most: quotients stay exact, and there is no sum over elements to reassociate.
+    names = {**_NAMES, name: scalar_function(fn, T, name, scalar)}
     module = load_module(name + ("_strided" if strided else ""), source, names, extra=source_of(fn))
     return kernel(module.__dict__[f"{name}_kernel"])
 

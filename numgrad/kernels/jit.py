@@ -286,6 +286,7 @@ def _toolchain():
 def source_of(fn, seen=None):
     """The source text of ``fn`` and, recursively, of the functions and constants that it names."""
     seen = set() if seen is None else seen
+    fn = getattr(getattr(fn, "op", None), "fn", fn)  # an op that a body uses stands for its own body
     fn = getattr(fn, "py_func", fn)
     if not isinstance(fn, python_types.FunctionType) or fn in seen:
         return ""

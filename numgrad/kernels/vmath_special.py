@@ -7,7 +7,7 @@ from numba import types
 
 from .jit import scalar
 from .vmath_exp import exp, exp_bounded, exp_parts, log
-from .vmath_llvm import implements, polynomial, select, word
+from .vmath_llvm import by_type, by_width, implements, like, polynomial, select, word
 from .vmath_plain import copysign, fabs, fma, round, sqrt
 
 ERF_F32 = (
@@ -21,6 +21,10 @@ LOG_ERFC_F32 = (
 ERF_F64 = (
     1.1283791670955126, -0.37612638903183465, 0.11283791670924813, -0.026866170632715774, 0.005223977370326186,
     -0.0008548297524384977, 0.00012053324313378176, -1.4845583736067827e-05, 1.4723215365780344e-06,
+)  # fmt: skip
+SCALED_ERFC_F32 = (
+    1.2530080080032349, -0.13562104105949402, -0.04756231978535652, 0.12964263558387756, -0.11927355080842972,
+    0.06833798438310623, -0.023764431476593018, 0.002390374895185232, 0.0018375278450548649, -0.0005265725776553154,
 )  # fmt: skip
 SCALED_ERFC_F64 = (
     1.2530080582697296, -0.13562110612458209, -0.047562294353421485, 0.12964515870286686, -0.1192736634170981,
@@ -41,6 +45,19 @@ def _special(name):
 # --- erf -------------------------------------------------------------------------------------------------------
 
 
+@scalar
+def _erf_near_f32(x):
+    return x * polynomial(x * x, ERF_F32)
+
+
+@scalar
+def _erf_near_f64(x):
+    return x * polynomial(x * x, ERF_F64)
+
+
+_erf_near = by_type(_erf_near_f32, _erf_near_f64)  # an odd polynomial, for |x| below 0.92 and 0.5
+
+
 @word
 def erf(x):
     """The error function, 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x."""
@@ -49,30 +66,46 @@ def erf(x):
 
 @implements(erf, types.float32)
 def _erf_f32(x):
-    # An odd polynomial near 0; else 1 - exp(log erfc |x|), the logarithm being nearly a parabola.
+    # Beyond the odd polynomial 1 - exp(log erfc |x|), the logarithm being nearly a parabola.
     a = fabs(x)
     a = select(a > np.float32(3.95), np.float32(3.95), a)  # from there on erf rounds to 1
-    near = x * polynomial(x * x, ERF_F32)
     far = copysign(np.float32(1) - exp_bounded(polynomial(a, LOG_ERFC_F32)), x)
-    return select(a > np.float32(0.921875), far, near)
-
-
-@scalar
-def _erfc_far_f64(a):
-    """erfc(a) for a >= 1/2: exp(-a**2) / (1 + 2 a) times a polynomial in (a - 3) / (a + 3)."""
-    a = select(a > 27.5, 27.5, a)
-    square = a * a
-    lost = fma(a, a, -square)  # up to 2**-44, and exp would multiply its absence by 745
-    p, s, t = exp_parts(-square)
-    v = 1.0 + p
-    v = fma(-lost, v, v)
-    return v * polynomial((a - 3.0) / (a + 3.0), SCALED_ERFC_F64) / (1.0 + 2.0 * a) * s * t
+    return select(a > np.float32(0.921875), far, _erf_near(x))
 
 
 @implements(erf, types.float64)
 def _erf_f64(x):
     a = fabs(x)
-    return select(a > 0.5, copysign(1.0 - _erfc_far_f64(a), x), x * polynomial(x * x, ERF_F64))
+    return select(a > 0.5, copysign(1.0 - _erfc_far(a), x), _erf_near(x))
+
+
+# --- erfc ------------------------------------------------------------------------------------------------------
+
+
+@scalar
+def _scaled_erfc_f32(t):
+    return polynomial(t, SCALED_ERFC_F32)
+
+
+@scalar
+def _scaled_erfc_f64(t):
+    return polynomial(t, SCALED_ERFC_F64)
+
+
+_scaled_erfc = by_type(_scaled_erfc_f32, _scaled_erfc_f64)  # exp(a**2) erfc(a) (1 + 2 a) of t = (a - 3) / (a + 3)
+
+
+@scalar
+def _erfc_far(a):
+    """erfc(a) for a >= 1/2."""
+    three, limit = like(a, 3.0), by_width(a, 10.1, 27.5)  # beyond the limit erfc rounds to 0
+    a = select(a > limit, limit, a)
+    square = a * a
+    lost = fma(a, a, -square)  # the exponential would magnify what rounding took from the square
+    p, s, t = exp_parts(-square)
+    v = like(a, 1.0) + p
+    v = fma(-lost, v, v)
+    return v * _scaled_erfc((a - three) / (a + three)) / (like(a, 1.0) + a + a) * s * t
 
 
 @word
@@ -81,17 +114,12 @@ def erfc(x):
     return _special("erfc")(x)
 
 
-@implements(erfc, types.float64)
-def _erfc_f64(x):
+@implements(erfc)
+def _erfc(x):
     a = fabs(x)
-    far = _erfc_far_f64(a)
-    far = select(x < 0.0, 2.0 - far, far)
-    return select(a > 0.5, far, 1.0 - x * polynomial(x * x, ERF_F64))
-
-
-@implements(erfc, types.float32)
-def _erfc_f32(x):
-    return np.float32(erfc(np.float64(x)))
+    far = _erfc_far(a)
+    far = select(x < like(x, 0.0), like(x, 2.0) - far, far)
+    return select(a > like(x, 0.5), far, like(x, 1.0) - _erf_near(x))
 
 
 # --- erfinv ----------------------------------------------------------------------------------------------------
@@ -114,25 +142,41 @@ def erfinv(x):
     return np.copysign(_special("erfinv")(x), x)
 
 
+@scalar
+def _erfinv_start(a):
+    """erfinv(a) to 4e-6, from polynomials in w = -log(1 - a**2).
+
+    M. Giles, "Approximating the erfinv function", 2010.
+    """
+    w = -log((1.0 - a) * (1.0 + a))
+    return a * select(w < 6.25, polynomial(w - 3.125, ERFINV_NEAR), polynomial(sqrt(w) - 4.3, ERFINV_FAR))
+
+
+@scalar
+def _erfinv_refined(y, a):
+    """One step of Halley's method, which cubes the error."""
+    error = select(a < 0.5, erf(y) - a, (1.0 - a) - erfc(y))
+    step = HALF_SQRT_PI * error * exp(y * y)
+    return y - step / (1.0 + y * step)
+
+
+@scalar
+def _erfinv_edges(y, x):
+    a = fabs(x)
+    return copysign(select(a < 1.0, y, select(a == 1.0, math.inf, math.nan)), x)
+
+
 @implements(erfinv, types.float64)
 def _erfinv_f64(x):
-    # A start good to 4e-6 from polynomials in w = -log(1 - x**2) (M. Giles, "Approximating the erfinv function",
-    # 2010), then Halley's method, whose steps cube the error; one alone leaves 100 ulps close to 1.
     a = fabs(x)
-    w = -log((1.0 - a) * (1.0 + a))
-    near = polynomial(w - 3.125, ERFINV_NEAR)
-    far = polynomial(sqrt(w) - 4.3, ERFINV_FAR)
-    y = a * select(w < 6.25, near, far)
-    for _ in range(2):
-        error = select(a < 0.5, erf(y) - a, (1.0 - a) - erfc(y))
-        step = HALF_SQRT_PI * error * exp(y * y)
-        y = y - step / (1.0 + y * step)
-    return copysign(select(a < 1.0, y, select(a == 1.0, math.inf, math.nan)), x)
+    once = _erfinv_refined(_erfinv_start(a), a)
+    return _erfinv_edges(_erfinv_refined(once, a), x)  # one step alone leaves 100 ulps close to 1
 
 
 @implements(erfinv, types.float32)
 def _erfinv_f32(x):
-    return np.float32(erfinv(np.float64(x)))
+    a = np.float64(fabs(x))
+    return np.float32(_erfinv_edges(_erfinv_refined(_erfinv_start(a), a), np.float64(x)))
 
 
 # --- gamma -----------------------------------------------------------------------------------------------------

@@ -33,24 +33,27 @@ COS_F64 = (
 
 # --- float32: reduction in float64, exact for every argument ---------------------------------------------------
 
+# 2/pi in two parts for |x| below 2**50, 2**77, 2**104 and 2**128, without the bits that only add multiples of 4.
+HIGH_1, LOW_1 = 0.6366197723675814, -3.935735335036497e-17
+HIGH_2, LOW_2 = -4.119769120791653e-09, 2.8376220177865265e-25
+HIGH_3, LOW_3 = 7.166494911215068e-17, -2.1442872565786008e-33
+HIGH_4, LOW_4 = -5.434184107743751e-25, 3.8858987075186823e-41
+
 
 @scalar
 def _reduced_f32(x):
     """``(r, k)`` with x = n pi/2 + r and k equal to n modulo 4.
 
     A float32 of at least 2**50 is a whole multiple of 2**27, one of at least 2**77 of 2**54, and so on. So such an
-    x is y 2**(27 j) with y a whole number below 2**50, and 2**(27 j) 2/pi may be taken modulo 4 beforehand.
+    x is y 2**(27 j) with y a whole number below 2**50, and 2**(27 j) 2/pi may be taken modulo 4 beforehand: for each
+    j the constant 2/pi loses its leading bits and gains as many at the end.
     """
-    a = fabs(x)
-    second, third, fourth = a >= np.float32(2.0**50), a >= np.float32(2.0**77), a >= np.float32(2.0**104)
     y = np.float64(x)
-    high, low = TWO_OVER_PI, -3.935735335036497e-17
-    y = select(second, y * 2.0**-27, y)
-    high, low = select(second, -0.5529460512772132, high), select(second, 3.808591801500832e-17, low)
-    y = select(third, y * 2.0**-27, y)
-    high, low = select(third, 1.2910009524680295, high), select(third, -3.862804515881076e-17, low)
-    y = select(fourth, y * 2.0**-27, y)
-    high, low = select(fourth, -1.3139050952781812, high), select(fourth, 9.395526559852902e-17, low)
+    a = fabs(y)
+    second, third, fourth = a >= 2.0**50, a >= 2.0**77, a >= 2.0**104
+    high, low = select(second, HIGH_2, HIGH_1), select(second, LOW_2, LOW_1)
+    high, low = select(third, HIGH_3, high), select(third, LOW_3, low)
+    high, low = select(fourth, HIGH_4, high), select(fourth, LOW_4, low)
     t = fma(y, high, ROUND)
     quarters = fma(y, low, fma(y, high, -(t - ROUND)))
     return np.float32(quarters * HALF_PI), np.int32(bits(t))
@@ -114,7 +117,9 @@ def _tan_f32(x):
 
 # --- float64: three-part reduction, the C library beyond --------------------------------------------------------
 
-FAST_LIMIT = 2.0**30
+# Up to here n pi/2 cancels x without loss. The rare call beyond keeps the loop from becoming vector code (there is
+# no conditional call in vector code), but exact reduction of every float64 without one would cost more.
+FAST_LIMIT = 2.0**50
 
 
 @scalar
@@ -153,15 +158,13 @@ def _sin_shifted_f64(x, quadrants):
 def _library(symbol):
     @intrinsic
     def function(typingctx, x):
-        # "readnone" lets LLVM guard the call lane by lane inside a vector loop; "nobuiltin" keeps it from seeing
-        # the sine in it, which it would evaluate for every lane.
+        # "nobuiltin" keeps LLVM from seeing the sine in the call, which it would move out of the branch and
+        # evaluate for every element.
         def codegen(context, builder, signature, values):
             kind = ir.DoubleType()
             callee = builder.module.globals.get(symbol) or ir.Function(
                 builder.module, ir.FunctionType(kind, [kind]), symbol
             )
-            for attribute in ("readnone", "nounwind", "willreturn"):
-                set.add(callee.attributes, attribute)
             call = builder.call(callee, values)
             set.add(call.attributes, "nobuiltin")
             return call

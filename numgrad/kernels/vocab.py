@@ -81,7 +81,8 @@ lanes, row_sum, row_max, row_min, leader = (ROW_WORDS[name] for name in CPU_ROW_
 
 def typed(fn, T, words, name=None):
     """``fn`` with every float constant, local or module-level, as NumPy scalar type ``T``, and every word replaced
-    by its meaning in ``words``; ``float(n)`` casts to ``T``.
+    by its meaning in ``words``; ``float(n)`` casts to ``T``. A pointwise op that the body calls is replaced by its
+    scalar function.
 
     Without this ``0.5 * x`` with a float32 ``x`` computes in float64.
     """
@@ -103,6 +104,8 @@ def typed(fn, T, words, name=None):
         value = fn.__globals__.get(used)
         if isinstance(value, Word):
             env[used] = words[value.name]
+        elif hasattr(value, "op"):
+            env[used] = value.op.fn
         elif used in fn.__globals__ and used != "float":
             env[used] = retype(value)
     return python_types.FunctionType(code, env, code.co_name)

@@ -2,9 +2,9 @@
 
 from ..kernels import gemm
 from ..layout import broadcast_shapes, broadcast_strides
-from ..op import ENTRIES, as_tensor_operand, function, method, same_device, structured, sum_to
+from ..op import ENTRIES, as_tensor_operand, function, method, plain, same_device, structured, sum_to
 from ..storage import Meta, meta
-from ..tensor import Tensor, empty_tensor
+from ..tensor import Tensor, empty_tensor, make
 from .copy import contiguous_copy
 from .view import reshape, transpose
 
@@ -34,12 +34,7 @@ def _plan(x, y, bias):
         copies.append(needs_copy)
         strides.append((*broadcast_strides(operand.shape[:-2], steps[:-2], batch), *steps[-2:]))
     out = meta(x.dtype, (*batch, m, n), x.device)
-    if x.device.type == "cuda":
-        from ..kernels import cuda
-
-        run = cuda.product(x.np, (*batch, m, k, n), *strides, out.strides, bias)
-    else:
-        run = gemm.plan(x.np, (*batch, m, k, n), *strides, out.strides, bias).run
+    run = _planner(x.device)(x.np, (*batch, m, k, n), *strides, out.strides, bias)
     return (*copies, out, run)
 
 
@@ -60,13 +55,13 @@ def _check(op, x, y):
         )
 
 
-@structured(install=(), name="matrix_product")
+@structured(install=(), name="matrix_product", raw=True)
 def matrix_product(input, other):
     """``input @ other`` for (batches of) matrices of one dtype, batch dimensions broadcast."""
     copy_x, copy_y, m, run = _product(input._m, other._m)
     out = empty_tensor(m)
-    x = contiguous_copy(input) if copy_x else input
-    y = contiguous_copy(other) if copy_y else other
+    x = contiguous_copy(plain(input)) if copy_x else input
+    y = contiguous_copy(plain(other)) if copy_y else other
     run(x._d, y._d, None, out._d)
     return out
 
@@ -141,78 +136,117 @@ def _rows(shape):
     return count
 
 
-@structured(install=("nn.functional",))
+@structured(install=("nn.functional",), raw=True)
 def linear(input, weight, bias=None):
     """``input @ weight.T + bias``: ``(..., in) x (out, in) + (out) -> (..., out)``."""
-    mx, mw = input._m, weight._m
-    if mw.ndim == 1:
-        found = matmul(input, weight)
-        return found if bias is None else found.add_(bias)
-    if mw.ndim != 2 or mx.ndim == 0:
-        raise RuntimeError(f"linear: expected a weight of 1 or 2 dimensions and an input of at least 1, got weight "
-                           f"{list(mw.shape)} and input {list(mx.shape)}")  # fmt: skip
-    if mx.shape[-1] != mw.shape[1]:
-        raise RuntimeError(
-            f"linear: mat1 and mat2 shapes cannot be multiplied ({_rows(mx.shape[:-1])}x{mx.shape[-1]} and "
-            f"{mw.shape[1]}x{mw.shape[0]}): the input has {mx.shape[-1]} features, the layer takes {mw.shape[1]}"
-        )
-    if mx.dtype is not mw.dtype:
-        raise RuntimeError(f"linear: mat1 and mat2 must have the same dtype, but got {mx.dtype!r} and {mw.dtype!r}")
-    x = input if mx.contiguous else contiguous_copy(input)
-    rows = meta(mx.dtype, (_rows(mx.shape[:-1]), mx.shape[-1]), mx.device)
-    fused = bias is not None and bias._m.contiguous and bias._m.ndim == 1 and bias._m.dtype is mx.dtype
-    copy_w, m, run = _linear_plan(rows, mw, fused)
-    w = contiguous_copy(weight) if copy_w else weight
-    out = empty_tensor(m if mx.ndim == 2 else meta(mx.dtype, (*mx.shape[:-1], mw.shape[0]), mx.device))
-    if fused and bias._m.numel != mw.shape[0]:
-        raise RuntimeError(f"linear: expected a bias of {mw.shape[0]} elements, got {list(bias._m.shape)}")
-    run(x._d, w._d, bias._d if fused else None, out._d)
-    return out if bias is None or fused else out.add_(bias)
+    bias_meta = None if bias is None else bias._m
+    plan = _linear_plans.get((input._m, weight._m, bias_meta))
+    if plan is None:
+        plan = _plan_linear(input._m, weight._m, bias_meta)
+    if plan.general:
+        found = matmul(plain(input), transpose(plain(weight), 0, 1) if weight._m.ndim == 2 else plain(weight))
+        return found if bias is None else found.add_(plain(bias))
+    m = plan.out
+    out = make(m.empty(m.numel, m.np), m)
+    x = input if input._m.contiguous else contiguous_copy(plain(input))
+    plan.run(x._d, weight._d, None if bias is None else bias._d, out._d)
+    return out
+
+
+class _Linear:
+    """How `linear` runs for one combination of metas: forward, and the two products of its gradient."""
+
+    __slots__ = ("general", "out", "run", "rows", "run_input", "run_weight", "d_input", "d_weight")
 
 
 _linear_plans: dict = {}
 
 
-def _linear_plan(x, w, bias):
-    key = x, w, bias
-    found = _linear_plans.get(key)
-    if found is None:
-        if len(_linear_plans) > _LIMIT:
-            _linear_plans.clear()
-        copy = not gemm.readable(*w.shape, *w.strides)
-        steps = meta(w.dtype, w.shape).strides if copy else w.strides
-        out = meta(x.dtype, (x.shape[0], w.shape[0]), x.device)
-        shape = (x.shape[0], x.shape[1], w.shape[0])
-        if x.device.type == "cuda":
-            from ..kernels import cuda
+def _plan_linear(x, w, bias):
+    if w.ndim not in (1, 2) or x.ndim == 0:
+        raise RuntimeError(
+            f"linear: expected a weight of 1 or 2 dimensions and an input of at least 1, got weight {list(w.shape)} and "
+            f"input {list(x.shape)}"
+        )
+    if x.shape[-1] != w.shape[-1]:
+        raise RuntimeError(
+            f"linear: mat1 and mat2 shapes cannot be multiplied ({_rows(x.shape[:-1])}x{x.shape[-1]} and "
+            f"{'x'.join(map(str, reversed(w.shape)))}): the input has {x.shape[-1]} features, the layer takes {w.shape[-1]}"
+        )
+    if x.dtype is not w.dtype or (bias is not None and bias.dtype is not x.dtype):
+        raise RuntimeError(
+            f"linear: mat1 and mat2 must have the same dtype, but got {x.dtype!r} and {w.dtype!r}"
+            + ("" if bias is None else f" with a bias of {bias.dtype!r}")
+        )
+    if bias is not None and bias.shape not in ((), (1,), w.shape[:-1]):
+        raise RuntimeError(f"linear: expected a bias of shape {list(w.shape[:-1])}, got {list(bias.shape)}")
+    plan = _Linear()
+    readable = w.ndim == 2 and gemm.readable(*w.shape, *w.strides)
+    plain_bias = bias is None or (bias.contiguous and bias.shape == w.shape[:-1])
+    plan.general = not readable or not plain_bias or not x.dtype.is_floating_point
+    if not plan.general:
+        rows, k, n = _rows(x.shape[:-1]), x.shape[-1], w.shape[0]
+        plan.out = meta(x.dtype, (*x.shape[:-1], n), x.device)
+        plan.rows = meta(x.dtype, (rows, n), x.device)
+        plan.d_input, plan.d_weight = meta(x.dtype, x.shape, x.device), meta(w.dtype, w.shape, w.device)
+        planned = _planner(x.device)
+        plan.run = planned(x.np, (rows, k, n), (k, 1), (w.strides[1], w.strides[0]), (n, 1), bias is not None)
+        plan.run_input = planned(x.np, (rows, n, k), (n, 1), w.strides, (k, 1), False)
+        plan.run_weight = planned(x.np, (n, rows, k), (1, n), (k, 1), (k, 1), False)
+    if len(_linear_plans) > _LIMIT:
+        _linear_plans.clear()
+    _linear_plans[x, w, bias] = plan
+    return plan
 
-            run = cuda.product(x.np, shape, x.strides, (steps[1], steps[0]), out.strides, bias)
-        else:
-            run = gemm.plan(x.np, shape, x.strides, (steps[1], steps[0]), out.strides, bias).run
-        found = _linear_plans[key] = (copy, out, run)
-    return found
+
+def _planner(device):
+    """The function that plans products on a device: (dtype, (m, k, n), strides..., bias) -> run."""
+    if device.type == "cuda":
+        from ..kernels import cuda
+
+        return cuda.product
+    return lambda *arguments: gemm.plan(*arguments).run
 
 
 @linear.backward
-def _(g, input, weight, bias_meta, input_meta):
+def _(g, input, weight, bias_meta):
+    plan = _linear_plans.get((input._m, weight._m, bias_meta)) or _plan_linear(input._m, weight._m, bias_meta)
+    if plan.general or not g._m.contiguous:
+        return _linear_gradients(g, input, weight, bias_meta)
+    d_input = d_weight = d_bias = None
+    if input._n is not None:
+        d_input = empty_tensor(plan.d_input)
+        plan.run_input(g._d, weight._d, None, d_input._d)
+    if weight._n is not None:
+        d_weight = empty_tensor(plan.d_weight)
+        x = input if input._m.contiguous else contiguous_copy(plain(input))
+        plan.run_weight(g._d, x._d, None, d_weight._d)
+    if bias_meta is not None:
+        d_bias = sum_to(g if g._m.ndim == 2 else reshape(g, tuple(plan.rows.shape)), bias_meta)
+    return d_input, d_weight, d_bias
+
+
+def _linear_gradients(g, input, weight, bias_meta):
     d_input = d_weight = d_bias = None
     if weight._m.ndim == 1:
+        g = g.unsqueeze(-1)
         if input._n is not None:
-            d_input = g.unsqueeze(-1) * weight
+            d_input = g * weight
         if weight._n is not None:
-            d_weight = sum_to(g.unsqueeze(-1) * input, weight._m)
+            d_weight = sum_to(g * input, weight._m)
         return d_input, d_weight, None if bias_meta is None else sum_to(g, bias_meta)
-    rows = g if g._m.ndim == 2 else reshape(g, (-1, g._m.shape[-1]) if g._m.numel else (_rows(g._m.shape[:-1]), g._m.shape[-1]))
+    lead = _rows(g._m.shape[:-1])
+    rows = reshape(g, (lead, g._m.shape[-1]))
     if input._n is not None:
-        d_input = matrix_product(rows, weight)
-        if g._m.ndim != 2:
-            d_input = reshape(d_input, tuple(input_meta.shape))
+        d_input = reshape(matrix_product(rows, weight), tuple(input._m.shape))
     if weight._n is not None:
-        x = input if input_meta.ndim == 2 else reshape(input, (_rows(input_meta.shape[:-1]), input_meta.shape[-1]))
-        d_weight = matrix_product(transpose(rows, 0, 1), x)
+        d_weight = matrix_product(transpose(rows, 0, 1), reshape(input, (lead, input._m.shape[-1])))
     if bias_meta is not None:
         d_bias = sum_to(rows, bias_meta)
     return d_input, d_weight, d_bias
+
+
+linear.backward_as_ops(_linear_gradients)
 
 
 def _scaled(name, inputs, beta, alpha):

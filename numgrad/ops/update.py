@@ -6,13 +6,14 @@ is -1 to maximize. The flags (keyword arguments with a default) make kernels of 
 off costs nothing and cannot turn an infinite parameter into NaN.
 """
 
+import functools
 import inspect
 from typing import Any
 
 from ..errors import DTypeError, ShapeError
 from ..kernels import emit
 from ..kernels.vocab import maximum, sqrt
-from ..op import OPS, Op, attach, conform, plain, written
+from ..op import Op, attach, conform, plain, written
 from ..pointwise import caller
 from ..storage import Meta, meta
 from ..tensor import storage_of
@@ -33,7 +34,12 @@ class Update(Op):
         self.numbers = [name for name in self.attributes if name not in self.flags]
         self.plans: dict = {}
         self.kernels: dict = {}
-        self.launch = _generate_launch(self)
+
+    @functools.cached_property
+    def launch(self):
+        """``launch(variant, numbers, state, param, grad, stamp, writer)``: the rule with its state tensors taken from
+        the dict ``state``, and the writes counted; what an optimizer calls for each parameter, without loops."""
+        return _generate_launch(self)
 
     def variant(self, *flags: bool) -> "Variant":
         """The rule with these values of its flags: a mapping from metas to ``(call, kernel, elements)``."""
@@ -101,7 +107,7 @@ class Variant(dict):
         for tensor, value, name in zip(tensors, values, op.inputs):
             if name in op.inplace:
                 if value._d is not tensor._d:
-                    OPS["copy_"].entry(plain(tensor), value)
+                    plain(tensor).copy_(value)
                 written(tensor, op.name)
 
     @property
@@ -119,42 +125,42 @@ class Variant(dict):
             tensors[op.inputs.index(name)].copy_(result)
 
 
+# The names with an underscore cannot be those of an op's tensors and numbers.
 _LAUNCH = """
-def launch(variant, numbers, state, {parameters}, stamp, writer):
+def launch(variant_, numbers_, state_, {parameters}, stamp_, writer_):
     {states}
-    m = {first}._m
-    plan = variant[m]
-    if plan is None{others}:
-        variant.run(({everything},), numbers)
+    meta_ = {first}._m
+    plan_ = variant_[meta_]
+    if plan_ is None{others}:
+        variant_.run(({everything},), numbers_)
     else:
-        call, kernel, elements = plan
-        {numbers} = numbers
-        call(kernel, {arrays}, {numbers} 0, elements)
+        call_, kernel_, elements_ = plan_
+        {numbers} = numbers_
+        call_(kernel_, {arrays}, {numbers} 0, elements_)
     {marks}
 """
 
 _MARK = """
-    s = {name}._s or storage_of({name})
-    s.version += 1
-    s.modified = stamp
-    s.writer = writer"""
+    storage_ = {name}._s or storage_of_({name})
+    storage_.version += 1
+    storage_.modified = stamp_
+    storage_.writer = writer_"""
 
 
 def _generate_launch(op):
-    """``launch(variant, numbers, state, param, grad, stamp, writer)``: the rule with its state tensors taken from the
-    dict ``state``, and the writes counted; what an optimizer calls for each parameter, without loops."""
+    """The text of `Update.launch`, with the op's own names, compiled."""
     direct, states = op.inputs[:2], op.inputs[2:]
     source = _LAUNCH.format(
         parameters=", ".join(direct),
         everything=", ".join(op.inputs),
-        states="; ".join(f"{name} = state[{name!r}]" for name in states) or "pass",
+        states="; ".join(f"{name} = state_[{name!r}]" for name in states) or "pass",
         first=op.inputs[0],
-        others="".join(f" or {name}._m is not m" for name in op.inputs[1:]),
+        others="".join(f" or {name}._m is not meta_" for name in op.inputs[1:]),
         numbers="".join(f"{name}, " for name in op.numbers),
         arrays=", ".join(f"{name}._d" for name in op.inputs),
         marks="".join(_MARK.format(name=name) for name in op.inplace).lstrip(),
     )
-    names = {"storage_of": storage_of}
+    names = {"storage_of_": storage_of}
     exec(compile(source, f"<launch of {op.name}>", "exec"), names)
     return names["launch"]
 

@@ -80,10 +80,23 @@ def _view_dtype(self, dtype):
 def reshape(input, *shape):
     """The same elements under another shape: a view where possible, else a copy. One size may be -1."""
     input = as_tensor_operand("reshape", input, "input")
-    shape = infer_size("reshape", sizes("reshape", shape), input._m.numel)
-    if view_strides(input._m.shape, input._m.strides, shape) is None:
-        input = contiguous_copy(input)
-    return _view(input, shape)
+    key = input._m, shape
+    try:
+        plan = _reshapes.get(key)
+    except TypeError:  # sizes in a list
+        plan = key = None
+    if plan is None:
+        full = infer_size("reshape", sizes("reshape", shape), input._m.numel)
+        plan = full, view_strides(input._m.shape, input._m.strides, full) is None
+        if key is not None:
+            if len(_reshapes) > 1 << 14:
+                _reshapes.clear()
+            _reshapes[key] = plan
+    full, needs_copy = plan
+    return _view(contiguous_copy(input) if needs_copy else input, full)
+
+
+_reshapes: dict = {}  # (meta, sizes) -> (shape, whether a copy is needed)
 
 
 

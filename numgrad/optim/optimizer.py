@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from ..autograd import Handle
-from ..op import OPS, plain
+from ..op import plain
 from ..tensor import Tensor
 
 ParamsT: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -474,9 +474,9 @@ def _cast_state(p, value, key=None):
     if isinstance(value, Tensor):
         value = plain(value)
         if key == "step":
-            return OPS["clone"].entry(value.cpu())
+            return value.cpu().clone()
         wanted = value.to(dtype=p.dtype, device=p.device) if p.is_floating_point() else value.to(device=p.device)
-        return wanted if wanted is not value else OPS["clone"].entry(value)
+        return wanted if wanted is not value else value.clone()
     if isinstance(value, dict):
         return {k: _cast_state(p, item, k) for k, item in value.items()}
     if isinstance(value, (list, tuple)):

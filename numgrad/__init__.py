@@ -1,5 +1,6 @@
 """numgrad: the PyTorch programming model on kernels that are plain Python functions compiled by Numba."""
 
+from . import autograd as autograd, nn as nn, optim as optim, testing as testing
 from .autograd import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -27,8 +28,89 @@ from .dtypes import (
     set_default_dtype as set_default_dtype,
     uint8 as uint8,
 )
+from .function import Function as _Function  # noqa: F401  (binds autograd.Function)
+from .generator import Generator as Generator, default_generator as default_generator
 from .layout import Size as Size
 from .op import structured as structured
+from .ops.activation import (
+    celu as celu,
+    hardshrink as hardshrink,
+    prelu as prelu,
+    relu as relu,
+    rrelu as rrelu,
+    selu as selu,
+    threshold as threshold,
+)
+from .ops.arithmetic import (
+    _hypot as hypot,
+    add as add,
+    addcdiv as addcdiv,
+    addcmul as addcmul,
+    copysign as copysign,
+    div as div,
+    div as divide,
+    float_power as float_power,
+    floor_divide as floor_divide,
+    fmod as fmod,
+    ldexp as ldexp,
+    lerp as lerp,
+    magnitude as abs,
+    magnitude as absolute,
+    mul as mul,
+    mul as multiply,
+    nan_to_num as nan_to_num,
+    neg as neg,
+    neg as negative,
+    positive as positive,
+    pow_ as pow,
+    reciprocal as reciprocal,
+    remainder as remainder,
+    rsub as rsub,
+    sgn as sgn,
+    sign as sign,
+    square as square,
+    sub as sub,
+    sub as subtract,
+    true_divide as true_divide,
+)
+from .ops.bitwise import (
+    bitwise_and as bitwise_and,
+    bitwise_left_shift as bitwise_left_shift,
+    bitwise_not as bitwise_not,
+    bitwise_or as bitwise_or,
+    bitwise_right_shift as bitwise_right_shift,
+    bitwise_xor as bitwise_xor,
+    gcd as gcd,
+    lcm as lcm,
+    logical_and as logical_and,
+    logical_not as logical_not,
+    logical_or as logical_or,
+    logical_xor as logical_xor,
+)
+from .ops.compare import (
+    _isfinite as isfinite,
+    _isinf as isinf,
+    _isnan as isnan,
+    allclose as allclose,
+    eq as eq,
+    equal as equal,
+    ge as ge,
+    ge as greater_equal,
+    gt as greater,
+    gt as gt,
+    isclose as isclose,
+    isneginf as isneginf,
+    isposinf as isposinf,
+    isreal as isreal,
+    le as le,
+    le as less_equal,
+    lt as less,
+    lt as lt,
+    ne as ne,
+    ne as not_equal,
+    signbit as signbit,
+    where_function as where,
+)
 from .ops.copy import clone as clone
 from .ops.create import (
     arange as arange,
@@ -58,6 +140,71 @@ from .ops.create import (
     zeros as zeros,
     zeros_like as zeros_like,
 )
+from .ops.extrema import (
+    _fmax as fmax,
+    _fmin as fmin,
+    _maximum as maximum,
+    _minimum as minimum,
+    clamp as clamp,
+    clamp as clip,
+    clamp_max as clamp_max,
+    clamp_min as clamp_min,
+    heaviside as heaviside,
+    nextafter as nextafter,
+)
+from .ops.loss import (
+    binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
+)
+from .ops.math import (
+    acos as acos,
+    acos as arccos,
+    acosh as acosh,
+    acosh as arccosh,
+    asin as arcsin,
+    asin as asin,
+    asinh as arcsinh,
+    asinh as asinh,
+    atan as arctan,
+    atan as atan,
+    atan2 as arctan2,
+    atan2 as atan2,
+    atanh as arctanh,
+    atanh as atanh,
+    ceil as ceil,
+    cos as cos,
+    cosh as cosh,
+    deg2rad as deg2rad,
+    digamma as digamma,
+    erf as erf,
+    erfc as erfc,
+    erfinv as erfinv,
+    exp as exp,
+    exp2 as exp2,
+    expm1 as expm1,
+    floor as floor,
+    frac as frac,
+    lgamma as lgamma,
+    log as log,
+    log10 as log10,
+    log1p as log1p,
+    log2 as log2,
+    logaddexp as logaddexp,
+    logaddexp2 as logaddexp2,
+    logit as logit,
+    rad2deg as rad2deg,
+    round_ as round,
+    rsqrt as rsqrt,
+    sigmoid as sigmoid,
+    sin as sin,
+    sinc as sinc,
+    sinh as sinh,
+    sqrt as sqrt,
+    tan as tan,
+    tanh as tanh,
+    trunc as fix,
+    trunc as trunc,
+    xlogy as xlogy,
+)
 from .ops.matmul import (
     addbmm as addbmm,
     addmm as addmm,
@@ -71,6 +218,25 @@ from .ops.matmul import (
     mm as mm,
     mv as mv,
     outer as outer,
+)
+from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
+from .ops.random import (
+    bernoulli as bernoulli,
+    get_rng_state as get_rng_state,
+    initial_seed as initial_seed,
+    manual_seed as manual_seed,
+    multinomial as multinomial,
+    normal as normal,
+    poisson as poisson,
+    rand as rand,
+    rand_like as rand_like,
+    randint as randint,
+    randint_like as randint_like,
+    randn as randn,
+    randn_like as randn_like,
+    randperm as randperm,
+    seed as seed,
+    set_rng_state as set_rng_state,
 )
 from .ops.reduce import (
     all as all,
@@ -113,6 +279,7 @@ from .ops.view import (
 from .pointwise import pointwise as pointwise
 from .reduction import reduction as reduction
 from .rowwise import rowwise as rowwise
+from .printing import set_printoptions as set_printoptions
 from .tensor import Tensor as Tensor
 
 __version__ = "0.1.0"

@@ -18,6 +18,9 @@ next_seq = itertools.count(-1, -1).__next__
 # Set by the op table: sum of two gradients (a new tensor; in place), and the check that a gradient is finite.
 add = add_ = clone = None
 
+# Part of the public namespace ``numgrad.autograd``, bound by the layers that define them.
+backward = grad = Function = gradcheck = gradgradcheck = None
+
 
 class Node:
     """One recorded op.

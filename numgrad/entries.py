@@ -86,7 +86,7 @@ def _arguments(op):
 def _with_number(op, one_call):
     """The body's lines: with two or more operands, first those for a number as the last one."""
     lines = []
-    if len(op.inputs) > 1:
+    if max(op.numbers_from, 1) < len(op.inputs):
         lines += [f"kind = type({op.inputs[-1]})", "if kind is float or kind is int:"]
         lines.append(textwrap.indent(one_call(op, True), "    "))
     lines.append(one_call(op, False))

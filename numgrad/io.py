@@ -21,9 +21,9 @@ from safetensors.numpy import save_file as _to_file
 
 from . import dtypes
 from .device import CPU, Device, resolve
-from .layout import Size, contiguous_strides
+from .layout import Size
 from .nn.parameter import Parameter
-from .tensor import Tensor, address, from_array, make, storage_of, view
+from .tensor import Tensor, address, from_array, storage_of, view
 
 FileLike: TypeAlias = str | os.PathLike[str] | IO[bytes]
 MapLocation: TypeAlias = None | str | int | Device | dict[str, str] | Callable[[Tensor, str], Tensor | None]
@@ -92,11 +92,12 @@ class _Writer:
     def __init__(self):
         self.arrays: dict[str, np.ndarray] = {}
         self.nodes: dict[int, dict] = {}  # id of a tensor -> its node, so that one object stays one
-        self.shared: dict[int, list[tuple[str, Tensor]]] = {}  # id of a storage -> the entries that hold parts of it
-        self.places: list[tuple[Tensor, dict]] = []
+        self.groups: dict[int, list[tuple[Tensor, dict, tuple]]] = {}  # id of a storage -> what lies in it
 
     def write(self, obj) -> tuple[dict[str, np.ndarray], dict]:
         root = self.encode(obj, ())
+        for group in self.groups.values():
+            self.place(group)
         return self.arrays, {"version": _VERSION, "root": root}
 
     def encode(self, value, path):
@@ -123,11 +124,11 @@ class _Writer:
             return {"dtype": value.name}
         if isinstance(value, Device):
             return {"device": str(value)}
-        where = f"obj[{']['.join(map(repr, path))}]" if path else "obj"
-        advice = "save obj.state_dict() instead" if hasattr(value, "state_dict") else (
+        where = f"the value at {'.'.join(path)!r}" if path else "the object"
+        advice = "save its state_dict() instead" if hasattr(value, "state_dict") else (
             "safetensors files hold tensors, numbers, strings, lists and dicts; use pickle for other objects"
         )  # fmt: skip
-        raise TypeError(f"save: {where} is a {type(value).__name__}; {advice}")
+        raise TypeError(f"save: {where} is of type {type(value).__name__}; {advice}")
 
     def mapping(self, value, path):
         items = [[self.encode(key, path), self.encode(item, (*path, str(key)))] for key, item in value.items()]
@@ -141,7 +142,8 @@ class _Writer:
         node = self.nodes.get(id(tensor))
         if node is not None:
             return {"same": node["number"]}
-        node = self.nodes[id(tensor)] = {"number": len(self.nodes), **self.place(tensor, path)}
+        node = self.nodes[id(tensor)] = {"tensor": "", "number": len(self.nodes)}
+        self.groups.setdefault(id(storage_of(tensor)), []).append((tensor, node, path))
         if isinstance(tensor, Parameter):
             node["parameter"] = True
         if tensor.requires_grad:
@@ -150,16 +152,18 @@ class _Writer:
             node["device"] = str(tensor.device)
         return node
 
-    def place(self, tensor, path):
-        """``{"tensor": name}`` for a new entry, or one that is there already and holds the same memory."""
-        entries = self.shared.setdefault(id(storage_of(tensor)), [])
-        for name, held in entries:
-            node = _within(tensor, held)
-            if node is not None:
-                return {"tensor": name, **node}
-        name = self.add(path, tensor.numpy(force=True))
-        entries.append((name, tensor))
-        return {"tensor": name}
+    def place(self, group):
+        """Give tensors of one storage entries of the file: one each, or shared where one contains another."""
+        entries: list[tuple[str, Tensor]] = []
+        for tensor, node, path in sorted(group, key=lambda item: -item[0].numel()):
+            for name, held in entries:
+                within = _within(tensor, held)
+                if within is not None:
+                    node.update(within, tensor=name)
+                    break
+            else:
+                node["tensor"] = self.add(path, tensor.numpy(force=True))
+                entries.append((node["tensor"], tensor))
 
     def add(self, path, array):
         name = free = ".".join(path) or "tensor"
@@ -203,8 +207,8 @@ def load(f: FileLike, map_location: MapLocation = None, *, weights_only: bool = 
     structure = json.loads(text)
     if structure["version"] > _VERSION:
         raise ValueError(
-            f"load: the file was written by a newer numgrad (layout {structure['version']}, this one knows {_VERSION}); "
-            "update numgrad"
+            f"load: a newer numgrad wrote the file (layout {structure['version']}, this one knows {_VERSION}); update "
+            "numgrad"
         )
     return _Reader(tensors, map_location).decode(structure["root"])
 
@@ -224,8 +228,11 @@ class _Reader:
             return node
         if "tensor" in node:
             return self.tensor(node)
-        kind = next(iter(node))
-        return getattr(self, f"decode_{kind}")(node[kind], node)
+        kind = next(iter(node), "")
+        decode = getattr(self, f"decode_{kind}", None)
+        if decode is None:
+            raise ValueError(f"load: the file's metadata entry {_ENTRY!r} is damaged: unknown kind {kind!r}")
+        return decode(node[kind], node)
 
     def decode_dict(self, items, node):
         return {self.decode(key): self.decode(value) for key, value in items}
@@ -307,7 +314,6 @@ _FORMATS = (
     (b"GGUF", "a GGUF file"),
     (b"\x1f\x8b", "gzip-compressed"),
 )
-_WIDENED = ("F16", "BF16")
 
 
 def _read(f: FileLike) -> tuple[Iterator[tuple[str, np.ndarray]], dict[str, str]]:
@@ -319,7 +325,7 @@ def _read(f: FileLike) -> tuple[Iterator[tuple[str, np.ndarray]], dict[str, str]
         data = f.read()
         label = getattr(f, "name", "the file")
         if not isinstance(data, bytes):
-            raise TypeError(f"load: expected a binary file, got one that reads {type(data).__name__}; open it with 'rb'")
+            raise TypeError(f"load: expected a binary file, got one of {type(data).__name__}; open it with 'rb'")
     else:
         raise TypeError(f"load: expected a path or a binary file to read from, got {type(f).__name__}")
     try:

@@ -14,11 +14,27 @@ from .device import CPU
 from .kernels import emit, jit
 from .layout import broadcast_shapes, broadcast_strides, collapse, inner_to_outer
 from .op import (
-    ENTRIES, OPS, Op, as_operand, as_tensor_operand, attach, cast, check_forward, check_inplace, conform, node_class_of,
-    note_anomaly, plain, rebase, same_device, sum_to, write_out, written,
+    ENTRIES,
+    OPS,
+    Op,
+    as_operand,
+    as_tensor_operand,
+    attach,
+    cast,
+    check_forward,
+    check_inplace,
+    conform,
+    node_class_of,
+    note_anomaly,
+    plain,
+    rebase,
+    same_device,
+    sum_to,
+    write_out,
+    written,
 )  # fmt: skip
 from .storage import Meta, meta
-from .tensor import Tensor, make, new, storage_of
+from .tensor import Tensor, from_array, make, new, storage_of
 
 _PLAN_LIMIT = 1 << 14
 _PARALLEL_FROM = 1 << 16  # elements; below, entering the thread pool costs more than it saves
@@ -41,15 +57,19 @@ class Pointwise(Op):
     ``result``: the dtype rule: "promote" (that of the operands), "float" (the same, integers becoming the default
     floating-point dtype), "bool" (computed in the promoted dtype, bool out). ``refuse``: kinds of dtypes that are
     an error ("b" bool, "i" integers, "f" floating point). ``check(name, dtypes)`` may raise for operands' dtypes.
-    ``nonzero_divisor``: integers are refused where the last operand is 0.
+    ``nonzero_divisor``: integers are refused where the last operand is 0. ``numbers_from``: the first operand that may
+    be a Python number.
     """
 
     form = "pointwise"
 
-    def __init__(self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, inplace=True, **options):
+    def __init__(
+        self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, numbers_from=0, inplace=True,
+        **options,
+    ):  # fmt: skip
         super().__init__(fn, **options)
         self.result, self.refuse, self.check, self.allows_inplace = result, refuse, check, inplace
-        self.nonzero_divisor = nonzero_divisor
+        self.nonzero_divisor, self.numbers_from = nonzero_divisor, numbers_from
         self.integer_fn = None
         self.static = [
             name for name, default in self.attributes.items()
@@ -125,11 +145,16 @@ def _operands(op, inputs):
         elif device is None:
             device = value._m.device
         operands.append(value)
+    for k, value in enumerate(operands[: op.numbers_from]):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{op.name}(): argument '{op.inputs[k]}' (position {k + 1}) must be Tensor, not {type(value).__name__}; "
+                "make a tensor of it with numgrad.tensor(...)"
+            )
     tensors = [value for value in operands if isinstance(value, Tensor)]
     if not tensors:
-        raise TypeError(
-            f"{op.name}(): argument '{op.inputs[0]}' (position 1) must be Tensor, not {type(inputs[0]).__name__}"
-        )
+        operands[0] = from_array(np.asarray(operands[0], dtypes.of_python(operands[0]).np))
+        tensors = operands[:1]
     if any(value._m.device is not CPU for value in tensors):
         device = same_device(op.name, tensors)
         operands = [
@@ -510,7 +535,7 @@ def _plan_backward(op, plan, parents, saved):
                for k in range(count) if passed[k]]  # fmt: skip
     if not outputs:
         return functools.partial(_pass_on, count, through)
-    numbers, constants, slots = [], {}, []
+    numbers, constants = [], {}
     inputs = [("grad_output", out)]
     order = []  # what of `saved` becomes a slot: arrays and numbers of `inputs` first
     late = []

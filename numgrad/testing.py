@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 
+from . import autograd
 from . import tensor as core
 from .autograd import no_grad
 from .dtypes import float32, float64
@@ -229,5 +230,7 @@ def kernels_of(op: Op) -> int:
     """How many kernels of ``op`` this process has compiled or loaded."""
     return len(getattr(op, "kernels", ()))
 
+
+autograd.gradcheck, autograd.gradgradcheck = gradcheck, gradgradcheck
 
 __all__ = ["gradcheck", "gradgradcheck", "assert_close", "cases_for", "sample", "Case", "kernels_of"]

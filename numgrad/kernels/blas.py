@@ -59,7 +59,9 @@ _PREFIX = {64: "numgrad_ilp64_", 32: "numgrad_lp64_"}
 def _find(wanted):
     libraries = {"mkl": _mkl, "numpy": _numpy_openblas, "scipy": _scipy}
     if wanted and wanted not in libraries:
-        raise ValueError(f"NUMGRAD_BLAS: expected one of {sorted(libraries)}, got {wanted!r}; unset it to choose the best")
+        raise ValueError(
+            f"NUMGRAD_BLAS: expected one of {sorted(libraries)}, got {wanted!r}; unset it to choose the best"
+        )
     for name, open_library in libraries.items():
         if wanted in ("", name):
             found = open_library()
@@ -159,7 +161,9 @@ def _call_blas(context, builder, bits, routine, element, arguments, returns=Fals
     for value in arguments:
         if isinstance(value, _Flag):
             value = builder.select(
-                builder.icmp_signed("!=", value.value, value.value.type(0)), ir.IntType(8)(ord("T")), ir.IntType(8)(ord("N"))
+                builder.icmp_signed("!=", value.value, value.value.type(0)),
+                ir.IntType(8)(ord("T")),
+                ir.IntType(8)(ord("N")),
             )
         elif isinstance(value.type, ir.IntType) and value.type.width != bits:
             value = builder.trunc(value, integer)

@@ -53,6 +53,7 @@ def place(g, unit):
 
 @kernel_template
 def blas_product(operands, begin, end, *, T, BITS):
+    """Units [begin, end) of a product of float32 or float64, each by one call of BLAS."""
     g = pointer(operands, 4, int64)
     alpha, beta = T(real(operands, 5)), T(real(operands, 6))
     one = T(1)
@@ -86,6 +87,7 @@ def blas_product(operands, begin, end, *, T, BITS):
 
 @kernel_template
 def loop_product(operands, begin, end, *, T):
+    """Units [begin, end) of a product of any dtype and any strides: integers, tiny matrices, empty sums."""
     g = pointer(operands, 4, int64)
     alpha, beta = T(real(operands, 5)), T(real(operands, 6))
     for unit in range(begin, end):
@@ -209,11 +211,14 @@ def plan(dtype, shape, a_strides, b_strides, out_strides, bias=False) -> Plan:
     """
     dtype = np.dtype(dtype)
     *batch, m, k, n = shape
-    dims = [d for d in zip(batch, a_strides, b_strides, out_strides, strict=False) if d[0] != 1]
-    dims = _merge(dims)
+    if 0 in (*batch, m, n):  # nothing to write; strides of empty arrays mean nothing
+        return Plan(loop_product(T=dtype.type), np.zeros(BATCH, np.int64), 0, False)
+    dims = _merge([d for d in zip(batch, a_strides, b_strides, out_strides, strict=False) if d[0] != 1])
     (a_row, a_column), (b_row, b_column), (out_row, out_column) = a_strides[-2:], b_strides[-2:], out_strides[-2:]
     if out_column != 1 and n > 1:
-        raise ValueError(f"gemm: expected rows of out to be contiguous, got column stride {out_column}; pass a contiguous out")
+        raise ValueError(
+            f"gemm: expected rows of out to be contiguous, got column stride {out_column}; pass a contiguous out"
+        )
     if len(dims) == 1:  # one b for the whole batch: its rows are the rows of one product
         size, a_batch, b_batch, out_batch = dims[0]
         if m == 1:
@@ -222,7 +227,7 @@ def plan(dtype, shape, a_strides, b_strides, out_strides, bias=False) -> Plan:
             m, dims = m * size, []
     count = math.prod(d[0] for d in dims)
     work = m * n * k
-    if work == 0 or work <= SMALL or dtype.kind != "f":
+    if work <= SMALL or dtype.kind != "f":
         address, method = loop_product(T=dtype.type), MATRIX
     else:
         address = blas_product(T=dtype.type, BITS=blas.load())
@@ -239,8 +244,7 @@ def plan(dtype, shape, a_strides, b_strides, out_strides, bias=False) -> Plan:
     numbers = [m, n, k, a_row, a_column, b_row, b_column, out_row]
     numbers += [method, row_panel, column_panel, column_panels, panels, bias, len(dims)]
     numbers += [number for d in reversed(dims) for number in d]
-    units = count * panels if m * n else 0
-    return Plan(address, np.array(numbers, np.int64), units, count * work >= PARALLEL)
+    return Plan(address, np.array(numbers, np.int64), count * panels, count * work >= PARALLEL)
 
 
 def readable(rows, columns, row_stride, column_stride) -> bool:
@@ -285,7 +289,7 @@ def _panels(count, m, n, k):
     BLAS packs its operands anew for every panel: sides of 128 cost 4-7 % on one thread, 256 cost 2-5 %, 512 1-2 %.
     So two units may be small, a few moderate, and more are cut only from sides that stay long.
     """
-    rows, columns, units = max(m, 1), max(n, 1), count
+    rows, columns, units = m, n, count
     while rows * columns * k >= 2 * UNIT_WORK:
         shortest = 128 if units == 1 else 256 if units < max(4, count * m * n * k >> 27) else 512
         longest = max(rows, columns)

@@ -8,6 +8,7 @@ The polynomials are minimax fits (Remez exchange) weighted for the relative erro
 import math
 
 import numpy as np
+from numba import types
 
 from .jit import scalar
 from .vmath_llvm import (
@@ -24,7 +25,6 @@ from .vmath_llvm import (
     polynomial,
     power_of_two,
     select,
-    types,
     without_mantissa,
     word,
 )
@@ -151,7 +151,7 @@ def _exp2(x):
 
 @scalar
 def _expm1_parts(x):
-    """``(h, t)`` with e**x - 1 = h t. The last factor is left to the caller: h t may overflow where h t / 2 does not."""
+    """``(h, t)`` with e**x - 1 = h t. The product is the caller's: it may overflow where h t / 2 does not."""
     p, s, t = exp_parts(select(x < like(x, -40.0), like(x, -40.0), x))
     # 1 / t by mirroring the exponent of the power of two.
     inverse = from_bits(minus(bits(by_width(x, 2.0**127, 2.0**1023)), bits(t)))

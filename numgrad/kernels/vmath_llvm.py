@@ -258,7 +258,9 @@ def negated_if(typingctx, x, flag):
     def codegen(context, builder, signature, values):
         value, flag = values
         kind = _LLVM_INTEGERS[signature.args[0]]
-        sign = builder.and_(builder.shl(flag, ir.Constant(kind, kind.width - 2)), ir.Constant(kind, 1 << (kind.width - 1)))
+        sign = builder.and_(
+            builder.shl(flag, ir.Constant(kind, kind.width - 2)), ir.Constant(kind, 1 << (kind.width - 1))
+        )
         return builder.bitcast(builder.xor(builder.bitcast(value, kind), sign), value.type)
 
     return x(x, flag), codegen

@@ -3,6 +3,8 @@
 Each function is the word's meaning in plain Python; below it stands what compiled code emits in its place.
 """
 
+from fractions import Fraction
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -267,10 +269,11 @@ def _hypot_f64(x, y):
 
 @word
 def fma(x, y, z):
-    """x * y + z, rounded once (in plain Python float64: twice)."""
-    if isinstance(x, np.float32):
-        return np.float32(np.float64(x) * y + z)
-    return x * y + z
+    """x * y + z, rounded once."""
+    if not np.isfinite(x * y + z):
+        return x * y + z
+    exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
+    return type(x)(float(exact)) if exact else x * y + z  # a zero keeps its sign
 
 
 @lowers(fma, _common_float)

@@ -27,8 +27,6 @@ from ..ops.activation import (
     threshold as threshold,
 )
 from ..ops.classification import cross_entropy as cross_entropy, nll_loss as nll_loss
-from ..ops.index import embedding as embedding, one_hot as one_hot
-from ..ops.join import pad as pad
 from ..ops.loss import (
     binary_cross_entropy as binary_cross_entropy,
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
@@ -49,8 +47,3 @@ from ..ops.random import (
     feature_alpha_dropout as feature_alpha_dropout,
 )
 from ..ops.softmax import log_softmax as log_softmax, softmax as softmax, softmin as softmin
-from ..ops.statistics import (
-    cosine_similarity as cosine_similarity,
-    normalize as normalize,
-    pairwise_distance as pairwise_distance,
-)

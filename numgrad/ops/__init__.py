@@ -2,10 +2,20 @@
 
 from .. import autograd
 from ..op import install
+from . import activation as activation
+from . import bitwise as bitwise
+from . import compare as compare
 from . import copy as copy
 from . import create as create
+from . import extrema as extrema
+from . import index as index
+from . import loss as loss
+from . import mask as mask
+from . import math as math
 from . import matmul as matmul
 from . import reduce as reduce
+from . import scatter as scatter
+from . import subscript as subscript
 from . import view as view
 from .arithmetic import add
 from .copy import clone

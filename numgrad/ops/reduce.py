@@ -46,15 +46,15 @@ def _(g, input, out):
     return g * out / input
 
 
-def _lowest(d):
+def lowest(d):
     return float("-inf") if d.is_floating_point else 0 if d.kind == "b" else np.iinfo(d.np).min
 
 
-def _highest(d):
+def highest(d):
     return float("inf") if d.is_floating_point else 1 if d.kind == "b" else np.iinfo(d.np).max
 
 
-@reduction(identity=_lowest, empty=False, reference=np.max, install=(), name="amax")
+@reduction(identity=lowest, empty=False, reference=np.max, install=(), name="amax")
 def _amax(best, x):
     return maximum(best, x)
 
@@ -64,7 +64,7 @@ def _(g, input, out):
     return where(input == out, g, 0.0)
 
 
-@reduction(identity=_highest, empty=False, reference=np.min, install=(), name="amin")
+@reduction(identity=highest, empty=False, reference=np.min, install=(), name="amin")
 def _amin(best, x):
     return minimum(best, x)
 

@@ -1,0 +1,632 @@
+"""Sums, products, quotients, remainders, powers, and the operators that stand for them."""
+
+import numpy as np
+
+from .. import dtypes
+from ..entries import operator
+from ..kernels.vocab import WORDS, fabs, floor, hypot, isinf, isnan, trunc, where
+from ..kernels.vocab import copysign as with_sign
+from ..kernels.vocab import fmod as remains
+from ..kernels.vocab import log as logarithm
+from ..kernels.vocab import pow as power
+from ..op import ENTRIES, as_operand, as_tensor_operand, cast, function, method
+from ..pointwise import pointwise
+from ..tensor import Tensor
+
+# --- sums ----------------------------------------------------------------------------------------------------------
+
+
+@pointwise(reference=lambda input, other, alpha=1: input + alpha * other)
+def add(input, other, *, alpha=1):
+    """``input + alpha * other``, broadcast."""
+    return input + alpha * other
+
+
+@add.backward
+def _(g, alpha):
+    return g, g * alpha
+
+
+def _no_bool(name, operands):
+    if all(d is dtypes.bool_ for d in operands):
+        raise RuntimeError(
+            f"{name}: Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
+    if dtypes.bool_ in operands:
+        raise RuntimeError(
+            f"{name}: Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert "
+            "a mask, use the `~` or `logical_not()` operator instead."
+        )
+
+
+@pointwise(reference=lambda input, other, alpha=1: input - alpha * other, check=_no_bool)
+def sub(input, other, *, alpha=1):
+    """``input - alpha * other``, broadcast."""
+    return input - alpha * other
+
+
+@sub.backward
+def _(g, alpha):
+    return g, -alpha * g
+
+
+@pointwise(reference=lambda input, other, alpha=1: other - alpha * input, check=_no_bool, inplace=False)
+def rsub(input, other, *, alpha=1):
+    """``other - alpha * input``, broadcast."""
+    return other - alpha * input
+
+
+@rsub.backward
+def _(g, alpha):
+    return -alpha * g, g
+
+
+@pointwise(reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 * tensor2)
+def addcmul(input, tensor1, tensor2, *, value=1):
+    """``input + value * tensor1 * tensor2``, broadcast."""
+    return input + value * tensor1 * tensor2
+
+
+@addcmul.backward
+def _(g, tensor1, tensor2, value):
+    return g, g * (value * tensor2), g * (value * tensor1)
+
+
+def _no_integer_quotient(name, operands):
+    if not any(d.is_floating_point for d in operands[1:]):
+        raise RuntimeError(
+            f"{name}: Integer division with addcdiv is no longer supported; use (input + value * torch.trunc(tensor1 / "
+            "tensor2)).to(input.dtype), or convert the tensors with .float()"
+        )
+
+
+@pointwise(
+    reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 / tensor2,
+    domain=(0.5, 3.0),
+    check=_no_integer_quotient,
+)
+def addcdiv(input, tensor1, tensor2, *, value=1):
+    """``input + value * tensor1 / tensor2``, broadcast."""
+    return input + value * tensor1 / tensor2
+
+
+@addcdiv.backward
+def _(g, tensor1, tensor2, value):
+    return g, g * (value / tensor2), -g * (value * tensor1 / (tensor2 * tensor2))
+
+
+def _one_dtype(name, operands):
+    for d in operands[1:2]:
+        if d is not operands[0]:
+            raise RuntimeError(f"{name}: expected dtype {operands[0].name} for `end` but got dtype {d.name}")
+
+
+@pointwise(reference=lambda input, end, weight: input + weight * (end - input), check=_one_dtype, refuse="bi")
+def lerp(input, end, weight):
+    """``input + weight * (end - input)``; ``weight`` is a number or a tensor."""
+    # From the nearer end, so that a weight of 1 gives exactly `end`.
+    step = end - input
+    return where(fabs(weight) < 0.5, input + weight * step, end - step * (1.0 - weight))
+
+
+@lerp.backward
+def _(g, input, end, weight):
+    return g * (1.0 - weight), g * weight, g * (end - input)
+
+
+# --- products and quotients ----------------------------------------------------------------------------------------
+
+
+@pointwise(reference=np.multiply)
+def mul(input, other):
+    """``input * other``, broadcast."""
+    return input * other
+
+
+@mul.backward
+def _(g, input, other):
+    return g * other, g * input
+
+
+@pointwise(reference=np.true_divide, domain=(0.5, 3.0), result="float", name="div", install=())
+def quotient(input, other):
+    """``input / other``, broadcast; integers give floating point."""
+    return input / other
+
+
+@quotient.backward
+def _(g, input, other):
+    return g / other, -g * ((input / other) / other)
+
+
+@pointwise(domain=(0.5, 3.0), result="float", name="rdiv", install=(), inplace=False)
+def reflected_quotient(input, other):
+    """``other / input``, broadcast; integers give floating point."""
+    return other / input
+
+
+@reflected_quotient.backward
+def _(g, input, other):
+    return -g * ((other / input) / input), g / input
+
+
+def _floored(a, b):
+    # By the remainder: floor(a / b) would round up where a / b rounds to the next whole number.
+    rest = remains(a, b)
+    whole = (a - rest) / b
+    whole = where((rest != 0.0) & ((b < 0.0) != (rest < 0.0)), whole - 1.0, whole)
+    lower = floor(whole)
+    lower = where(whole - lower > 0.5, lower + 1.0, lower)
+    lower = where(whole == 0.0, with_sign(whole * 0.0, a / b), lower)
+    return where(b == 0.0, a / b, lower)
+
+
+@pointwise(reference=np.floor_divide, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True)
+def floor_divide(input, other):
+    """The whole number below ``input / other``, broadcast; integers stay integers and refuse a divisor of 0."""
+    return _floored(input, other)
+
+
+@floor_divide.for_integers
+def _(input, other):
+    return where(other == -1, -input, input // where(other == -1, 1, other))
+
+
+@pointwise(domain=(0.5, 3.0), name="div_floor", install=(), refuse="b", nonzero_divisor=True)
+def floored_quotient(input, other):
+    """`floor_divide` with a gradient, which is 0."""
+    return _floored(input, other)
+
+
+floored_quotient.for_integers(floor_divide.op.integer_fn)
+
+
+@floored_quotient.backward
+def _(g):
+    return g * 0.0, g * 0.0
+
+
+@pointwise(domain=(0.5, 3.0), name="div_trunc", install=(), refuse="b", nonzero_divisor=True)
+def truncated_quotient(input, other):
+    """``input / other`` without its fraction; integers stay integers and refuse a divisor of 0."""
+    return trunc(input / other)
+
+
+@truncated_quotient.for_integers
+def _(input, other):
+    safe = where(other == -1, 1, other)
+    below = input // safe
+    whole = where((input % safe != 0) & ((input < 0) != (other < 0)), below + 1, below)
+    return where(other == -1, -input, whole)
+
+
+@truncated_quotient.backward
+def _(g):
+    return g * 0.0, g * 0.0
+
+
+_ROUNDED = {None: quotient, "floor": floored_quotient, "trunc": truncated_quotient}
+
+
+def _quotient(name, rounding_mode):
+    try:
+        return _ROUNDED[rounding_mode]
+    except KeyError:
+        raise RuntimeError(
+            f"{name} expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+        ) from None
+
+
+@function
+def div(input, other, *, rounding_mode: str | None = None, out=None) -> Tensor:
+    """``input / other``, broadcast; ``rounding_mode`` "floor" or "trunc" rounds the result to a whole number."""
+    return (quotient if rounding_mode is None else _quotient("div", rounding_mode))(input, other, out=out)
+
+
+@method
+def div_(self, other, *, rounding_mode: str | None = None) -> Tensor:
+    """In-place version of `div`."""
+    return _quotient("div_", rounding_mode).op.inplace_entry(self, other)
+
+
+@function
+def true_divide(input, other, *, out=None) -> Tensor:
+    """``input / other``, broadcast."""
+    return quotient(input, other, out=out)
+
+
+@pointwise(reference=np.mod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True)
+def remainder(input, other):
+    """``input - floor(input / other) * other``, of the sign of ``other``; integers refuse a divisor of 0."""
+    rest = remains(input, other)
+    return where((rest != 0.0) & ((other < 0.0) != (rest < 0.0)), rest + other, rest)
+
+
+@remainder.for_integers
+def _(input, other):
+    return input % where(other == -1, 1, other)
+
+
+@remainder.backward
+def _(g, input, other):
+    return g, -g * floored_quotient(input, other)
+
+
+@pointwise(reference=np.fmod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True)
+def fmod(input, other):
+    """``input - trunc(input / other) * other``, of the sign of ``input``; integers refuse a divisor of 0."""
+    return remains(input, other)
+
+
+@fmod.backward
+def _(g, input, other):
+    return g, -g * trunc(input / other)
+
+
+@pointwise(reference=np.reciprocal, domain=(0.5, 3.0), result="float")
+def reciprocal(input):
+    """``1 / input``."""
+    return 1.0 / input
+
+
+@reciprocal.backward
+def _(g, out):
+    return -g * (out * out)
+
+
+# --- one operand ---------------------------------------------------------------------------------------------------
+
+
+def _no_bool_negation(name, operands):
+    if operands[0] is dtypes.bool_:
+        raise RuntimeError(
+            f"{name}: Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
+            "mask, use the `~` or `logical_not()` operator instead."
+        )
+
+
+@pointwise(reference=np.negative, check=_no_bool_negation)
+def neg(input):
+    """``-input``."""
+    return -input
+
+
+@neg.backward
+def _(g):
+    return -g
+
+
+@function
+def positive(input) -> Tensor:
+    """``input`` itself."""
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("positive: The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+@pointwise(reference=np.abs, name="abs")
+def magnitude(input):
+    """The absolute value."""
+    return fabs(input)
+
+
+@magnitude.for_integers
+def _(input):
+    return where(input < 0, -input, input)
+
+
+WORDS["fabs"].tensor_op = magnitude
+
+
+@pointwise(reference=np.sign)
+def sign(input):
+    """-1, 0 or 1; 0 for NaN."""
+    return where(input > 0.0, 1.0, where(input < 0.0, -1.0, 0.0))
+
+
+@sign.for_integers
+def _(input):
+    return where(input > 0, 1, where(input < 0, -1, 0))
+
+
+@magnitude.backward
+def _(g, input):
+    return g * sign(input)
+
+
+@sign.backward
+def _(g):
+    return g * 0.0
+
+
+@pointwise(reference=np.sign, name="sgn")
+def sgn(input):
+    """`sign`, under the name that complex tensors share."""
+    return where(input > 0.0, 1.0, where(input < 0.0, -1.0, 0.0))
+
+
+sgn.for_integers(sign.op.integer_fn)
+
+
+@sgn.backward
+def _(g):
+    return g * 0.0
+
+
+@pointwise(reference=np.square, name="square", install=())
+def _square(input):
+    """``input * input``."""
+    return input * input
+
+
+@_square.backward
+def _(g, input):
+    return g * (input * 2.0)
+
+
+@function
+def square(input, *, out=None) -> Tensor:
+    """``input * input``; bool tensors give int64."""
+    if isinstance(input, Tensor) and input.dtype is dtypes.bool_:
+        input = cast(input, dtypes.int64)
+    return _square(input, out=out)
+
+
+@method
+def square_(self) -> Tensor:
+    """In-place version of `square`."""
+    return _square.op.inplace_entry(self)
+
+
+@pointwise(reference=np.copysign, result="float")
+def copysign(input, other):
+    """The magnitude of ``input`` with the sign of ``other``."""
+    return with_sign(input, other)
+
+
+@copysign.backward
+def _(g, input, out):
+    return where(input == 0.0, 0.0, g * (out / input)), g * 0.0
+
+
+# --- powers --------------------------------------------------------------------------------------------------------
+
+
+def _whole_power(base, exponent):
+    if exponent < 0:
+        if base == 1:
+            return 1
+        if base == -1:
+            return 1 if exponent % 2 == 0 else -1
+        return 0
+    result = 1
+    factor = base
+    while exponent > 0:
+        if exponent & 1:
+            result = result * factor
+        factor = factor * factor
+        exponent = exponent >> 1
+    return result
+
+
+@pointwise(reference=np.power, domain=(0.5, 3.0), name="pow", install=())
+def _pow(input, exponent):
+    """``input ** exponent``, broadcast."""
+    return power(input, exponent)
+
+
+@_pow.for_integers
+def _(input, exponent):
+    return _whole_power(int(input), int(exponent))
+
+
+@_pow.backward
+def _(g, input, exponent, out):
+    by_base = where(exponent == 0.0, 0.0, g * (exponent * power(input, exponent - 1.0)))
+    return by_base, g * where((input == 0.0) & (exponent >= 0.0), 0.0, out * logarithm(input))
+
+
+@pointwise(name="cube", install=())
+def _cube(input):
+    """``input ** 3``."""
+    return input * input * input
+
+
+@_cube.backward
+def _(g, input):
+    return g * (input * input * 3.0)
+
+
+@pointwise(domain=(0.5, 3.0), name="reciprocal_square", install=(), result="float")
+def _reciprocal_square(input):
+    """``input ** -2``."""
+    return 1.0 / (input * input)
+
+
+@_reciprocal_square.backward
+def _(g, input):
+    return g * (-2.0 / (input * input * input))
+
+
+# Exponents with a body that is faster and rounds less than a general power.
+_SPECIAL = {2: _square, 3: _cube, -1: reciprocal, -2: _reciprocal_square}
+
+
+def _checked_exponent(name, input, exponent):
+    """The exponent as an operand; integers to a negative number are refused."""
+    exponent = as_operand(name, exponent, 1)
+    if isinstance(exponent, int) and exponent < 0 and not (
+        input._m.dtype.is_floating_point if isinstance(input, Tensor) else isinstance(input, float)
+    ):
+        raise RuntimeError(f"{name}: Integers to negative integer powers are not allowed; use .float() first")
+    return exponent
+
+
+@function(name="pow")
+def pow_(input, exponent, *, out=None) -> Tensor:
+    """``input ** exponent``, broadcast; one of the two may be a number."""
+    kind = type(exponent)
+    if (kind is int or kind is float) and isinstance(input, Tensor):
+        if input._m.dtype.is_floating_point:
+            special = _SPECIAL.get(exponent)
+            if special is not None:
+                return special(input, out=out)
+            if exponent == 0.5:
+                return ENTRIES["sqrt"](input, out=out)
+        elif exponent < 0:
+            _checked_exponent("pow", input, exponent)
+    elif not isinstance(exponent, Tensor):
+        exponent = _checked_exponent("pow", input, exponent)
+    return _pow(input, exponent, out=out)
+
+
+def _pow_in_place(self, exponent) -> Tensor:
+    """In-place version of `pow`."""
+    exponent = _checked_exponent("pow_", self, exponent)
+    if not isinstance(exponent, Tensor) and self._m.dtype.is_floating_point and exponent in (2, 3):
+        return _SPECIAL[exponent].op.inplace_entry(self)
+    return _pow.op.inplace_entry(self, exponent)
+
+
+method(_pow_in_place, name="pow_")
+
+
+@function
+def float_power(input, exponent, *, out=None) -> Tensor:
+    """``input ** exponent`` computed in float64, broadcast."""
+    input, exponent = (
+        cast(value, dtypes.float64) if isinstance(value, Tensor) else float(value)
+        for value in (as_operand("float_power", input), as_operand("float_power", exponent, 1))
+    )
+    found = pow_(input, exponent)
+    return found if out is None else ENTRIES["write_out"]("float_power", found, out)
+
+
+@method
+def float_power_(self, exponent) -> Tensor:
+    """In-place version of `float_power`, for float64 tensors."""
+    if self.dtype is not dtypes.float64:
+        raise RuntimeError(
+            f"float_power_: the base given to float_power_ has dtype {self.dtype.name} but the operation's result "
+            "requires dtype float64"
+        )
+    return _pow_in_place(self, as_operand("float_power_", exponent, 1))
+
+
+@pointwise(reference=np.hypot, refuse="bi", name="hypot")
+def _hypot(input, other):
+    """``sqrt(input * input + other * other)``, without overflow on the way."""
+    return hypot(input, other)
+
+
+@_hypot.backward
+def _(g, input, other, out):
+    return g * (input / out), g * (other / out)
+
+
+@function
+def ldexp(input, other, *, out=None) -> Tensor:
+    """``input * 2 ** other``."""
+    return mul(input, pow_(2.0, other), out=out)
+
+
+@method
+def ldexp_(self, other) -> Tensor:
+    """In-place version of `ldexp`."""
+    return mul.op.inplace_entry(self, pow_(2.0, other))
+
+
+# --- NaN and infinity ----------------------------------------------------------------------------------------------
+
+
+@pointwise(name="nan_to_num", install=())
+def _nan_to_num(input, *, nan, posinf, neginf):
+    """NaN and infinities replaced by numbers."""
+    return where(isnan(input), nan, where(isinf(input), where(input > 0.0, posinf, neginf), input))
+
+
+@_nan_to_num.backward
+def _(g, input):
+    return where(isnan(input) | isinf(input), 0.0, g)
+
+
+def _replacements(m, nan, posinf, neginf):
+    limit = np.finfo(m.np).max
+    return float(nan or 0.0), float(limit if posinf is None else posinf), float(-limit if neginf is None else neginf)
+
+
+@function
+def nan_to_num(input, nan=0.0, posinf=None, neginf=None, *, out=None) -> Tensor:
+    """NaN replaced by ``nan``, infinities by ``posinf`` and ``neginf``: the largest finite numbers, if None."""
+    input = as_tensor_operand("nan_to_num", input, "input")
+    if not input._m.dtype.is_floating_point:
+        found = ENTRIES["clone"](input)
+        return found if out is None else ENTRIES["write_out"]("nan_to_num", found, out)
+    return _nan_to_num(input, *_replacements(input._m, nan, posinf, neginf), out=out)
+
+
+@method
+def nan_to_num_(self, nan=0.0, posinf=None, neginf=None) -> Tensor:
+    """In-place version of `nan_to_num`."""
+    if not self._m.dtype.is_floating_point:
+        return self
+    return _nan_to_num.op.inplace_entry(self, *_replacements(self._m, nan, posinf, neginf))
+
+
+# --- names and operators -------------------------------------------------------------------------------------------
+
+
+def _reflected(entry):
+    """The method for an operator whose left operand is no Tensor."""
+    apply = operator(entry)
+
+    def reflected(self, other):
+        return apply(other, self)
+
+    reflected.__doc__, reflected.__module__ = entry.__doc__, __name__
+    return reflected
+
+
+def _is_operand(value):
+    return isinstance(value, (Tensor, float, int, np.generic, np.ndarray))
+
+
+def _power_operator(self, other):
+    return pow_(self, other) if _is_operand(other) else NotImplemented
+
+
+def _reflected_power(self, other):
+    return pow_(as_operand("pow", other), self) if _is_operand(other) else NotImplemented
+
+
+def _power_assignment(self, other):
+    return _pow_in_place(self, other) if _is_operand(other) else NotImplemented
+
+
+for _name, _entry in {
+    "add": add, "sub": sub, "mul": mul, "truediv": quotient, "floordiv": floor_divide, "mod": remainder,
+}.items():  # fmt: skip
+    method(operator(_entry), name=f"__{_name}__")
+    method(operator(_entry.op.inplace_entry), name=f"__i{_name}__")
+method(operator(add), name="__radd__")
+method(operator(mul), name="__rmul__")
+method(operator(rsub), name="__rsub__")
+method(operator(reflected_quotient), name="__rtruediv__")
+method(_reflected(floor_divide), name="__rfloordiv__")
+method(_reflected(remainder), name="__rmod__")
+method(_power_operator, name="__pow__")
+method(_reflected_power, name="__rpow__")
+method(_power_assignment, name="__ipow__")
+method(operator(neg), name="__neg__")
+method(operator(magnitude), name="__abs__")
+method(positive, name="__pos__")
+
+for _name, _entry in {
+    "subtract": sub, "multiply": mul, "negative": neg, "absolute": magnitude, "divide": div
+}.items():  # fmt: skip
+    function(_entry, name=_name)
+for _name, _entry in {"subtract_": sub, "multiply_": mul, "negative_": neg, "absolute_": magnitude}.items():
+    method(_entry.op.inplace_entry, name=_name)
+method(div_, name="divide_")
+method(quotient.op.inplace_entry, name="true_divide_")

@@ -1,0 +1,18 @@
+"""From a hand-written kernel to its run over a range of units: the one call behind the structural families."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..pointwise import caller
+
+
+def launch(template, parameters: dict, slots: Sequence, units: int, work: int, device) -> None:
+    """Run ``template(**parameters)`` over ``units`` units of about ``work`` elements each."""
+    if units:
+        caller(len(slots), units, max(work, 1), device)(template(**parameters), *slots, 0, units)
+
+
+def element(d):
+    """The NumPy type under which kernels see a dtype's elements: bool as uint8."""
+    return np.uint8 if d.kind == "b" else d.type

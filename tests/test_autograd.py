@@ -1,0 +1,505 @@
+"""The recorder: modes, versions, views and in-place ops, hooks, graphs, threads."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import numgrad as ng
+from numgrad import autograd
+
+
+def leaf(*shape, seed=0):
+    return ng.from_numpy(np.random.default_rng(seed).standard_normal(shape)).requires_grad_()
+
+
+# --- modes ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_grad_as_context_decorator_and_bare_decorator():
+    x = leaf(3)
+    with ng.no_grad():
+        assert not (x * 2).requires_grad
+        with ng.enable_grad():
+            assert (x * 2).requires_grad
+
+    @ng.no_grad()
+    def called(x):
+        return x * 2
+
+    @ng.no_grad
+    def bare(x):
+        return x * 2
+
+    assert not called(x).requires_grad and not bare(x).requires_grad
+    assert (x * 2).requires_grad
+
+
+def test_set_grad_enabled_is_immediate_and_restores():
+    x = leaf(3)
+    ng.set_grad_enabled(False)
+    try:
+        assert not (x * 2).requires_grad
+    finally:
+        ng.set_grad_enabled(True)
+    with ng.set_grad_enabled(False):
+        assert not ng.is_grad_enabled()
+    assert ng.is_grad_enabled()
+
+
+def test_modes_belong_to_a_thread():
+    x = leaf(3)
+    seen = []
+    with ng.no_grad():
+        thread = threading.Thread(target=lambda: seen.append((x * 2).requires_grad))
+        thread.start()
+        thread.join()
+        assert not (x * 2).requires_grad
+    assert seen == [True]
+
+
+def test_generator_function_under_no_grad_does_not_leak():
+    x = leaf(3)
+
+    @ng.no_grad()
+    def values():
+        yield x * 2
+        yield x * 3
+
+    flags = []
+    for value in values():
+        flags.append((value.requires_grad, (x * 2).requires_grad))
+    assert flags == [(False, True), (False, True)]
+
+
+def test_inference_mode():
+    with ng.inference_mode():
+        assert ng.is_inference_mode_enabled() and not ng.is_grad_enabled()
+        assert not (leaf(2) * 2).requires_grad
+    assert not ng.is_inference_mode_enabled() and ng.is_grad_enabled()
+
+
+# --- accumulation --------------------------------------------------------------------------------------------------
+
+
+def test_gradients_accumulate_in_the_same_tensor():
+    x = leaf(4)
+    (x * 2).sum().backward()
+    first = x.grad
+    (x * 3).sum().backward()
+    assert x.grad is first
+    np.testing.assert_allclose(x.grad.numpy(), 5.0)
+
+
+def test_gradient_given_by_the_user_is_not_aliased():
+    x = leaf(3)
+    g = ng.ones(3, dtype=ng.float64)
+    x.view(3).backward(g)
+    (x * 2).sum().backward()
+    np.testing.assert_array_equal(g.numpy(), 1.0)
+    np.testing.assert_array_equal(x.grad.numpy(), 3.0)
+
+
+def test_diamond_and_shared_gradients():
+    x = leaf(3)
+    y = x * 2
+    z = y + y
+    (z * y + z).sum().backward()
+    v = x.detach().numpy()
+    np.testing.assert_allclose(x.grad.numpy(), 16 * v + 4)
+
+
+def test_backward_twice_names_the_op():
+    x = leaf(3)
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match="MulBackward0.*retain_graph=True"):
+        y.backward()
+
+
+def test_retain_graph():
+    x = leaf(3)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 4 * x.detach().numpy())
+
+
+def test_backward_of_many_elements_needs_a_gradient():
+    with pytest.raises(RuntimeError, match="scalar outputs"):
+        (leaf(3) * 2).backward()
+
+
+def test_backward_says_why_nothing_requires_grad():
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        ng.ones(()).backward()
+
+
+def test_backward_inputs_accumulates_only_there():
+    x, y = leaf(3), leaf(3, seed=1)
+    (x * y).sum().backward(inputs=[x])
+    assert x.grad is not None and y.grad is None
+
+
+def test_autograd_grad_leaves_grad_alone():
+    x, y = leaf(3), leaf(3, seed=1)
+    gx, gy = autograd.grad((x * y).sum(), (x, y))
+    np.testing.assert_allclose(gx.numpy(), y.detach().numpy())
+    np.testing.assert_allclose(gy.numpy(), x.detach().numpy())
+    assert x.grad is None and y.grad is None
+
+
+def test_autograd_grad_of_unused_inputs():
+    x, y = leaf(3), leaf(3)
+    with pytest.raises(RuntimeError, match="allow_unused=True"):
+        autograd.grad((x * 2).sum(), (x, y))
+    assert autograd.grad((x * 2).sum(), (x, y), allow_unused=True)[1] is None
+    zeros = autograd.grad((x * 2).sum(), (x, y), materialize_grads=True)[1]
+    np.testing.assert_array_equal(zeros.numpy(), 0.0)
+
+
+def test_grad_with_respect_to_an_intermediate():
+    x = leaf(3)
+    y = x * 2
+    (found,) = autograd.grad((y * y).sum(), y)
+    np.testing.assert_allclose(found.numpy(), 2 * y.detach().numpy())
+
+
+def test_create_graph_gives_second_derivatives():
+    x = leaf(4)
+    (g,) = autograd.grad((x * x * x).sum(), x, create_graph=True)
+    (h,) = autograd.grad(g.sum(), x)
+    np.testing.assert_allclose(h.numpy(), 6 * x.detach().numpy())
+
+
+# --- versions, views and in-place ops ---------------------------------------------------------------------------------
+
+
+def test_modified_saved_value_names_the_writer():
+    x = leaf(3)
+    y = x * 2
+    z = y * y
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation.*add_"):
+        z.sum().backward()
+
+
+def test_modified_saved_result():
+    y = leaf(3).exp()
+    y.mul_(2)
+    z = y.sum()
+    with pytest.raises(RuntimeError, match="ExpBackward0.*mul_"):
+        z.backward()
+
+
+def test_writes_through_data_are_counted():
+    x = leaf(3)
+    w = leaf(3, seed=1)
+    y = x * w
+    w.data.mul_(3)
+    with pytest.raises(RuntimeError, match=r"\.data"):
+        y.sum().backward()
+
+
+def test_writes_through_detach_and_views_are_counted():
+    for write in (lambda t: t.detach().zero_(), lambda t: t[0].zero_()):
+        x = leaf(3)
+        y = x * 2
+        z = y * y
+        with ng.no_grad():
+            write(y)
+        with pytest.raises(RuntimeError, match="modified"):
+            z.sum().backward()
+
+
+def test_write_to_what_was_not_saved_is_fine():
+    x = leaf(3)
+    y = x * 2
+    z = y + 1
+    y.add_(5)
+    z.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 2.0)
+
+
+def test_in_place_on_a_leaf_shows_no_grad():
+    x = leaf(3)
+    with pytest.raises(RuntimeError, match=r"leaf Variable that requires grad[\s\S]*ng\.no_grad"):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="a view of a leaf"):
+        x[0].add_(1)
+    with ng.no_grad():
+        x.add_(1)
+
+
+def test_in_place_ops_are_recorded():
+    x = leaf(3)
+    y = x.clone()
+    y.mul_(3).add_(1)
+    y.exp_()
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 3 * np.exp(3 * x.detach().numpy() + 1))
+
+
+def test_write_through_a_view_reaches_the_base():
+    x = leaf(4)
+    base = x.clone()
+    base[1:3].mul_(10)
+    base.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [1, 10, 10, 1])
+
+
+def test_write_to_the_base_reaches_its_views():
+    x = leaf(4)
+    base = x.clone()
+    part = base[1:3]
+    base.mul_(5)
+    part.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0, 5, 5, 0])
+
+
+def test_write_of_a_recorded_value_into_a_plain_tensor():
+    x = leaf(2)
+    out = ng.zeros(4, dtype=ng.float64)
+    out[:2] = x * 3
+    out.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 3.0)
+
+
+def test_view_of_transposed_base():
+    x = leaf(2, 3)
+    base = x.clone().t()
+    base[1].mul_(7)
+    base.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[1, 7, 1], [1, 7, 1]])
+
+
+def test_expanded_targets_are_refused():
+    with pytest.raises(RuntimeError, match="single memory location"):
+        ng.zeros(1).expand(3).add_(1)
+
+
+# --- hooks -----------------------------------------------------------------------------------------------------------
+
+
+def test_tensor_hook_sees_and_replaces_the_gradient():
+    x = leaf(3)
+    y = x * 2
+    seen = []
+    y.register_hook(lambda g: seen.append(g.numpy().copy()))
+    handle = y.register_hook(lambda g: g * 10)
+    y.sum().backward(retain_graph=True)
+    np.testing.assert_array_equal(seen[0], 1.0)
+    np.testing.assert_array_equal(x.grad.numpy(), 20.0)
+    handle.remove()
+    x.grad = None
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 2.0)
+
+
+def test_leaf_hook_runs_once_on_the_sum():
+    x = leaf(2)
+    calls = []
+    x.register_hook(lambda g: calls.append(g.numpy().copy()))
+    (x * 2 + x * 3).sum().backward()
+    assert len(calls) == 1
+    np.testing.assert_array_equal(calls[0], 5.0)
+
+
+def test_post_accumulate_hook_gets_the_tensor():
+    x = leaf(2)
+    seen = []
+    x.register_post_accumulate_grad_hook(lambda t: seen.append((t is x, t.grad.numpy().copy())))
+    (x * 2).sum().backward()
+    assert seen[0][0]
+    np.testing.assert_array_equal(seen[0][1], 2.0)
+
+
+def test_node_hooks():
+    x = leaf(2)
+    y = (x * 2).sum()
+    order = []
+    y.grad_fn.register_prehook(lambda grads: order.append("pre"))
+    y.grad_fn.register_hook(lambda inputs, outputs: order.append("post"))
+    y.backward()
+    assert order == ["pre", "post"]
+
+
+def test_retain_grad():
+    x = leaf(3)
+    y = x * 2
+    y.retain_grad()
+    (y * 3).sum().backward()
+    np.testing.assert_array_equal(y.grad.numpy(), 3.0)
+    assert y.retains_grad
+
+
+# --- Function, anomaly, memory ----------------------------------------------------------------------------------------
+
+
+class Scale(autograd.Function):
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.factor = factor
+        ctx.save_for_backward(x)
+        return x * factor
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        assert x.shape == g.shape
+        return g * ctx.factor, None
+
+
+def test_function():
+    x = leaf(3)
+    Scale.apply(x, 4.0).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 4.0)
+    assert autograd.gradcheck(lambda x: Scale.apply(x, 2.0), (leaf(3),))
+    assert autograd.gradgradcheck(lambda x: Scale.apply(x * x, 2.0), (leaf(3),))
+
+
+def test_function_with_two_outputs_and_one_unused():
+    class Both(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx, a, b):
+            return a * 2 + b * 3
+
+    x = leaf(3)
+    first, second = Both.apply(x)
+    second.sum().backward(retain_graph=True)
+    np.testing.assert_array_equal(x.grad.numpy(), 3.0)
+    x.grad = None
+    (first.sum() + second.sum()).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 5.0)
+
+
+def test_function_wrong_number_of_gradients():
+    class Wrong(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g, g
+
+    with pytest.raises(RuntimeError, match="incorrect number of gradients"):
+        Wrong.apply(leaf(2)).sum().backward()
+
+
+def test_saved_output_of_a_function_is_no_cycle():
+    class Exp(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.saved_tensors[0]
+
+    gc.disable()
+    try:
+        x = leaf(3)
+        y = Exp.apply(x)
+        watch = weakref.ref(y)
+        y.sum().backward()
+        del y
+        assert watch() is None
+    finally:
+        gc.enable()
+
+
+def test_detect_anomaly_names_the_op():
+    x = ng.tensor([-1.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match="sqrt"), autograd.detect_anomaly():
+        x.sqrt()
+    x = ng.tensor([0.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match="Backward0"), autograd.detect_anomaly():
+        (x.sqrt() * 0.0).sum().backward()
+
+
+def test_graph_is_freed_without_the_garbage_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        x = leaf(3)
+        y = (x * 2).exp()
+        z = (y[1:] * y[:-1]).tanh().sum()
+        watched = [weakref.ref(y), weakref.ref(z), weakref.ref(z.grad_fn)]
+        z.backward()
+        del y, z
+        assert [w() for w in watched] == [None, None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_long_chain_needs_no_deep_stack():
+    x = leaf(1)
+    y = x
+    for _ in range(20_000):
+        y = y * 1.0
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 1.0)
+    del y
+
+
+def test_an_exception_in_a_hook_leaves_nothing_half_done():
+    x = leaf(3)
+    y = x * 2
+
+    def fail(g):
+        raise ValueError("no")
+
+    handle = y.register_hook(fail)
+    z = (y * 3).sum()
+    with pytest.raises(ValueError):
+        z.backward(retain_graph=True)
+    assert x.grad is None and ng.is_grad_enabled()
+    handle.remove()
+    z.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 6.0)
+
+
+def test_two_threads_walk_one_graph():
+    x = leaf(50)
+    y = (x * 2).exp()
+    results = []
+
+    def run():
+        results.append(autograd.grad(y.sum(), x, retain_graph=True)[0].numpy())
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        np.testing.assert_allclose(result, 2 * np.exp(2 * x.detach().numpy()))
+
+
+def test_requires_grad_needs_floating_point():
+    with pytest.raises(RuntimeError, match="floating point"):
+        ng.ones(3, dtype=ng.int64).requires_grad_()
+
+
+def test_requires_grad_of_a_result_cannot_be_taken_away():
+    with pytest.raises(RuntimeError, match="detach"):
+        (leaf(3) * 2).requires_grad_(False)
+
+
+def test_assigned_grad_is_checked():
+    x = leaf(3)
+    with pytest.raises(RuntimeError, match="different size"):
+        x.grad = ng.ones(4, dtype=ng.float64)
+    with pytest.raises(RuntimeError, match="different type"):
+        x.grad = ng.ones(3)
+    with pytest.raises(TypeError):
+        x.grad = 3.0

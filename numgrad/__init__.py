@@ -152,6 +152,14 @@ from .ops.extrema import (
     heaviside as heaviside,
     nextafter as nextafter,
 )
+from .ops.gamma import (
+    frexp as frexp,
+    i0 as i0,
+    igamma as igamma,
+    igammac as igammac,
+    mvlgamma as mvlgamma,
+    polygamma as polygamma,
+)
 from .ops.loss import (
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
 )

@@ -1,13 +1,10 @@
 """The command line: ``python -m numgrad info | warmup | cache``."""
 
 import argparse
-import concurrent.futures
 import importlib.metadata
 import json
-import multiprocessing
 import platform
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,13 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = commands.add_parser("warmup", help="compile the usual kernels into the cache, in parallel processes")
     command.add_argument("--jobs", type=int, default=config.get_num_threads(), help="processes (default: threads)")
     command.add_argument("--only", default="", metavar="TEXT", help="only ops whose name contains TEXT")
+    command.add_argument("--dtype", nargs="+", default=["float32"], choices=["float32", "float64"])
     command = commands.add_parser("cache", help="where the compiled kernels are and how much room they take")
     command.add_argument("--clear", action="store_true", help="remove them")
     options = parser.parse_args(arguments)
     if options.command == "info":
         return _info(options.json)
     if options.command == "warmup":
-        return _warmup(max(1, options.jobs), options.only)
+        from . import warmup
+
+        return warmup.run(max(1, options.jobs), options.only, options.dtype)
     return _cache(options.clear)
 
 
@@ -128,101 +128,6 @@ def _cache(clear: bool) -> int:
             path.unlink(missing_ok=True)
     print(f"{folder}: {'removed ' if clear else ''}{len(files)} files, {_size(size)}")
     return 0
-
-
-# --- warmup ----------------------------------------------------------------------------------------------------
-
-
-def _warmup(jobs: int, only: str) -> int:
-    started = time.perf_counter()
-    tasks = [name for name in _tasks() if only in name]
-    if not tasks:
-        print(f"warmup: no op's name contains {only!r}", file=sys.stderr)
-        return 2
-    failures = []
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running = {pool.submit(warm, name): name for name in tasks}
-        for done in _progress(concurrent.futures.as_completed(running), len(tasks)):
-            if done.exception() is not None:
-                failures.append(f"{running[done]}: {done.exception()}")
-    for failure in failures:
-        print(f"warmup: {failure}", file=sys.stderr)
-    seconds = time.perf_counter() - started
-    done = len(tasks) - len(failures)
-    print(f"warmup: {done} of {len(tasks)} in {seconds:.0f} s, into {config.default_cache_folder()}")
-    return 1 if failures else 0
-
-
-def _progress(items, total: int):
-    """The items, with a bar on the terminal: tqdm's where it is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        tqdm = None
-    if tqdm is not None:
-        yield from tqdm(items, "warmup", total, unit="op", disable=not sys.stderr.isatty())
-        return
-    for count, item in enumerate(items, 1):
-        if sys.stderr.isatty():
-            bar = "#" * (40 * count // total)
-            print(f"\rwarmup [{bar:.<40}] {count}/{total}", end="", file=sys.stderr, flush=True)
-        yield item
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-
-
-def _tasks() -> list[str]:
-    from . import testing  # which imports all ops
-    from .op import OPS
-
-    return ["training", "callers", *(name for name, op in OPS.items() if testing.cases_for(op))]
-
-
-def warm(name: str) -> None:
-    """Compile the kernels of one op, forward and backward, in the dtypes that models use."""
-    if name == "training":
-        return _train()
-    if name == "callers":
-        return _callers()
-    from . import autograd, dtypes, testing
-    from .op import OPS
-
-    op = OPS[name]
-    floats = "f" not in getattr(op, "refuse", "")
-    for dtype in (dtypes.float32, dtypes.float64) if floats else (dtypes.int64, dtypes.bool_):
-        for case in testing.cases_for(op, dtype):
-            for tensor in case.inputs:
-                if op.gradient is not None and tensor.is_floating_point():
-                    tensor.requires_grad_()
-            out = case.run()
-            for result in out if isinstance(out, tuple) else (out,):
-                if result.requires_grad:
-                    autograd.backward(result, result.detach())
-
-
-def _callers() -> None:
-    """What calls kernels with 1 to 9 operands, serially and over the threads."""
-    from .kernels import jit
-
-    for count in range(1, 10):
-        jit.caller(count)
-        jit.caller(count, parallel=True)
-
-
-def _train() -> None:
-    """A few training steps of a small classifier with each optimizer."""
-    import numgrad as ng
-    from numgrad import nn
-
-    for optimizer in (ng.optim.SGD, ng.optim.Adam, ng.optim.AdamW, ng.optim.RMSprop, ng.optim.Adagrad):
-        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-        steps = optimizer(model.parameters(), lr=0.01)
-        for _ in range(2):
-            loss = nn.functional.cross_entropy(model(ng.randn(32, 8)), ng.randint(0, 4, (32,)))
-            steps.zero_grad()
-            loss.backward()
-            steps.step()
 
 
 if __name__ == "__main__":

@@ -43,11 +43,16 @@ def generate_inplace(op, inplace):
     return entry
 
 
-def operator(entry):
-    """The entry as a method for Python's operators: NotImplemented for operands of foreign types."""
+def operator(entry, own=0):
+    """The entry as a method for Python's operators: NotImplemented for operands of foreign types.
+
+    ``own`` is the place of the operand whose method it is.
+    """
     general = entry.__globals__["general"]
 
     def checked(op, inputs, *rest):
+        if not isinstance(inputs[own], Tensor):
+            raise TypeError(f"the operator {op.name} of Tensor doesn't apply to a '{type(inputs[own]).__name__}' object")
         for value in inputs:
             if not isinstance(value, (Tensor, float, int, np.generic, np.ndarray)):
                 return NotImplemented

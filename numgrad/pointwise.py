@@ -58,7 +58,7 @@ class Pointwise(Op):
     floating-point dtype), "bool" (computed in the promoted dtype, bool out). ``refuse``: kinds of dtypes that are
     an error ("b" bool, "i" integers, "f" floating point). ``check(name, dtypes)`` may raise for operands' dtypes.
     ``nonzero_divisor``: integers are refused where the last operand is 0. ``numbers_from``: the first operand that may
-    be a Python number.
+    be a Python number; -1 if all may.
     """
 
     form = "pointwise"
@@ -145,7 +145,7 @@ def _operands(op, inputs):
         elif device is None:
             device = value._m.device
         operands.append(value)
-    for k, value in enumerate(operands[: op.numbers_from]):
+    for k, value in enumerate(operands[: max(op.numbers_from, 0)]):
         if not isinstance(value, Tensor):
             raise TypeError(
                 f"{op.name}(): argument '{op.inputs[k]}' (position {k + 1}) must be Tensor, not {type(value).__name__}; "
@@ -153,6 +153,11 @@ def _operands(op, inputs):
             )
     tensors = [value for value in operands if isinstance(value, Tensor)]
     if not tensors:
+        if op.numbers_from >= 0:
+            raise TypeError(
+                f"{op.name}(): argument '{op.inputs[0]}' (position 1) must be Tensor, not {type(inputs[0]).__name__}; "
+                "one of the arguments at least must be a tensor"
+            )
         operands[0] = from_array(np.asarray(operands[0], dtypes.of_python(operands[0]).np))
         tensors = operands[:1]
     if any(value._m.device is not CPU for value in tensors):

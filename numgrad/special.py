@@ -1,5 +1,16 @@
 """Special functions, under PyTorch's names. Defined in the op families; gathered here."""
 
+from .ops.gamma import (
+    i0 as i0,
+    i0e as i0e,
+    i1 as i1,
+    i1e as i1e,
+    igamma as gammainc,
+    igammac as gammaincc,
+    mvlgamma as multigammaln,
+    polygamma as polygamma,
+    zeta as zeta,
+)
 from .ops.math import (
     digamma as digamma,
     digamma as psi,

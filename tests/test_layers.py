@@ -16,7 +16,7 @@ LAYERS = {
     "op": 4, "pointwise": 4, "reduction": 4, "rowwise": 4,
     "ops": 5,
     "compile": 6, "nn": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "functional": 6, "cuda": 6, "func": 6,
-    "testing": 7, "__init__": 7,
+    "testing": 7, "warmup": 7, "__init__": 7,
     "__main__": 8,
 }  # fmt: skip
 

@@ -417,11 +417,11 @@ def test_kinds_of_backward_hooks_do_not_mix():
 def test_plain_backward_hook():
     log = []
     layer = nn.Identity()
-    layer.register_backward_hook(lambda module, inputs, outputs: log.append((len(inputs), outputs[0].tolist())))
+    layer.register_backward_hook(lambda module, inputs, outputs: log.append((inputs[0].tolist(), outputs[0].tolist())))
     x = ng.ones(2).requires_grad_()
     with pytest.warns(FutureWarning, match="non-full backward hook"):
         layer(x * 3).sum().backward()
-    assert log == [(1, [1.0, 1.0])]
+    assert log == [([3.0, 3.0], [1.0, 1.0])]
 
 
 def test_hooks_of_all_modules():

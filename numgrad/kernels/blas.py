@@ -233,6 +233,7 @@ if PYTHON_MODE:
         strides = row_stride * pointer.itemsize, column_stride * pointer.itemsize
         return np.lib.stride_tricks.as_strided(pointer, (rows, columns), strides)
 
+    @np.errstate(all="ignore")  # compiled arithmetic does not warn either
     def gemm(bits, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
         out = matrix(c, m, n, ldc)
         a = matrix(a, m, k, 1, lda) if trans_a else matrix(a, m, k, lda)
@@ -240,6 +241,7 @@ if PYTHON_MODE:
         product = alpha * (a @ b)
         out[:] = product if beta == 0 else product + beta * out
 
+    @np.errstate(all="ignore")  # compiled arithmetic does not warn either
     def gemv(bits, trans, m, n, alpha, a, lda, x, step_x, beta, y, step_y):
         rows, columns = (n, m) if trans else (m, n)
         stored = matrix(a, rows, columns, 1, lda) if trans else matrix(a, rows, columns, lda)
@@ -247,6 +249,7 @@ if PYTHON_MODE:
         product = alpha * (stored @ x[: (columns - 1) * step_x + 1 : step_x])
         out[:] = product if beta == 0 else product + beta * out
 
+    @np.errstate(all="ignore")  # compiled arithmetic does not warn either
     def dot(bits, n, x, step_x, y, step_y):
         return np.dot(x[: (n - 1) * step_x + 1 : step_x], y[: (n - 1) * step_y + 1 : step_y])
 

@@ -14,6 +14,10 @@ from .vmath import WORDS as CPU_WORDS
 from .vocab import CPU_ROW_WORDS, typed
 
 _NAMES = {"pointer": pointer, "integer": integer, "real": real, "shifted": shifted}
+# Names that emitted text uses itself: an argument of that name gets another one.
+_RESERVED = {
+    "operands", "begin", "end", "i", "j", "n", "row", "rest", "axis", "size", "index", "ndim", "geometry", *_NAMES
+}  # fmt: skip
 _IMPORTS = (
     "from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint32, uint64\n"
 )
@@ -81,6 +85,16 @@ def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attribute
     Slots: arrays and numbers of ``inputs``, wanted outputs that are not in place, attributes, and with ``strided``
     the geometry: number of dimensions, sizes, then the strides of each array operand in the same order.
     """
+    if order is None:
+        order = fn.__code__.co_varnames[: fn.__code__.co_argcount + fn.__code__.co_kwonlyargcount]
+
+    def own(arg):
+        return f"{arg}_" if arg == name or arg in _RESERVED else arg
+
+    order = [own(arg) for arg in order]
+    inputs = [(own(arg), *rest) for arg, *rest in inputs]
+    attributes = [(own(arg), letter) for arg, letter in attributes]
+    constants = {own(arg): value for arg, value in (constants or {}).items()}
     aliases = dict(inplace)
     lines, arguments, arrays = [], [], []
     for k, (arg, letter, stored) in enumerate(inputs):
@@ -113,11 +127,9 @@ def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attribute
         lines.append(f"{attribute} = {number(slot, letter, T)}")
         arguments.append((attribute, None, attribute))
         slot += 1
-    for constant, value in (constants or {}).items():
+    for constant, value in constants.items():
         lines.append(f"{constant} = {typed_constant(value, T)}")
         arguments.append((constant, None, constant))
-    if order is None:
-        order = fn.__code__.co_varnames[: fn.__code__.co_argcount + fn.__code__.co_kwonlyargcount]
     result_type = np.bool_ if _returns_bool(outputs, T) else T
 
     def statement(index):

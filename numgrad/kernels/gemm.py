@@ -101,10 +101,12 @@ def loop_product(operands, begin, end, *, T):
 
 if PYTHON_MODE:
 
+    @np.errstate(all="ignore")  # compiled arithmetic does not warn either
     def prepare(out, out_row, rows, columns, beta, bias, has_bias, T):
         out = blas.matrix(out, rows, columns, out_row)
         out[:] = (0 if beta == 0 else beta * out) + (bias[:columns] if has_bias else T(0))
 
+    @np.errstate(all="ignore")  # compiled arithmetic does not warn either
     def add_product(a, a_row, a_column, b, b_row, b_column, out, out_row, rows, columns, k, alpha, T):
         out = blas.matrix(out, rows, columns, out_row)
         a, b = blas.matrix(a, rows, k, a_row, a_column), blas.matrix(b, k, columns, b_row, b_column)

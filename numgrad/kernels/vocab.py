@@ -4,6 +4,7 @@ recorded.
 """
 
 import contextlib
+import dis
 import types as python_types
 
 import numpy as np
@@ -79,6 +80,11 @@ ROW_WORDS = {name: RowWord(name) for name in CPU_ROW_WORDS}
 lanes, row_sum, row_max, row_min, leader = (ROW_WORDS[name] for name in CPU_ROW_WORDS)
 
 
+def global_names(code):
+    """The names that a code object looks up as globals (``co_names`` holds attributes too)."""
+    return {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+
+
 def typed(fn, T, words, name=None):
     """``fn`` with every float constant, local or module-level, as NumPy scalar type ``T``, and every word replaced
     by its meaning in ``words``; ``float(n)`` casts to ``T``. A pointwise op that the body calls is replaced by its
@@ -100,7 +106,7 @@ def typed(fn, T, words, name=None):
         co_name=name or fn.__name__,
     )
     env = {"float": T, "__builtins__": fn.__globals__.get("__builtins__", __builtins__)}
-    for used in code.co_names:
+    for used in global_names(code):
         value = fn.__globals__.get(used)
         if isinstance(value, Word):
             env[used] = words[value.name]

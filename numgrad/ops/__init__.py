@@ -9,6 +9,7 @@ from . import copy as copy
 from . import create as create
 from . import extrema as extrema
 from . import index as index
+from . import gamma as gamma
 from . import loss as loss
 from . import mask as mask
 from . import math as math

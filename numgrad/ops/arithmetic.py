@@ -16,7 +16,7 @@ from ..tensor import Tensor
 # --- sums ----------------------------------------------------------------------------------------------------------
 
 
-@pointwise(reference=lambda input, other, alpha=1: input + alpha * other)
+@pointwise(reference=lambda input, other, alpha=1: input + alpha * other, numbers_from=-1)
 def add(input, other, *, alpha=1):
     """``input + alpha * other``, broadcast."""
     return input + alpha * other
@@ -40,7 +40,7 @@ def _no_bool(name, operands):
         )
 
 
-@pointwise(reference=lambda input, other, alpha=1: input - alpha * other, check=_no_bool)
+@pointwise(reference=lambda input, other, alpha=1: input - alpha * other, check=_no_bool, numbers_from=-1)
 def sub(input, other, *, alpha=1):
     """``input - alpha * other``, broadcast."""
     return input - alpha * other
@@ -118,7 +118,7 @@ def _(g, input, end, weight):
 # --- products and quotients ----------------------------------------------------------------------------------------
 
 
-@pointwise(reference=np.multiply)
+@pointwise(reference=np.multiply, numbers_from=-1)
 def mul(input, other):
     """``input * other``, broadcast."""
     return input * other
@@ -129,7 +129,7 @@ def _(g, input, other):
     return g * other, g * input
 
 
-@pointwise(reference=np.true_divide, domain=(0.5, 3.0), result="float", name="div", install=())
+@pointwise(reference=np.true_divide, domain=(0.5, 3.0), result="float", name="div", install=(), numbers_from=-1)
 def quotient(input, other):
     """``input / other``, broadcast; integers give floating point."""
     return input / other
@@ -253,7 +253,7 @@ def _(g, input, other):
     return g, -g * floored_quotient(input, other)
 
 
-@pointwise(reference=np.fmod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True)
+@pointwise(reference=np.fmod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True, numbers_from=1)
 def fmod(input, other):
     """``input - trunc(input / other) * other``, of the sign of ``input``; integers refuse a divisor of 0."""
     return remains(input, other)
@@ -376,6 +376,8 @@ def square(input, *, out=None) -> Tensor:
 @method
 def square_(self) -> Tensor:
     """In-place version of `square`."""
+    if self._m.dtype is dtypes.bool_:
+        raise RuntimeError("square_: result type Long can't be cast to the desired output type Bool; use .long() first")
     return _square.op.inplace_entry(self)
 
 
@@ -579,7 +581,7 @@ def nan_to_num_(self, nan=0.0, posinf=None, neginf=None) -> Tensor:
 
 def _reflected(entry):
     """The method for an operator whose left operand is no Tensor."""
-    apply = operator(entry)
+    apply = operator(entry, own=1)
 
     def reflected(self, other):
         return apply(other, self)

@@ -47,19 +47,19 @@ def bitwise_right_shift(input, other):
     return input >> where((other < 0) | (other > 63), 63, other)
 
 
-@pointwise(reference=np.logical_and, result="bool", cases="any")
+@pointwise(reference=np.logical_and, result="bool", numbers_from=2, cases="any")
 def logical_and(input, other):
     """Whether both are not 0, broadcast."""
     return (input != 0.0) & (other != 0.0)
 
 
-@pointwise(reference=np.logical_or, result="bool", cases="any")
+@pointwise(reference=np.logical_or, result="bool", numbers_from=2, cases="any")
 def logical_or(input, other):
     """Whether either is not 0, broadcast."""
     return (input != 0.0) | (other != 0.0)
 
 
-@pointwise(reference=np.logical_xor, result="bool", cases="any")
+@pointwise(reference=np.logical_xor, result="bool", numbers_from=2, cases="any")
 def logical_xor(input, other):
     """Whether one of the two is not 0, broadcast."""
     return (input != 0.0) != (other != 0.0)
@@ -115,7 +115,7 @@ def lcm(input, other):
 
 
 def _reflected(entry):
-    apply = operator(entry)
+    apply = operator(entry, own=1)
 
     def reflected(self, other):
         return apply(other, self)

@@ -149,7 +149,7 @@ def equal(input, other) -> bool:
 # --- choice --------------------------------------------------------------------------------------------------------
 
 
-@pointwise(inplace=False, install=(), name="where")
+@pointwise(inplace=False, install=(), name="where", numbers_from=-1)
 def choose(condition, input, other):
     """``input`` where the condition holds, else ``other``."""
     return where(condition != 0.0, input, other)

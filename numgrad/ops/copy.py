@@ -134,7 +134,7 @@ def _copy_into(target, source):
 
 @_copy_into.backward
 def _(g, target_meta, source_meta):
-    return None, sum_to(g, source_meta)
+    return None, None if source_meta is None else sum_to(g, source_meta)
 
 
 @method

@@ -84,7 +84,7 @@ def _(g, input, min, max):
     return where((input >= min) & (input <= max), g, 0.0)
 
 
-@pointwise(reference=np.maximum, name="clamp_min", refuse="b", numbers_from=1)
+@pointwise(reference=np.maximum, name="clamp_min", numbers_from=1)
 def clamp_min(input, min):
     """``input``, but at least ``min``, a number or a tensor."""
     return maximum(input, min)
@@ -95,7 +95,7 @@ def _(g, input, min):
     return where(input >= min, g, 0.0), where(input < min, g, 0.0)
 
 
-@pointwise(reference=np.minimum, name="clamp_max", refuse="b", numbers_from=1)
+@pointwise(reference=np.minimum, name="clamp_max", numbers_from=1)
 def clamp_max(input, max):
     """``input``, but at most ``max``, a number or a tensor."""
     return minimum(input, max)

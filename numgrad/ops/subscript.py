@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import is_grad_enabled, switch
 from ..kernels.index import ADD, SET
-from ..op import as_tensor_operand, cast, check_inplace, function, method, structured
+from ..op import as_tensor_operand, cast, check_inplace, function, method, record, structured
 from ..storage import Storage, meta, strided_meta
 from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
 from .copy import copy_, fill_, write
@@ -21,7 +21,10 @@ from .view import _select, zero
 
 _indexed = reading("index")
 _index_put = Writing("index_put")
-_ROWS: dict = {}  # meta -> (meta of x[i], its step in elements, its length in memory, size, meta of the flat range)
+_ROWS: dict = {}  # meta -> (meta of x[i], its step in elements, its length in memory, size)
+_VIEWS: dict = {}  # (meta, key) -> (start and stop in memory, meta of the view, spec)
+_LIMIT = 1 << 14
+_PLAIN = {int, type(None)}
 
 
 # --- basic items -------------------------------------------------------------------------------------------------
@@ -272,53 +275,101 @@ def _row_entry(m):
     """What `x[i]` needs to know of a tensor of meta ``m``."""
     shape, strides = tuple(m.shape[1:]), m.strides[1:]
     row = strided_meta(m.dtype, shape, strides, m.device)
-    if len(_ROWS) > 1 << 14:
+    if len(_ROWS) > _LIMIT:
         _ROWS.clear()
     found = _ROWS[m] = row, m.strides[0], row.numel if row.contiguous else row.span, m.shape[0]
     return found
 
 
+def _view_entry(m, key, spec):
+    """What the view ``spec`` of a tensor of meta ``m`` is, remembered under ``key``."""
+    offset, shape, strides = basic_geometry(m, spec)
+    found = strided_meta(m.dtype, shape, strides, m.device)
+    if len(_VIEWS) > _LIMIT:
+        _VIEWS.clear()
+    entry = _VIEWS[key] = offset, offset + (found.numel if found.contiguous else found.span), found, spec
+    return entry
+
+
+def _hashable(key):
+    """The ints, None and slices of a key as a tuple that names the view; None if there is anything else."""
+    parts = []
+    for item in key:
+        kind = type(item)
+        if kind is slice:
+            start, stop, step = item.start, item.stop, item.step
+            if type(start) not in _PLAIN or type(stop) not in _PLAIN or type(step) not in _PLAIN:
+                return None
+            parts.append((start, stop, step))
+        elif kind is int or item is None or item is Ellipsis:
+            parts.append(item)
+        else:
+            return None
+    return tuple(parts)
+
+
 @method
 def __getitem__(self, key):
     """``x[key]``: a view for integers, slices, None and Ellipsis, a copy where index tensors or masks take part."""
-    if type(key) is int:
-        m = self._m
+    m = self._m
+    kind = type(key)
+    if kind is int:
         entry = _ROWS.get(m)
         if entry is None and m.ndim:
             entry = _row_entry(m)
         if entry is not None:
             row, step, length, size = entry
-            if -size <= key < size:
-                if key < 0:
-                    key += size
-                if self._n is not None:
-                    return _select(self, 0, key)
-                storage = self._s
-                if storage is None:
-                    storage = self._s = Storage()
-                if storage.root is None:
-                    storage.root = self._d
-                found = new(Tensor)
-                start = key * step
-                found._d = self._d[start : start + length]
-                found._m, found._s, found._n = row, storage, None
-                if not switch.anywhere or is_grad_enabled():
-                    base = self._base
-                    found._base = self if base is None else base
-                    views = storage.views
-                    if not views:
-                        storage.views = [weakref.ref(found)]
-                    else:
-                        if len(views) >= 32 and len(views) & (len(views) - 1) == 0:
-                            views = storage.views = [held for held in views if held() is not None]
-                        views.append(weakref.ref(found))
-                return found
-            raise _out_of_range(key, 0, m.shape)
+            if not -size <= key < size:
+                raise _out_of_range(key, 0, m.shape)
+            if key < 0:
+                key += size
+            start = key * step
+            found = _window(self, start, start + length, row)
+            if self._n is not None and (not switch.anywhere or is_grad_enabled()):
+                found._n = record(_select.op, (self,), found, {"dim": 0, "index": key})
+            return found
+    elif kind is slice or kind is tuple:
+        name = _hashable((key,) if kind is slice else key)
+        if name is not None:
+            name = m, name
+            entry = _VIEWS.get(name)
+            if entry is None:
+                entry = _view_entry(m, name, parse(self, key)[0])
+            found = _window(self, entry[0], entry[1], entry[2])
+            if self._n is not None and (not switch.anywhere or is_grad_enabled()):
+                found._n = record(_sliced.op, (self,), found, {"spec": entry[3]})
+            return found
+    elif kind is Tensor and m.ndim and key._m.dtype is dtypes.int64 and key._m.ndim and key._m.device == m.device:
+        return _indexed(self, Places("index", (key,), (0,)))
     spec, indices = parse(self, key)
     if not indices:
         return _sliced(self, spec)
-    found = self if _is_whole(spec, self._m) else _sliced(self, spec)
+    found = self if _is_whole(spec, m) else _sliced(self, spec)
     return _indexed(*places(found, indices))
+
+
+def _window(self, start, stop, m):
+    """A view of the elements ``start`` to ``stop`` of the memory, of meta ``m``: `tensor.view` without its arithmetic."""
+    storage = self._s
+    if storage is None:
+        storage = self._s = Storage()
+    data = self._d
+    if storage.root is None:
+        storage.root = data
+    found = new(Tensor)
+    found._d = data[start:stop]
+    found._m, found._s, found._n = m, storage, None
+    if not switch.anywhere or is_grad_enabled():
+        base = self._base
+        found._base = self if base is None else base
+        views = storage.views
+        if not views:
+            storage.views = [weakref.ref(found)]
+        else:
+            if len(views) >= 32 and len(views) & (len(views) - 1) == 0:
+                views = storage.views = [held for held in views if held() is not None]
+            views.append(weakref.ref(found))
+    return found
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

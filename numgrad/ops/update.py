@@ -119,7 +119,9 @@ class Variant(dict):
         """Apply the rule as ops on Tensors, so that gradients flow through the update."""
         op = self.op
         attributes = {**dict(zip(op.numbers, numbers)), **dict(zip(op.flags, self.flags))}
-        results = op.fn(*tensors, **attributes)
+        # The graph keeps copies of what is overwritten.
+        values = [tensor.clone() if name in op.inplace else tensor for tensor, name in zip(tensors, op.inputs)]
+        results = op.fn(*values, **attributes)
         results = results if isinstance(results, tuple) else (results,)
         for name, result in zip(op.inplace, results):
             tensors[op.inputs.index(name)].copy_(result)
@@ -218,12 +220,12 @@ def sgd_momentum_step(
 
 @update(inplace=("param", "exp_avg", "exp_avg_sq"))
 def adam_step(
-    param, grad, exp_avg, exp_avg_sq, *, step_size, toward, beta2, toward_sq, root, eps, sign, weight_decay,
+    param, grad, exp_avg, exp_avg_sq, *, step_size, toward, beta2, toward_sq, unbias, eps, sign, weight_decay,
     decay=False, decoupled=False
 ):  # fmt: skip
     """Adam (arXiv:1412.6980), with ``decoupled`` AdamW (arXiv:1711.05101).
 
-    ``step_size`` is ``lr / (1 - beta1^t)``, ``root`` the square root of ``1 - beta2^t``, ``toward`` and ``toward_sq``
+    ``step_size`` is ``lr / (1 - beta1^t)``, ``unbias`` is ``1 / sqrt(1 - beta2^t)``, ``toward`` and ``toward_sq``
     are one minus the betas; ``weight_decay`` is ``lr`` times the decay where it is decoupled.
     """
     d = sign * grad
@@ -234,12 +236,12 @@ def adam_step(
             d = d + weight_decay * param
     mean = exp_avg + toward * (d - exp_avg)
     square = beta2 * exp_avg_sq + toward_sq * d * d
-    return param - step_size * mean / (sqrt(square) / root + eps), mean, square
+    return param - step_size * mean / (sqrt(square) * unbias + eps), mean, square
 
 
 @update(inplace=("param", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"))
 def amsgrad_step(
-    param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, *, step_size, toward, beta2, toward_sq, root, eps, sign,
+    param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, *, step_size, toward, beta2, toward_sq, unbias, eps, sign,
     weight_decay, decay=False, decoupled=False
 ):  # fmt: skip
     """`adam_step` that divides by the largest mean square so far (arXiv:1904.09237)."""
@@ -252,7 +254,7 @@ def amsgrad_step(
     mean = exp_avg + toward * (d - exp_avg)
     square = beta2 * exp_avg_sq + toward_sq * d * d
     largest = maximum(max_exp_avg_sq, square)
-    return param - step_size * mean / (sqrt(largest) / root + eps), mean, square, largest
+    return param - step_size * mean / (sqrt(largest) * unbias + eps), mean, square, largest
 
 
 @update(inplace=("param", "square_avg"))

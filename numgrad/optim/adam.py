@@ -57,8 +57,8 @@ class Adam(PointwiseOptimizer):
         if group["decoupled_weight_decay"]:
             weight_decay = lr * weight_decay
         sign = -1.0 if group["maximize"] else 1.0
-        root = sqrt(1.0 - beta2**count)
-        return lr / (1.0 - beta1**count), 1.0 - beta1, beta2, 1.0 - beta2, root, group["eps"], sign, weight_decay
+        unbias = 1.0 / sqrt(1.0 - beta2**count)
+        return lr / (1.0 - beta1**count), 1.0 - beta1, beta2, 1.0 - beta2, unbias, group["eps"], sign, weight_decay
 
 
 def _check_betas(betas, only_numbers):

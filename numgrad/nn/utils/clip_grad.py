@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from ...autograd import no_grad
 from ...errors import GradientError
-from ...op import ENTRIES
+from ...ops.create import zeros
+from ...ops.join import stack
 from ...tensor import Tensor
 from .._registry import Members
 from .._traps import warn
@@ -30,10 +31,10 @@ def get_total_norm(
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     p = float(norm_type)
     if not tensors:
-        return ENTRIES["zeros"](())
+        return zeros(())
     device = tensors[0].device
     norms = [_norm(tensor.detach(), p).to(device) for tensor in tensors]
-    total = norms[0] if len(norms) == 1 else _norm(ENTRIES["stack"](norms), p)
+    total = norms[0] if len(norms) == 1 else _norm(stack(norms), p)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise GradientError(
             f"The total norm of order {p} for gradients from `parameters` is non-finite, so it cannot be clipped. To "
@@ -48,9 +49,9 @@ def _norm(values: Tensor, p: float) -> Tensor:
         return (values * values).sum().sqrt()
     sizes = values.abs()
     if p == math.inf:
-        return sizes.max()
+        return sizes.amax()
     if p == -math.inf:
-        return sizes.min()
+        return sizes.amin()
     if p == 1.0:
         return sizes.sum()
     if p == 0.0:

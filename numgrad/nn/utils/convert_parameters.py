@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ...errors import DeviceError
-from ...op import ENTRIES
+from ...ops.join import cat
 from ...tensor import Tensor
 
 
@@ -17,7 +17,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All elements of all parameters, flat, one after the other; recorded."""
     parameters = list(parameters)
     _same_device("parameters_to_vector", parameters)
-    return ENTRIES["cat"]([parameter.reshape(-1) for parameter in parameters])
+    return cat([parameter.reshape(-1) for parameter in parameters])
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:

@@ -1,0 +1,343 @@
+"""Relatives of the gamma function and Bessel functions: series and continued fractions, one element at a time."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import dtypes
+from ..kernels.vocab import digamma as psi
+from ..kernels.vocab import exp, exp2, fabs, lgamma, log, where
+from ..op import as_tensor_operand, cast, function, method
+from ..pointwise import pointwise
+from ..tensor import Tensor
+
+EPSILON, NAN = 2.0**-53, float("nan")
+# B(2k) / (2k)! with B the Bernoulli numbers: the corrections of the Euler-Maclaurin formula. A tuple keeps float64.
+CORRECTIONS = (
+    1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600,
+    -3617 / 10670622842880000, 43867 / 5109094217170944000, -174611 / 802857662698291200000,
+)  # fmt: skip
+
+
+def _scipy(name):
+    """A SciPy reference, imported when a test calls it."""
+
+    def reference(*arguments):
+        import scipy.special
+
+        return getattr(scipy.special, name)(*arguments)
+
+    return reference
+
+
+# --- the zeta function and derivatives of digamma --------------------------------------------------------------------
+
+
+def _zeta(s, q):
+    """The sum of ``(q + k)**-s`` over k from 0, for s > 1: ten terms, then the Euler-Maclaurin formula."""
+    if s == 1.0:
+        return np.inf
+    if s < 1.0:
+        return np.nan
+    if q <= 0.0:
+        if q == math.floor(q):
+            return np.inf
+        if s != math.floor(s):
+            return np.nan
+    total = 0.0
+    count = 0
+    while count < 10 or q < 10.0:
+        term = q**-s
+        total += term
+        if fabs(term) < EPSILON * fabs(total):
+            return total
+        q += 1.0
+        count += 1
+    term = q**-s
+    total += term * q / (s - 1.0) + 0.5 * term
+    factor = term * s / q
+    for k in range(10):
+        change = factor * CORRECTIONS[k]
+        total += change
+        if fabs(change) < EPSILON * fabs(total):
+            break
+        factor *= (s + 2 * k + 1) * (s + 2 * k + 2) / (q * q)
+    return total
+
+
+def _trigamma(x):
+    if x < 0.5:
+        reflected = math.sin(math.pi * (x - math.floor(x)))
+        return (math.pi / reflected) ** 2 - _zeta(np.float64(2), 1.0 - x) if reflected != 0.0 else np.inf
+    return _zeta(np.float64(2), x)
+
+
+@pointwise(result="float", install=("special",), inplace=False, reference=_scipy("zeta"), domain=(1.5, 4.0))
+def zeta(input, other):
+    """The Hurwitz zeta function: the sum of ``(other + k)**-input`` over whole ``k`` from 0."""
+    return _zeta(np.float64(input), np.float64(other))
+
+
+@zeta.backward
+def _(g, input, other):
+    return g * NAN, g * (-input * zeta(input + 1.0, other))
+
+
+@pointwise(result="float", install=(), name="polygamma", domain=(0.5, 3.0))
+def _polygamma(input, *, n):
+    order = int(n)
+    if order == 0:
+        return psi(input)
+    if order == 1:
+        return _trigamma(np.float64(input))
+    size = math.exp(math.lgamma(order + 1.0)) * _zeta(np.float64(order + 1), np.float64(input))
+    return size if order % 2 == 1 else -size
+
+
+@_polygamma.backward
+def _(g, input, n):
+    return g * _polygamma(input, n=n + 1)
+
+
+def _checked_order(n):
+    if n < 0:
+        raise RuntimeError(f"polygamma: polygamma(n, x) does not support negative n, got {n}")
+    return int(n)
+
+
+@function(install=("ng",))
+def polygamma(n: int, input) -> Tensor:
+    """The ``n``-th derivative of `digamma`."""
+    return _polygamma(input, _checked_order(n))
+
+
+@method(name="polygamma")
+def _polygamma_method(self, n: int) -> Tensor:
+    """The ``n``-th derivative of `digamma`."""
+    return _polygamma(self, _checked_order(n))
+
+
+@method
+def polygamma_(self, n: int) -> Tensor:
+    """In-place version of `polygamma`."""
+    return _polygamma.op.inplace_entry(self, _checked_order(n))
+
+
+@function(install=("ng", "Tensor"))
+def mvlgamma(input, p: int) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension ``p``."""
+    if p < 1:
+        raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1, got {p}")
+    input = as_tensor_operand("mvlgamma", input, "input")
+    if not input._m.dtype.is_floating_point:
+        input = cast(input, dtypes.get_default_dtype())
+    total = lgamma(input)
+    for k in range(1, p):
+        total = total + lgamma(input - 0.5 * k)
+    return total + 0.25 * p * (p - 1) * math.log(math.pi)
+
+
+@method
+def mvlgamma_(self, p: int) -> Tensor:
+    """In-place version of `mvlgamma`."""
+    return self.copy_(mvlgamma(self, p))
+
+
+# --- the incomplete gamma function ------------------------------------------------------------------------------------
+
+
+def _lower_series(a, x):
+    """P(a, x) by its power series, for x < a + 1."""
+    term = 1.0 / a
+    total = term
+    k = a
+    while fabs(term) > EPSILON * fabs(total):
+        k += 1.0
+        term *= x / k
+        total += term
+    return total * math.exp(a * math.log(x) - x - math.lgamma(a))
+
+
+def _upper_fraction(a, x):
+    """Q(a, x) by its continued fraction (Lentz's method), for x >= a + 1."""
+    tiny = 1e-36
+    b = x + 1.0 - a
+    c = 1.0 / tiny
+    d = 1.0 / b
+    h = d
+    for k in range(1, 10000):
+        factor = -k * (k - a)
+        b += 2.0
+        d = factor * d + b
+        c = b + factor / c
+        d = 1.0 / (tiny if d == 0.0 else d)
+        c = tiny if c == 0.0 else c
+        change = d * c
+        h *= change
+        if fabs(change - 1.0) < 4.0 * EPSILON:
+            break
+    return h * math.exp(a * math.log(x) - x - math.lgamma(a))
+
+
+def _incomplete(a, x, upper):
+    """P(a, x), or Q(a, x) with ``upper``."""
+    if not (a >= 0.0 and x >= 0.0):
+        return np.nan
+    if a == 0.0 or math.isinf(a) or x == 0.0 or math.isinf(x):
+        if (a == 0.0 and x == 0.0) or (math.isinf(a) and math.isinf(x)):
+            return np.nan
+        low = 1.0 if a == 0.0 or math.isinf(x) else 0.0
+        return 1.0 - low if upper else low
+    if x < a + 1.0:
+        found = _lower_series(a, x)
+        return 1.0 - found if upper else found
+    found = _upper_fraction(a, x)
+    return found if upper else 1.0 - found
+
+
+@pointwise(refuse="bi", reference=_scipy("gammainc"), domain=(0.5, 3.0))
+def igamma(input, other):
+    """The regularized lower incomplete gamma function P(``input``, ``other``)."""
+    return _incomplete(np.float64(input), np.float64(other), False)
+
+
+@igamma.backward
+def _(g, input, other):
+    return g * NAN, g * exp((input - 1.0) * log(other) - other - lgamma(input))
+
+
+@pointwise(refuse="bi", reference=_scipy("gammaincc"), domain=(0.5, 3.0))
+def igammac(input, other):
+    """The regularized upper incomplete gamma function Q(``input``, ``other``)."""
+    return _incomplete(np.float64(input), np.float64(other), True)
+
+
+@igammac.backward
+def _(g, input, other):
+    return g * NAN, -g * exp((input - 1.0) * log(other) - other - lgamma(input))
+
+
+# --- modified Bessel functions ----------------------------------------------------------------------------------------
+
+
+def _scaled_bessel(x, order):
+    """exp(-|x|) times the modified Bessel function of the first kind of order 0 or 1, of |x|."""
+    x = fabs(x)
+    if x <= 25.0:
+        term = 0.5 * x if order else 1.0
+        total = term
+        square = 0.25 * x * x
+        k = 1.0
+        while term > EPSILON * total:
+            term *= square / (k * (k + order))
+            total += term
+            k += 1.0
+        return total * math.exp(-x)
+    if math.isinf(x):
+        return 0.0
+    term = 1.0
+    total = 1.0
+    for k in range(1, 40):
+        odd = 2.0 * k - 1.0
+        change = -(4.0 * order - odd * odd) / (8.0 * k * x)
+        if fabs(term * change) < EPSILON * fabs(total):
+            break
+        term *= change
+        total += term
+    return total / math.sqrt(2.0 * math.pi * x)
+
+
+def _bessel(x, order):
+    return math.inf if math.isinf(x) else _scaled_bessel(x, order) * math.exp(fabs(x))
+
+
+@pointwise(result="float", reference=_scipy("i0"))
+def i0(input):
+    """The modified Bessel function of the first kind of order 0."""
+    return _bessel(np.float64(input), 0)
+
+
+@pointwise(result="float", reference=_scipy("i1"), install=("special",), inplace=False)
+def i1(input):
+    """The modified Bessel function of the first kind of order 1."""
+    size = _bessel(np.float64(input), 1)
+    return where(input < 0.0, -size, size)
+
+
+@pointwise(result="float", reference=_scipy("i0e"), install=("special",), inplace=False)
+def i0e(input):
+    """``exp(-|input|) * i0(input)``."""
+    return _scaled_bessel(np.float64(input), 0)
+
+
+@pointwise(result="float", reference=_scipy("i1e"), install=("special",), inplace=False)
+def i1e(input):
+    """``exp(-|input|) * i1(input)``."""
+    size = _scaled_bessel(np.float64(input), 1)
+    return where(input < 0.0, -size, size)
+
+
+def _over(value, x):
+    """``value / x`` and its limit 1/2 at 0."""
+    return where(x == 0.0, 0.5, value / x)
+
+
+@i0.backward
+def _(g, input):
+    return g * i1(input)
+
+
+@i1.backward
+def _(g, input, out):
+    return g * (i0(input) - _over(out, input))
+
+
+@i0e.backward
+def _(g, input, out):
+    return g * (i1e(input) - where(input < 0.0, -out, where(input > 0.0, out, 0.0)))
+
+
+@i1e.backward
+def _(g, input, out):
+    slope = where(input < 0.0, -out, where(input > 0.0, out, 0.0))
+    return g * (i0e(input) - slope - _over(out, input))
+
+
+# --- mantissa and exponent --------------------------------------------------------------------------------------------
+
+
+@pointwise(name="mantissa", install=(), refuse="bi", inplace=False)
+def _mantissa(input):
+    return math.frexp(input)[0]
+
+
+@_mantissa.backward
+def _(g, input):
+    return g * exp2(-_exponent(input))
+
+
+@pointwise(name="exponent", install=(), refuse="bi", inplace=False)
+def _exponent(input):
+    return math.frexp(input)[1]
+
+
+@_exponent.backward
+def _(g):
+    return g * 0.0
+
+
+class Frexp(NamedTuple):
+    """What `frexp` returns."""
+
+    mantissa: Tensor
+    exponent: Tensor
+
+
+@function
+def frexp(input) -> Frexp:
+    """``input`` as ``mantissa * 2**exponent`` with a mantissa of magnitude in [0.5, 1) and an int32 exponent."""
+    input = as_tensor_operand("frexp", input, "input")
+    return Frexp(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
+
+

@@ -1,0 +1,98 @@
+"""``python -m numgrad warmup``: the usual kernels, compiled into the cache by several processes at once."""
+
+import concurrent.futures
+import multiprocessing
+import sys
+import time
+from collections.abc import Sequence
+
+from . import autograd, config, dtypes, nn, optim, testing
+from .kernels import jit
+from .op import OPS
+from .ops import random
+
+
+def run(jobs: int, only: str = "", dtype_names: Sequence[str] = ("float32",)) -> int:
+    """Compile in ``jobs`` processes what ops whose name contains ``only`` need in these floating-point dtypes.
+
+    Returns an exit status: 0, 1 if kernels do not compile, 2 if there is nothing to compile.
+    """
+    started = time.perf_counter()
+    tasks = [name for name in _tasks() if only in name]
+    if not tasks:
+        print(f"warmup: no op's name contains {only!r}", file=sys.stderr)
+        return 2
+    failures = []
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        running = {pool.submit(warm, name, dtype_names): name for name in tasks}
+        for done in _progress(concurrent.futures.as_completed(running), len(tasks)):
+            if done.exception() is not None:
+                failures.append(f"{running[done]}: {done.exception()}")
+    for failure in failures:
+        print(f"warmup: {failure}", file=sys.stderr)
+    seconds = time.perf_counter() - started
+    done = len(tasks) - len(failures)
+    print(f"warmup: {done} of {len(tasks)} in {seconds:.0f} s, into {config.default_cache_folder()}")
+    return 1 if failures else 0
+
+
+def _progress(items, total: int):
+    """The items, with a bar on the terminal: tqdm's where it is installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        tqdm = None
+    if tqdm is not None:
+        yield from tqdm(items, "warmup", total, unit="op", disable=not sys.stderr.isatty())
+        return
+    for count, item in enumerate(items, 1):
+        if sys.stderr.isatty():
+            bar = "#" * (40 * count // total)
+            print(f"\rwarmup [{bar:.<40}] {count}/{total}", end="", file=sys.stderr, flush=True)
+        yield item
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+
+
+def _tasks() -> list[str]:
+    return ["training", "callers", *(name for name, op in OPS.items() if testing.cases_for(op))]
+
+
+def warm(name: str, dtype_names: Sequence[str]) -> None:
+    """Compile the kernels of one op, forward and backward."""
+    if name == "training":
+        return _train()
+    if name == "callers":
+        return _callers()
+    op = OPS[name]
+    if "f" in getattr(op, "refuse", ""):
+        dtype_names = ("int64",)
+    for dtype_name in dtype_names:
+        for case in testing.cases_for(op, dtypes.BY_NAME[dtype_name]):
+            for tensor in case.inputs:
+                if op.gradient is not None and tensor.is_floating_point():
+                    tensor.requires_grad_()
+            out = case.run()
+            for result in out if isinstance(out, tuple) else (out,):
+                if result.requires_grad:
+                    autograd.backward(result, result.detach())
+
+
+def _callers() -> None:
+    """What calls kernels with 1 to 9 operands, serially and over the threads."""
+    for count in range(1, 10):
+        jit.caller(count)
+        jit.caller(count, parallel=True)
+
+
+def _train() -> None:
+    """A few training steps of a small classifier with each optimizer."""
+    for optimizer in (optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad):
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+        steps = optimizer(model.parameters(), lr=0.01)
+        for _ in range(2):
+            loss = nn.functional.cross_entropy(model(random.randn(32, 8)), random.randint(0, 4, (32,)))
+            steps.zero_grad()
+            loss.backward()
+            steps.step()

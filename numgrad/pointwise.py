@@ -81,14 +81,20 @@ class Pointwise(Op):
         self.inplace_plans: dict = {}
         self.inplace_number_plans: dict = {float: {}, int: {}}
         self.kernels: dict = {}
-        self.pass_through: tuple = ()
-        self.default_pass_through: tuple = ()
         self.node_class = node_class_of(self, PointwiseNode)
 
     def prepare_backward(self):
-        self.pass_through = _pass_through(self, {})
-        self.default_pass_through = _pass_through(self, self.attributes)
         entries.regenerate(self)
+
+    @functools.cached_property
+    def pass_through(self):
+        """For every input, whether its gradient is the incoming one, whatever the attributes."""
+        return _pass_through(self, {})
+
+    @functools.cached_property
+    def default_pass_through(self):
+        """The same with the attributes' defaults."""
+        return _pass_through(self, self.attributes)
 
     def for_integers(self, fn):
         """Decorator: the scalar function for integers and bool, where it is another one than for floats."""

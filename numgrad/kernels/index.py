@@ -177,22 +177,23 @@ def put(operands, begin, end, *, T, MODE):
 
 @kernel_template
 def add_offsets(operands, begin, end):
-    """``total[k] += index[k] * step``, ``index`` counted from the end where negative; units: elements.
+    """``total[k] += index[k] * step`` (or ``=``, unless ``more``), ``index`` counted from the end where negative.
 
-    Slots: total, index, status, size, step.
+    Units: elements. Slots: total, index, status, size, step, more.
     """
     total = pointer(operands, 0, np.int64)
     index = pointer(operands, 1, np.int64)
     status = pointer(operands, 2, np.int64)
     size = integer(operands, 3)
     step = integer(operands, 4)
+    more = integer(operands, 5)
     for k in range(begin, end):
         i = index[k]
         if i < -size or i >= size:
             status[0] = 1
             status[1] = i
         else:
-            total[k] += (i + size if i < 0 else i) * step
+            total[k] = total[k] * more + (i + size if i < 0 else i) * step
 
 
 @kernel_template

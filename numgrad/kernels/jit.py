@@ -408,6 +408,10 @@ def _compile_caller(n, parallel):
     extra = (types.int64, types.int64) if parallel else ()
     signature = types.void(types.int64, *(slot,) * n, types.int64, types.int64, *extra)
     fn = module.call_parallel if parallel else module.call
+    if parallel:
+        # GNU OpenMP's threads spin for long while they wait; where the system leaves two of them on one core, a call
+        # then takes milliseconds. A short spin keeps the quick entry and gives the core up soon after.
+        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     dispatcher = numba.njit(error_model="numpy", nogil=parallel, parallel=parallel)(fn)
     dispatcher._cache = _SafeCache(fn)
     dispatcher.compile(signature)

@@ -56,6 +56,8 @@ def _put_geometry(lead, count, tail, out, index, src):
     (before, before_steps), (middle, middle_steps), (after, after_steps) = parts
     if len(middle) > 1:
         return None
+    if after == (1,):  # single elements: the inner loop runs along the index, in order
+        middle, after, middle_steps, after_steps = after, middle, after_steps, middle_steps
     shape = (*before, *after[:-1], *middle, after[-1])
     steps = [
         step
@@ -178,11 +180,11 @@ class Places:
         return self._offsets[1], 1, _FAR, 0
 
     def _add_up(self, m, steps):
-        total = zero(empty_tensor(meta(dtypes.int64, self.indices[0]._m.shape, m.device)))
+        total = empty_tensor(meta(dtypes.int64, self.indices[0]._m.shape, m.device))
         status = np.zeros(2, np.int64)
-        for index, axis, step in zip(self.indices, self.dims, steps):
-            index = dense(plain(index))
-            launch(kernels.add_offsets, {}, (total._d, index._d, status, m.shape[axis], step), total._m.numel, 1, m.device)
+        for k, (index, axis, step) in enumerate(zip(self.indices, self.dims, steps)):
+            slots = total._d, dense(plain(index))._d, status, m.shape[axis], step, int(k > 0)
+            launch(kernels.add_offsets, {}, slots, total._m.numel, 1, m.device)
             if status[0]:
                 self._raise(status[1], axis, m)
         return total

@@ -331,14 +331,7 @@ def __getitem__(self, key):
     elif kind is slice or kind is tuple:
         name = _hashable((key,) if kind is slice else key)
         if name is not None:
-            name = m, name
-            entry = _VIEWS.get(name)
-            if entry is None:
-                entry = _view_entry(m, name, parse(self, key)[0])
-            found = _window(self, entry[0], entry[1], entry[2])
-            if self._n is not None and (not switch.anywhere or is_grad_enabled()):
-                found._n = record(_sliced.op, (self,), found, {"spec": entry[3]})
-            return found
+            return _basic_view(self, key, (m, name))
     elif kind is Tensor and m.ndim and key._m.dtype is dtypes.int64 and key._m.ndim and key._m.device == m.device:
         return _indexed(self, Places("index", (key,), (0,)))
     spec, indices = parse(self, key)
@@ -346,6 +339,17 @@ def __getitem__(self, key):
         return _sliced(self, spec)
     found = self if _is_whole(spec, m) else _sliced(self, spec)
     return _indexed(*places(found, indices))
+
+
+def _basic_view(self, key, name):
+    """The view that a key without tensors selects, known under ``name``."""
+    entry = _VIEWS.get(name)
+    if entry is None:
+        entry = _view_entry(self._m, name, parse(self, key)[0])
+    found = _window(self, entry[0], entry[1], entry[2])
+    if self._n is not None and (not switch.anywhere or is_grad_enabled()):
+        found._n = record(_sliced.op, (self,), found, {"spec": entry[3]})
+    return found
 
 
 def _window(self, start, stop, m):
@@ -404,18 +408,18 @@ def __setitem__(self, key, value):
         if not isinstance(value, Tensor) or not value._m.ndim:
             masked_fill_(self, key, value)
             return
+    kind = type(key)
+    if kind is int or kind is slice or kind is tuple:
+        name = _hashable(key if kind is tuple else (key,))
+        if name is not None:
+            _assign(_basic_view(self, key, (self._m, name)), value)
+            return
     spec, indices = parse(self, key)
-    if _is_whole(spec, self._m):
-        target = self
-    else:
-        check_inplace("__setitem__", self)
-        target = _sliced(self, spec)
+    target = self if _is_whole(spec, self._m) else _sliced(self, spec)
     if not indices:
-        if isinstance(value, Tensor):
-            copy_(target, _without_leading_ones(value, target._m.ndim))
-        else:
-            fill_(target, value)
+        _assign(target, value)
         return
+    check_inplace("__setitem__", target)
     target, at = places(target, indices)
     if not isinstance(value, Tensor):
         scalar = empty_tensor(meta(target._m.dtype, (), target._m.device))
@@ -424,6 +428,13 @@ def __setitem__(self, key, value):
     elif value._m.device != target._m.device:
         value = value.to(target._m.device)
     _put(target, at, cast(value, target._m.dtype), SET, "__setitem__")
+
+
+def _assign(target, value):
+    if isinstance(value, Tensor):
+        copy_(target, _without_leading_ones(value, target._m.ndim))
+    else:
+        fill_(target, value)
 
 
 def _broadcast_value(target, at, value):

@@ -4,8 +4,7 @@ Each name here has a second meaning, in plain Python, in `interpreter`.
 """
 
 from llvmlite import ir
-from numba.core import cgutils
-from numba.cuda import types
+from numba.cuda import cgutils, types
 from numba.cuda.extending import intrinsic
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)

@@ -1,0 +1,511 @@
+"""Repeated, shifted, reversed, padded and triangular copies, and views of parts that are replaced."""
+
+import numpy as np
+
+from .. import dtypes
+from ..device import CPU, resolve
+from ..kernels import rearrange as kernels
+from ..layout import normalize_axes, normalize_axis
+from ..op import as_tensor_operand, cast, dense, function, method, structured, write_out
+from ..storage import meta
+from ..tensor import Tensor, empty_tensor, from_array, view as make_view
+from .copy import clone, contiguous_copy, write
+from .create import zeros
+from .index import index_select
+
+from .launch import launch
+from .places import Places, reading
+from .view import diagonal, reshape, select, sizes, slice_along, split, tensor_split, unsqueeze
+
+# --- repetition ----------------------------------------------------------------------------------------------------
+
+
+@method
+def repeat(self, *repeats) -> Tensor:
+    """The tensor laid out ``repeats[k]`` times along every dimension; more repeats than dimensions add some in front."""
+    repeats = sizes("repeat", repeats)
+    m = self._m
+    lead = len(repeats) - m.ndim
+    if lead < 0:
+        raise RuntimeError(
+            "repeat: Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor, got "
+            f"{len(repeats)} and {m.ndim}"
+        )
+    if any(count < 0 for count in repeats):
+        raise RuntimeError(f"repeat: Trying to create tensor with negative dimension: repeats {list(repeats)}")
+    shape = (1,) * lead + tuple(m.shape)
+    # (a, b) -> (1, a, 1, b) -> (r, a, s, b) -> (r a, s b)
+    paired = [part for size in shape for part in (1, size)]
+    wide = [part for count, size in zip(repeats, shape) for part in (count, size)]
+    found = reshape(self, tuple(paired)).expand(tuple(wide))
+    found = contiguous_copy(found)
+    return reshape(found, tuple([count * size for count, size in zip(repeats, shape)]))
+
+
+@function
+def tile(input, *dims) -> Tensor:
+    """`repeat` with missing repeats in front taken as 1."""
+    dims = sizes("tile", dims)
+    return repeat(input, *((1,) * (input._m.ndim - len(dims)) + tuple(dims)))
+
+
+@function
+def repeat_interleave(input, repeats=None, dim=None, *, output_size=None) -> Tensor:
+    """Every sub-tensor along ``dim`` (of the flat tensor by default) repeated, ``repeats`` a number or one for each.
+
+    With one tensor of integers, the positions repeated that often.
+    """
+    if repeats is None:
+        counts = as_tensor_operand("repeat_interleave", input, "repeats")
+        return _interleaved(counts, None)
+    input = as_tensor_operand("repeat_interleave", input, "input")
+    if dim is None:
+        input, dim = reshape(input, (-1,)) if input._m.numel else reshape(input, (0,)), 0
+    dim = normalize_axis("repeat_interleave", dim, input._m.ndim)
+    if not input._m.ndim:
+        input = reshape(input, (1,))
+    size = input._m.shape[dim]
+    if isinstance(repeats, (list, tuple)):
+        repeats = from_array(np.array(repeats, np.int64))
+    if isinstance(repeats, Tensor):
+        if repeats._m.ndim > 1:
+            raise RuntimeError("repeat_interleave: repeats must be 0-dim or 1-dim tensor")
+        if repeats._m.numel == 1:
+            repeats = int(repeats.item())
+    if not isinstance(repeats, Tensor):
+        if repeats < 0:
+            raise RuntimeError("repeat_interleave: repeats has to be non-negative")
+        shape = tuple(input._m.shape)
+        wide = unsqueeze(input, dim + 1).expand((*shape[: dim + 1], repeats, *shape[dim + 1 :]))
+        return reshape(contiguous_copy(wide), (*shape[:dim], size * repeats, *shape[dim + 1 :]))
+    if repeats._m.numel != size:
+        raise RuntimeError(
+            f"repeat_interleave: repeats must have the same size as input along dim, but got repeats.size(0) = "
+            f"{repeats._m.numel} and input.size({dim}) = {size}"
+        )
+    positions = _interleaved(repeats, size)
+    if output_size is not None and output_size != positions._m.numel:
+        raise RuntimeError(f"repeat_interleave: allocated size {output_size} does not match required size {positions._m.numel}")
+    return index_select(input, dim, positions)
+
+
+def _interleaved(counts, size):
+    if counts._m.ndim != 1:
+        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    if counts._m.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(f"repeat_interleave: repeats has to be Long or Int tensor, got {counts._m.dtype!r}")
+    host = counts._host()
+    if (host < 0).any():
+        raise RuntimeError("repeat_interleave: repeats can not be negative")
+    ends = np.cumsum(host, dtype=np.int64)
+    out = empty_tensor(meta(dtypes.int64, (int(ends[-1]) if len(ends) else 0,), CPU))
+    launch(kernels.fill_runs, {}, (ends, out._d), len(ends), max(1, out._m.numel // max(len(ends), 1)), CPU)
+    return cast(out, counts._m.dtype).to(counts._m.device) if size is None else out.to(counts._m.device)
+
+
+# --- order ---------------------------------------------------------------------------------------------------------
+
+
+@structured(install=(), name="flip", cases="none")
+def _flip(input, *, dims):
+    return _mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0)
+
+
+@_flip.backward
+def _(g, dims):
+    return _flip(g, dims)
+
+
+def _mapped(input, shape, maps, mode):
+    """A copy of ``shape`` whose coordinate ``k`` along axis reads the input's ``step * k + start``, for those in
+    ``maps`` (axis -> (step, start)); beyond the ends as ``mode`` says."""
+    input = dense(input)
+    m = input._m
+    out = empty_tensor(meta(m.dtype, shape, m.device))
+    geometry = [m.ndim]
+    for axis in range(m.ndim):
+        step, start = maps.get(axis, (1, 0))
+        geometry += [shape[axis], m.shape[axis], m.strides[axis], step, start]
+    rows = out._m.numel // shape[-1] if out._m.numel else 0
+    parameters = {"T": kernels.WIDTHS[m.dtype.itemsize], "MODE": mode}
+    launch(kernels.copy_mapped, parameters, (input._d, out._d, np.array(geometry, np.int64)), rows, shape[-1], m.device)
+    return out
+
+
+def _listed(dims):
+    """Dimensions given one by one or as one sequence."""
+    return tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+
+
+@function
+def flip(input, *dims) -> Tensor:
+    """A copy with the dimensions ``dims`` in reverse order."""
+    axes = normalize_axes("flip", _listed(dims), input._m.ndim)
+    if not axes or input._m.ndim == 0 or not input._m.numel:
+        return clone(input)
+    return _flip(input, axes)
+
+
+@function
+def fliplr(input) -> Tensor:
+    """Columns in reverse order (dimension 1)."""
+    if input._m.ndim < 2:
+        raise RuntimeError(f"Input must be >= 2-d. Got {input._m.ndim}-d for fliplr")
+    return flip(input, 1)
+
+
+@function
+def flipud(input) -> Tensor:
+    """Rows in reverse order (dimension 0)."""
+    if input._m.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d, got a 0-d tensor for flipud")
+    return flip(input, 0)
+
+
+@function
+def rot90(input, k=1, dims=(0, 1)) -> Tensor:
+    """The plane of two dimensions rotated by ``k`` quarter turns, from the first towards the second."""
+    if len(dims) != 2:
+        raise RuntimeError(f"rot90: expected total rotation dims == 2, but got dims = {len(dims)}")
+    ndim = input._m.ndim
+    if ndim < 2:
+        raise RuntimeError(f"rot90: expected total dims >= 2, but got total dims = {ndim}")
+    if dims[0] == dims[1] or abs(dims[0] - dims[1]) == ndim:
+        raise RuntimeError(f"rot90: expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    a, b = normalize_axis("rot90", dims[0], ndim), normalize_axis("rot90", dims[1], ndim)
+    k %= 4
+    if k == 1:
+        return flip(input, b).transpose(a, b)
+    if k == 2:
+        return flip(input, a, b)
+    if k == 3:
+        return flip(input, a).transpose(a, b)
+    return clone(input)
+
+
+@function
+def roll(input, shifts, dims=None) -> Tensor:
+    """Elements moved ``shifts`` places along ``dims`` (of the flat tensor by default); what leaves an end comes in at the
+    other."""
+    input = as_tensor_operand("roll", input, "input")
+    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    if dims is None or (isinstance(dims, (tuple, list)) and not dims):
+        if len(shifts) != 1:
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
+        return reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape)) if input._m.numel else clone(input)
+    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    if not shifts:
+        raise RuntimeError("`shifts` required")
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not input._m.ndim:
+        for dim in dims:
+            normalize_axis("roll", dim, 0)
+        return clone(input)
+    moved = {}
+    for shift, dim in zip(shifts, dims):
+        axis = normalize_axis("roll", dim, input._m.ndim)
+        moved[axis] = moved.get(axis, 0) + shift
+    return _rolled(input, tuple(moved.items())) if input._m.numel else clone(input)
+
+
+@structured(install=(), name="roll", cases="none")
+def _rolled(input, *, shifts):
+    shape = tuple(input._m.shape)
+    maps = {axis: (1, -(shift % shape[axis])) for axis, shift in shifts}
+    return _mapped(input, shape, maps, kernels.CIRCULAR)
+
+
+@_rolled.backward
+def _(g, shifts):
+    return _rolled(g, tuple((axis, -shift) for axis, shift in shifts))
+
+
+# --- triangles and diagonals ---------------------------------------------------------------------------------------
+
+
+@structured(install=(), name="triangle", cases="none")
+def _triangle(input, *, diagonal, lower):
+    m = input._m
+    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    rows, columns = m.shape[-2:]
+    slots = dense(input)._d, out._d, rows, columns, diagonal, int(lower)
+    launch(kernels.copy_triangle, {"T": kernels.WIDTHS[m.dtype.itemsize]}, slots, m.numel // columns if columns else 0,
+           columns, m.device)  # fmt: skip
+    return out
+
+
+@_triangle.backward
+def _(g, diagonal, lower):
+    return _triangle(g, diagonal, lower)
+
+
+def _triangular(name, lower, doc):
+    def triangle(input, diagonal=0, *, out=None):
+        input = as_tensor_operand(name, input, "input")
+        if input._m.ndim < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got shape {list(input._m.shape)}")
+        found = _triangle(input, int(diagonal), lower)
+        return found if out is None else write_out(name, found, out)
+
+    def inplace(self, diagonal=0):
+        return self.copy_(triangle(self, diagonal))
+
+    triangle.__name__ = triangle.__qualname__ = name
+    triangle.__doc__ = doc
+    inplace.__name__ = inplace.__qualname__ = f"{name}_"
+    inplace.__doc__ = f"In-place version of `{name}`."
+    method(inplace)
+    return function(triangle)
+
+
+tril = _triangular("tril", True, "The elements on and below ``diagonal`` of the matrices in the last two dimensions, else 0.")
+triu = _triangular("triu", False, "The elements on and above ``diagonal`` of the matrices in the last two dimensions, else 0.")
+
+
+def _triangle_indices(name, row, col, offset, dtype, device, lower):
+    if row < 0 or col < 0:
+        raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
+    found = (np.tril_indices if lower else np.triu_indices)(row, offset, col)
+    d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
+    return from_array(np.ascontiguousarray(np.stack(found).astype(d.np))).to(resolve(device))
+
+
+@function(install=("ng",))
+def tril_indices(row, col, offset=0, *, dtype=None, device=None, layout=None) -> Tensor:
+    """Row and column indices (2, n) of the lower triangle of a (row, col) matrix, row by row."""
+    return _triangle_indices("tril_indices", row, col, offset, dtype, device, True)
+
+
+@function(install=("ng",))
+def triu_indices(row, col, offset=0, *, dtype=None, device=None, layout=None) -> Tensor:
+    """Row and column indices (2, n) of the upper triangle of a (row, col) matrix, row by row."""
+    return _triangle_indices("triu_indices", row, col, offset, dtype, device, False)
+
+
+@function
+def diag_embed(input, offset=0, dim1=-2, dim2=-1) -> Tensor:
+    """Matrices, in dimensions ``dim1`` and ``dim2``, with the last dimension of ``input`` on a diagonal, else 0."""
+    ndim = input._m.ndim + 1
+    dim1, dim2 = normalize_axis("diag_embed", dim1, ndim), normalize_axis("diag_embed", dim2, ndim)
+    if dim1 == dim2:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    input = as_tensor_operand("diag_embed", input, "input")
+    size = (input._m.shape[-1] if input._m.ndim else 1) + abs(offset)
+    shape = list(input._m.shape[:-1])
+    for axis in sorted((dim1, dim2)):
+        shape.insert(axis, size)
+    out = zeros(tuple(shape), dtype=input._m.dtype, device=input._m.device)
+    return diagonal_scatter(out, input, offset, dim1, dim2)
+
+
+@function
+def diag(input, diagonal=0, *, out=None) -> Tensor:
+    """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector."""
+    input = as_tensor_operand("diag", input, "input")
+    if input._m.ndim not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input._m.ndim}D")
+    if input._m.ndim == 1:
+        found = diag_embed(input, diagonal)
+    else:
+        found = contiguous_copy(_diagonal_view(input, diagonal))
+    return found if out is None else write_out("diag", found, out)
+
+
+_diagonal_view = diagonal
+
+
+@function
+def diagflat(input, offset=0) -> Tensor:
+    """The flat tensor as the diagonal of a matrix."""
+    return diag_embed(reshape(input, (-1,)) if input._m.numel else reshape(input, (0,)), offset)
+
+
+# --- parts replaced ------------------------------------------------------------------------------------------------
+
+
+def _replaced(name, input, src, part):
+    """``input`` with the view ``part(copy)`` of it overwritten by ``src``."""
+    input, src = as_tensor_operand(name, input, "input"), as_tensor_operand(name, src, "src")
+    out = clone(input)
+    target = part(out)
+    if target._m.shape != src._m.shape:
+        raise RuntimeError(
+            f"{name}: expected src to have a size equal to the slice of self. src size = {list(src._m.shape)}, slice size = "
+            f"{list(target._m.shape)}"
+        )
+    target.copy_(src)
+    return out
+
+
+@function
+def select_scatter(input, src, dim, index) -> Tensor:
+    """``input`` with the sub-tensor at ``index`` of ``dim`` replaced by ``src``."""
+    return _replaced("select_scatter", input, src, lambda out: select(out, dim, index))
+
+
+@function
+def slice_scatter(input, src, dim=0, start=None, end=None, step=1) -> Tensor:
+    """``input`` with ``start:end:step`` of ``dim`` replaced by ``src``."""
+    axis = normalize_axis("slice_scatter", dim, input._m.ndim)
+    return _replaced("slice_scatter", input, src, lambda out: slice_along(out, axis, start, end, step))
+
+
+@function
+def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1) -> Tensor:
+    """``input`` with the diagonal of two dimensions replaced by ``src``."""
+    return _replaced("diagonal_scatter", input, src, lambda out: _diagonal_view(out, offset, dim1, dim2))
+
+
+@function
+def as_strided_scatter(input, src, size, stride, storage_offset=None) -> Tensor:
+    """``input`` with the elements of the view ``as_strided(size, stride, storage_offset)`` replaced by ``src``."""
+    offset = input.storage_offset() if storage_offset is None else storage_offset
+    return _replaced("as_strided_scatter", input, src, lambda out: out.as_strided(size, stride, offset))
+
+
+# --- several parts -------------------------------------------------------------------------------------------------
+
+
+def _several(name, least, dim_of):
+    def parts(input, indices_or_sections):
+        ndim = input._m.ndim
+        if ndim < least:
+            raise RuntimeError(
+                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor "
+                f"with {ndim} dimensions!"
+            )
+        dim = dim_of(ndim)
+        if isinstance(indices_or_sections, int):
+            size = input._m.shape[dim]
+            if indices_or_sections <= 0 or size % indices_or_sections:
+                raise RuntimeError(
+                    f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {size} is not "
+                    f"divisible by the split_size {indices_or_sections}!"
+                )
+            return split(input, size // indices_or_sections, dim) if size else tensor_split(input, indices_or_sections, dim)
+        return tensor_split(input, indices_or_sections, dim)
+
+    def given(input, *indices_or_sections):
+        return parts(input, indices_or_sections[0] if len(indices_or_sections) == 1 else indices_or_sections)
+
+    given.__name__ = given.__qualname__ = name
+    given.__doc__ = f"Views along a dimension ({name}): equal ones in a number, or those between the indices given."
+    return function(given)
+
+
+hsplit = _several("hsplit", 1, lambda ndim: 0 if ndim == 1 else 1)
+vsplit = _several("vsplit", 2, lambda ndim: 0)
+dsplit = _several("dsplit", 3, lambda ndim: 2)
+
+
+# --- padding -------------------------------------------------------------------------------------------------------
+
+
+@structured(install=(), name="constant_pad_nd", cases="none")
+def _padded(input, *, widths, value):
+    m = input._m
+    shape = tuple(size + before + after for size, (before, after) in zip(m.shape, widths))
+    out = empty_tensor(meta(m.dtype, shape, m.device))
+    write(value, out)
+    # Where a width is negative, that much is cut off instead.
+    source, target, inner = 0, 0, []
+    for axis, (size, (before, after)) in enumerate(zip(m.shape, widths)):
+        source += max(-before, 0) * m.strides[axis]
+        target += max(before, 0) * out._m.strides[axis]
+        inner.append(size + min(before, 0) + min(after, 0))
+    if 0 not in inner:
+        kept = make_view(input, source, tuple(inner), m.strides, False)
+        write(kept, make_view(out, target, tuple(inner), out._m.strides, False))
+    return out
+
+
+@_padded.backward
+def _(g, widths):
+    return _padded(g, tuple((-before, -after) for before, after in widths), 0.0)
+
+
+_MODES = ("reflect", "replicate", "circular")
+
+
+def _padded_places(op, input, axis, before, after, mode):
+    """Where each element of the padded dimension comes from."""
+    size = input._m.shape[axis]
+    k = np.arange(-before, size + after)
+    if mode == "reflect":
+        k = np.abs(k)
+        k = np.where(k >= size, 2 * (size - 1) - k, k)
+    elif mode == "replicate":
+        k = np.clip(k, 0, size - 1)
+    else:
+        k = k % size
+    return Places(op, (from_array(k.astype(np.int64)).to(input._m.device),), (axis,), wrap=False)
+
+
+_padded_by_index = reading("pad")
+
+
+@function(install=())
+def pad(input, pad, mode="constant", value=None) -> Tensor:
+    """``input`` with ``pad`` = (before, after) of the last dimension, then of the one before it and so on, added.
+
+    ``mode``: "constant" (``value``), "reflect", "replicate" or "circular". Negative widths cut off.
+    """
+    input = as_tensor_operand("pad", input, "input")
+    m = input._m
+    given = [int(width) for width in (pad.tolist() if isinstance(pad, Tensor) else pad)]
+    if len(given) % 2:
+        raise RuntimeError(f"pad: Padding length must be divisible by 2, got {len(given)}")
+    if len(given) // 2 > m.ndim:
+        raise RuntimeError(
+            f"pad: Padding length should be less than or equal to two times the input dimension but got padding length "
+            f"{len(given)} and input of dimension {m.ndim}"
+        )
+    pairs = list(zip(given[::2], given[1::2]))
+    widths = [(0, 0)] * (m.ndim - len(pairs)) + pairs[::-1]
+    shape = [size + before + after for size, (before, after) in zip(m.shape, widths)]
+    if mode == "constant":
+        for axis, size in enumerate(shape):
+            if size < 0:
+                raise RuntimeError(
+                    f"pad: The input size {m.shape[axis]}, plus negative padding {widths[axis][0]} and {widths[axis][1]} "
+                    f"resulted in a negative output size, which is invalid. Check dimension {axis} of your input."
+                )
+        fill = 0 if value is None else value.item() if isinstance(value, Tensor) else value
+        fill = int(fill) if m.dtype.kind in "bi" else float(fill)
+        return _padded(input, tuple(widths), fill)
+    if mode not in _MODES:
+        raise NotImplementedError(f"pad: Unrecognised padding mode {mode}")
+    if value is not None and value != 0:
+        raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
+    _check_padding(m, pairs, widths, shape, mode)
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            input = _padded_by_index(input, _padded_places("pad", input, axis, before, after, mode))
+    return input if input._m is not m else clone(input)
+
+
+def _check_padding(m, pairs, widths, shape, mode):
+    if m.ndim not in (len(pairs) + 1, len(pairs) + 2) or not 1 <= len(pairs) <= 3:
+        raise NotImplementedError(
+            "pad: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now: got "
+            f"{m.ndim}D input and {2 * len(pairs)} widths"
+        )
+    if any(size == 0 for size in m.shape[1:]):
+        raise RuntimeError(f"pad: expected non-empty dimensions for input, got shape {list(m.shape)}")
+    for axis, (before, after) in enumerate(widths):
+        size = m.shape[axis]
+        if mode == "reflect" and (before >= size or after >= size) and (before or after):
+            raise RuntimeError(
+                f"pad: Padding size should be less than the corresponding input dimension, but got: padding ({before}, "
+                f"{after}) at dimension {axis} of input {list(m.shape)}"
+            )
+        if mode == "circular" and (before > size or after > size):
+            raise RuntimeError(
+                f"pad: Padding value causes wrapping around more than once: padding ({before}, {after}) at dimension {axis} of "
+                f"input {list(m.shape)}"
+            )
+        if shape[axis] <= 0 and (before or after):
+            raise RuntimeError(f"pad: padding ({before}, {after}) leaves nothing of dimension {axis} of input {list(m.shape)}")
+
+

@@ -1,0 +1,230 @@
+"""Running folds along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp; and differences of neighbours."""
+
+from collections import namedtuple
+
+from .. import dtypes
+from ..kernels import scan as kernels
+from ..layout import normalize_axis
+from ..op import (
+    as_tensor_operand, cast, check_inplace, dense, function, method, plain, record, recording, structured, write_out,
+)  # fmt: skip
+from ..storage import meta
+from ..tensor import empty_tensor
+from .join import cat
+from .launch import element, launch
+from .places import Along, spread
+from .rearrange import flip
+from .view import narrow
+
+_COLUMNS = 256
+
+cummax_result = namedtuple("cummax", ("values", "indices"))
+cummin_result = namedtuple("cummin", ("values", "indices"))
+
+
+def layout(m, dim):
+    """(outer, n, inner) of a contiguous tensor seen from dimension ``dim``."""
+    outer = inner = 1
+    for size in m.shape[:dim]:
+        outer *= size
+    for size in m.shape[dim + 1 :]:
+        inner *= size
+    return outer, (m.shape[dim] if m.ndim else 1), inner
+
+
+def units(outer, inner):
+    """(units, width) of a scan: one of outer and a block of columns each."""
+    width = min(inner, _COLUMNS) or 1
+    return outer * -(-inner // width), width
+
+
+def _running(input, dim, mode):
+    m = input._m
+    outer, n, inner = layout(m, dim)
+    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    if not m.numel:
+        return out
+    wide = dtypes.float64 if m.dtype.is_floating_point else m.dtype
+    count, width = units(outer, inner)
+    totals = empty_tensor(meta(wide, (count * width if inner > 1 else 0,), m.device))
+    slots = dense(input)._d, out._d, totals._d, n, inner, width
+    parameters = {"T": element(m.dtype), "A": wide.type, "MODE": mode}
+    launch(kernels.cumulative, parameters, slots, count, n * width, m.device)
+    return out
+
+
+@structured(install=(), name="cumsum", cases="none")
+def _cumsum(input, *, dim):
+    return _running(input, dim, kernels.SUM)
+
+
+@_cumsum.backward
+def _(g, dim):
+    return g if not g._m.ndim else flip(_cumsum(flip(g, dim), dim), dim)
+
+
+@structured(install=(), name="cumprod", cases="none")
+def _cumprod(input, *, dim):
+    return _running(input, dim, kernels.PRODUCT)
+
+
+@_cumprod.backward
+def _(g, input, out, dim):
+    if not input._m.ndim or not input._m.numel:
+        return g
+    zeros = input == 0
+    if not zeros.any().item():
+        weighted = g * out
+        return flip(_cumsum(flip(weighted, dim), dim), dim) / input
+    # Of the elements before the first 0 as above; at that 0, products without it; behind it nothing.
+    met = _cumsum(zeros.to(dtypes.int64), dim)
+    safe = input.masked_fill(zeros, 1)
+    before = met == 0
+    weighted = g * out
+    found = flip(_cumsum(flip(weighted, dim), dim), dim) / safe * before.to(g._m.dtype)
+    first = zeros & (met == 1)
+    without = _cumprod(input.masked_fill(first, 1), dim) * (met == 1).to(g._m.dtype)
+    at_first = flip(_cumsum(flip(g * without, dim), dim), dim)
+    return found + at_first * first.to(g._m.dtype)
+
+
+@structured(install=(), name="logcumsumexp", cases="none")
+def _logcumsumexp(input, *, dim):
+    m = input._m
+    outer, n, inner = layout(m, dim)
+    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    if m.numel:
+        count, width = units(outer, inner)
+        slots = dense(input)._d, out._d, n, inner, width
+        launch(kernels.cumulative_logsumexp, {"T": m.np.type}, slots, count, 16 * n * width, m.device)
+    return out
+
+
+@_logcumsumexp.backward
+def _(g, input, out, dim):
+    if not input._m.ndim:
+        return g
+    # d out[k] / d x[i] = exp(x[i] - out[k]) for i <= k: sums from the end, of both signs of g apart, in logarithms.
+    positive = _from_end(g.clamp(min=0).log() - out, dim) + input
+    negative = _from_end((-g).clamp(min=0).log() - out, dim) + input
+    return positive.exp() - negative.exp()
+
+
+def _from_end(x, dim):
+    return flip(_logcumsumexp(flip(x, dim), dim), dim)
+
+
+def _summed(name, entry, input, dim, dtype, out):
+    input = as_tensor_operand(name, input, "input")
+    dim = normalize_axis(name, dim, input._m.ndim)
+    if dtype is not None:
+        input = cast(input, dtypes.as_dtype(dtype))
+    elif not input._m.dtype.is_floating_point:
+        input = cast(input, dtypes.int64)
+    found = entry(input, dim)
+    return found if out is None else write_out(name, found, out)
+
+
+@function
+def cumsum(input, dim, *, dtype=None, out=None):
+    """Running sum along ``dim``; bool and integers add up in int64."""
+    return _summed("cumsum", _cumsum, input, dim, dtype, out)
+
+
+@function
+def cumprod(input, dim, *, dtype=None, out=None):
+    """Running product along ``dim``; bool and integers multiply in int64."""
+    return _summed("cumprod", _cumprod, input, dim, dtype, out)
+
+
+@method
+def cumsum_(self, dim, *, dtype=None):
+    """In-place version of `cumsum`."""
+    check_inplace("cumsum_", self)
+    return self.copy_(cumsum(self, dim, dtype=dtype))
+
+
+@method
+def cumprod_(self, dim, *, dtype=None):
+    """In-place version of `cumprod`."""
+    check_inplace("cumprod_", self)
+    return self.copy_(cumprod(self, dim, dtype=dtype))
+
+
+@function
+def logcumsumexp(input, dim, *, out=None):
+    """``log(cumsum(exp(input)))`` along ``dim``, without overflow."""
+    input = as_tensor_operand("logcumsumexp", input, "input")
+    if not input._m.dtype.is_floating_point:
+        raise RuntimeError(f'"logcumsumexp" not implemented for {input._m.dtype!r}; convert with .float()')
+    found = _logcumsumexp(input, normalize_axis("logcumsumexp", dim, input._m.ndim))
+    return found if out is None else write_out("logcumsumexp", found, out)
+
+
+# --- extremes ------------------------------------------------------------------------------------------------------
+
+
+@structured(install=(), name="cumulative_extreme", cases="none")
+def _followed(input, indices, *, dim):
+    """The history of cummax and cummin: values that were taken from where ``indices`` say."""
+    return input
+
+
+@_followed.backward
+def _(g, input_meta, indices, dim):
+    return (spread(g, input_meta, Along("cummax", indices, dim)) if g._m.ndim else g), None
+
+
+def _extreme(name, result, mode, input, dim, out):
+    input = as_tensor_operand(name, input, "input")
+    m = input._m
+    dim = normalize_axis(name, dim, m.ndim)
+    outer, n, inner = layout(m, dim)
+    values = empty_tensor(meta(m.dtype, m.shape, m.device))
+    indices = empty_tensor(meta(dtypes.int64, m.shape, m.device))
+    if m.numel:
+        count, width = units(outer, inner)
+        slots = dense(plain(input))._d, values._d, indices._d, n, inner, width
+        launch(kernels.cumulative_extreme, {"T": element(m.dtype), "MODE": mode}, slots, count, 2 * n * width, m.device)
+    if recording((input,)) and m.dtype.is_floating_point:
+        values._n = record(_followed.op, (input, indices), values, {"dim": dim})
+    if out is not None:
+        return result(write_out(name, values, out[0]), write_out(name, indices, out[1]))
+    return result(values, indices)
+
+
+@function
+def cummax(input, dim, *, out=None):
+    """(values, indices): running maximum along ``dim`` and where it was last met."""
+    return _extreme("cummax", cummax_result, kernels.LARGEST, input, dim, out)
+
+
+@function
+def cummin(input, dim, *, out=None):
+    """(values, indices): running minimum along ``dim`` and where it was last met."""
+    return _extreme("cummin", cummin_result, kernels.SMALLEST, input, dim, out)
+
+
+# --- differences ---------------------------------------------------------------------------------------------------
+
+
+@function
+def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
+    """``x[k + 1] - x[k]`` along ``dim``, ``n`` times, after joining ``prepend`` and ``append`` to the ends."""
+    input = as_tensor_operand("diff", input, "input")
+    if not input._m.ndim:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    dim = normalize_axis("diff", dim, input._m.ndim)
+    for name, part in (("prepend", prepend), ("append", append)):
+        if part is not None and part._m.ndim != input._m.ndim:
+            raise RuntimeError(f"diff expects {name} and input to be the same dimension, got {part._m.ndim} and {input._m.ndim}")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    parts = [part for part in (prepend, input, append) if part is not None]
+    found = cat(parts, dim) if len(parts) > 1 else input
+    for _ in range(min(n, found._m.shape[dim])):
+        size = found._m.shape[dim]
+        later, earlier = narrow(found, dim, 1, size - 1), narrow(found, dim, 0, size - 1)
+        found = later.logical_xor(earlier) if found._m.dtype.kind == "b" else later - earlier
+    found = found.clone() if found is input or n == 0 else found
+    return found if out is None else write_out("diff", found, out)

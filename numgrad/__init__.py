@@ -140,6 +140,15 @@ from .ops.create import (
     zeros as zeros,
     zeros_like as zeros_like,
 )
+from .ops.distinct import (
+    bincount as bincount,
+    bucketize as bucketize,
+    count_nonzero as count_nonzero,
+    histc as histc,
+    searchsorted as searchsorted,
+    unique as unique,
+    unique_consecutive as unique_consecutive,
+)
 from .ops.extrema import (
     _fmax as fmax,
     _fmin as fmin,
@@ -160,8 +169,44 @@ from .ops.gamma import (
     mvlgamma as mvlgamma,
     polygamma as polygamma,
 )
+from .ops.index import (
+    gather as gather,
+    index_add as index_add,
+    index_copy as index_copy,
+    index_fill as index_fill,
+    index_select as index_select,
+    take as take,
+    take_along_dim as take_along_dim,
+)
+from .ops.join import (
+    atleast_1d as atleast_1d,
+    atleast_2d as atleast_2d,
+    atleast_3d as atleast_3d,
+    block_diag as block_diag,
+    broadcast_tensors as broadcast_tensors,
+    cartesian_prod as cartesian_prod,
+    cat as cat,
+    column_stack as column_stack,
+    combinations as combinations,
+    common_shape as broadcast_shapes,
+    concat as concat,
+    concatenate as concatenate,
+    dstack as dstack,
+    hstack as hstack,
+    meshgrid as meshgrid,
+    row_stack as row_stack,
+    stack as stack,
+    vstack as vstack,
+)
 from .ops.loss import (
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
+)
+from .ops.mask import (
+    argwhere as argwhere,
+    masked_fill as masked_fill,
+    masked_scatter as masked_scatter,
+    masked_select as masked_select,
+    nonzero as nonzero,
 )
 from .ops.math import (
     acos as acos,
@@ -246,6 +291,29 @@ from .ops.random import (
     seed as seed,
     set_rng_state as set_rng_state,
 )
+from .ops.rearrange import (
+    as_strided_scatter as as_strided_scatter,
+    diag as diag,
+    diag_embed as diag_embed,
+    diagflat as diagflat,
+    diagonal_scatter as diagonal_scatter,
+    dsplit as dsplit,
+    flip as flip,
+    fliplr as fliplr,
+    flipud as flipud,
+    hsplit as hsplit,
+    repeat_interleave as repeat_interleave,
+    roll as roll,
+    rot90 as rot90,
+    select_scatter as select_scatter,
+    slice_scatter as slice_scatter,
+    tile as tile,
+    tril as tril,
+    tril_indices as tril_indices,
+    triu as triu,
+    triu_indices as triu_indices,
+    vsplit as vsplit,
+)
 from .ops.reduce import (
     all as all,
     amax as amax,
@@ -255,7 +323,49 @@ from .ops.reduce import (
     prod as prod,
     sum as sum,
 )
+from .ops.scan import (
+    cummax as cummax,
+    cummin as cummin,
+    cumprod as cumprod,
+    cumsum as cumsum,
+    diff as diff,
+    logcumsumexp as logcumsumexp,
+)
+from .ops.scatter import (
+    index_reduce as index_reduce,
+    scatter as scatter,
+    scatter_add as scatter_add,
+    scatter_reduce as scatter_reduce,
+)
+from .ops.search import (
+    aminmax as aminmax,
+    argmax as argmax,
+    argmin as argmin,
+    argsort as argsort,
+    kthvalue as kthvalue,
+    max_ as max,
+    median as median,
+    min_ as min,
+    mode as mode,
+    msort as msort,
+    nanmedian as nanmedian,
+    sort as sort,
+    topk as topk,
+)
 from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp, softmax_root as softmax
+from .ops.statistics import (
+    cosine_similarity as cosine_similarity,
+    dist as dist,
+    nanmean as nanmean,
+    nansum as nansum,
+    norm as norm,
+    pairwise_distance as pairwise_distance,
+    std as std,
+    std_mean as std_mean,
+    var as var,
+    var_mean as var_mean,
+)
+from .ops.subscript import index_put as index_put
 from .ops.view import (
     adjoint as adjoint,
     as_strided as as_strided,

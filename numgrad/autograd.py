@@ -5,10 +5,13 @@ A `Node` stands for one recorded op: ``next`` has one entry per differentiable i
 from a heap: the latest recorded first, and no node before all that used its result.
 """
 
+import functools
+import inspect
 import itertools
 import sys
 import threading
 from heapq import heappop, heappush, heappushpop
+from typing import Any
 
 from .errors import GradientError
 from .storage import Storage
@@ -224,17 +227,16 @@ class _Mode:
     def __init__(self):
         self._before = []
 
-    def __new__(cls, fn=None, *args, **kwargs):
+    wanted = True
+
+    def __new__(cls, fn: Any = None) -> Any:
         self = object.__new__(cls)
-        if callable(fn) and not isinstance(fn, bool):
+        if callable(fn):
             self.__init__()
             return self(fn)
         return self
 
     def __call__(self, fn):
-        import functools
-        import inspect
-
         if inspect.isgeneratorfunction(fn):
 
             @functools.wraps(fn)
@@ -283,7 +285,7 @@ class enable_grad(_Mode):
 class set_grad_enabled(_Mode):
     """Record ops or not, from this call on; as a context, until its end."""
 
-    def __new__(cls, mode):
+    def __new__(cls, mode: bool) -> Any:
         return object.__new__(cls)
 
     def __init__(self, mode: bool):
@@ -308,9 +310,9 @@ class set_grad_enabled(_Mode):
 class inference_mode(_Mode):
     """`no_grad` for code whose results will never be trained on."""
 
-    def __new__(cls, mode=True):
+    def __new__(cls, mode: Any = True) -> Any:
         self = object.__new__(cls)
-        if callable(mode) and not isinstance(mode, bool):
+        if callable(mode):
             self.__init__()
             return self(mode)
         return self

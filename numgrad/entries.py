@@ -43,15 +43,18 @@ def generate_inplace(op, inplace):
     return entry
 
 
-def operator(entry, own=0):
+def operator(entry, own=0, strict=True):
     """The entry as a method for Python's operators: NotImplemented for operands of foreign types.
 
-    ``own`` is the place of the operand whose method it is.
+    ``own`` is the place of the operand whose method it is; called on another object, the method raises a TypeError if
+    ``strict``.
     """
     general = entry.__globals__["general"]
 
     def checked(op, inputs, *rest):
         if not isinstance(inputs[own], Tensor):
+            if not strict:
+                return NotImplemented
             raise TypeError(f"the operator {op.name} of Tensor doesn't apply to a '{type(inputs[own]).__name__}' object")
         for value in inputs:
             if not isinstance(value, (Tensor, float, int, np.generic, np.ndarray)):

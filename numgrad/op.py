@@ -333,7 +333,7 @@ def {name}({signature}):
     if plan is None:
         plan = plan_view(op, {first}, ({key}))
     out = new(Tensor)
-    out._m, offset, end = plan
+    out._m, from_, until_ = plan
     data = {first}._d
     storage = {first}._s
     if storage is None:
@@ -341,7 +341,7 @@ def {name}({signature}):
         storage.root = data
     elif storage.root is None:
         storage.root = data
-    out._d = data if end is None else data[offset:end]
+    out._d = data if until_ is None else data[from_:until_]
     out._s = storage
     out._n = None
     if not switch.anywhere or is_grad_enabled():

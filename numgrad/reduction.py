@@ -44,20 +44,68 @@ class Reduction(Op):
     def extra_saved(self):
         return ("count",)
 
+    def prepare_backward(self):
+        names = dict(self.entry.__globals__)
+        exec(compile(_source(self), f"<entry of {self.name}>", "exec"), names)
+        self.entry.__code__ = names[self.name].__code__
+
 
 def reduction(fn=None, **options):
     """Decorator: the fold step of a reduction becomes an op ``f(input, dim=None, keepdim=False, *, dtype=None)``."""
     if fn is None:
         return functools.partial(reduction, **options)
     op = Reduction(fn, **options)
-    names = "".join(f"{name}={default!r}, " for name, default in op.attributes.items())
-    source = (
-        f"def {op.name}(input, {names}dim=None, keepdim=False, *, dtype=None, out=None):\n"
-        f"    return call(op, input, ({''.join(name + ', ' for name in op.attributes)}), dim, keepdim, dtype, out)\n"
+    names = {
+        "op": op, "general": _call, "plans": op.plans, "new": new, "Tensor": Tensor, "storage_of": storage_of,
+        "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq,
+        "check_forward": check_forward, "note_anomaly": note_anomaly, "inf": float("inf"),
+    }  # fmt: skip
+    exec(compile(_source(op), f"<entry of {op.name}>", "exec"), names)
+    return attach(op, names[op.name])
+
+
+_ENTRY = """
+def {name}(input, {parameters}dim=None, keepdim=False, *, dtype=None, out=None):
+    try:
+        plan = plans.get((input._m, dim, keepdim{types}))
+    except (AttributeError, TypeError):
+        return general(op, input, ({attributes}), dim, keepdim, dtype, out)
+    if plan is None or not plan.direct or dtype is not None or out is not None:
+        return general(op, input, ({attributes}), dim, keepdim, dtype, out)
+    m = plan.out
+    tensor = new(Tensor)
+    tensor._m = m
+    tensor._s = tensor._n = None
+    tensor._d = data = m.empty(m.numel, m.np)
+    plan.call(plan.kernel, input._d, data, plan.count, plan.inner, {attributes}0, plan.end)
+    if input._n is not None and m.dtype.is_floating_point:
+        if not switch.anywhere or is_grad_enabled():
+            tensor._n = node = NodeClass()
+            node.seq = next_seq()
+            node.next = (input._n,)
+            node.plan = plan
+            node.hooks = None
+            node.saved = ({saved})
+            node.storages = ({storages})
+            if switch.anywhere:
+                note_anomaly(node, op)
+    if switch.anywhere:
+        check_forward(op.name, tensor)
+    return tensor
+"""
+
+
+def _source(op):
+    """The text of a reduction's entry: the usual call without loops, all else through `_call`."""
+    saved = {"input": "input", "out": "data", "count": "float(plan.count)"}
+    return _ENTRY.format(
+        name=op.name,
+        parameters="".join(f"{name}={default!r}, " for name, default in op.attributes.items()),
+        attributes="".join(f"{name}, " for name in op.attributes),
+        types="".join(f", type({name})" for name in op.attributes),
+        saved="".join(f"{saved.get(name, name)}, " for name in op.needs),
+        storages="storage_of(tensor)," if "out" in op.needs else "",
     )
-    env = {"call": _call, "op": op, "inf": float("inf")}
-    exec(compile(source, f"<entry of {op.name}>", "exec"), env)
-    return attach(op, env[op.name])
 
 
 def _call(op, tensor, attributes, dim, keepdim, dtype, out):
@@ -125,7 +173,8 @@ def _bare(tensor):
 class ReductionPlan:
     """How a reduction runs for one meta and choice of dimensions."""
 
-    __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "compute_from", "kept", "metas", "backward")
+    __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "compute_from", "kept", "metas",
+                 "backward", "direct")  # fmt: skip
 
 
 def _make_plan(op, tensor, dim, keepdim, attributes):
@@ -183,6 +232,7 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
             along, letters,
         )  # fmt: skip
     plan.kernel = kernel
+    plan.direct = m.contiguous and plan.permutation is None and plan.compute_from is None
     work = plan.count * (1 if along == "last" else min(plan.inner, _COLUMNS))
     plan.call = caller(4 + len(letters), plan.end, max(work, 1), m.device)
     return plan

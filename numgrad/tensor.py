@@ -151,6 +151,20 @@ class Tensor:
     def is_shared(self) -> bool:
         return bool(self.__dict__.get("_shared", False))
 
+    def share_memory_(self):
+        """Move the data into memory that processes started by this one share."""
+        import mmap
+
+        if self._m.device is CPU and not self.is_shared():
+            root = storage_of(self).root if storage_of(self).root is not None else self._d
+            if root is not self._d:
+                raise RuntimeError("share_memory_: this tensor is a view; call it on the tensor that owns the memory")
+            shared = np.frombuffer(mmap.mmap(-1, max(self._d.nbytes, 1)), self._d.dtype, len(self._d))
+            shared[:] = self._d
+            self._d = self._s.root = shared
+            self.__dict__["_shared"] = True
+        return self
+
     def is_pinned(self) -> bool:
         return False
 
@@ -425,8 +439,7 @@ class Tensor:
             raise TypeError("len() of a 0-d tensor")
         return self._m.shape[0]
 
-    def __hash__(self):
-        return id(self)
+    __hash__ = object.__hash__
 
     def __contains__(self, element):
         if isinstance(element, (Tensor, int, float, bool)):

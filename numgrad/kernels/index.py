@@ -235,11 +235,24 @@ def unravel(operands, begin, end):
     sizes = pointer(operands, 1, np.int64)
     out = pointer(operands, 2, np.int64)
     ndim = integer(operands, 3)
+    last = sizes[ndim - 1]
+    start = 0
+    stop = -1  # the positions that have the same coordinates as the row before, but for the last
     for k in range(begin, end):
-        rest = positions[k]
-        for axis in range(ndim - 1, -1, -1):
-            out[k * ndim + axis] = rest % sizes[axis]
-            rest = rest // sizes[axis]
+        row = shifted(out, k * ndim)
+        position = positions[k]
+        if position < start or position >= stop:
+            rest = position // last
+            start = rest * last
+            stop = start + last
+            for axis in range(ndim - 2, -1, -1):
+                row[axis] = rest % sizes[axis]
+                rest = rest // sizes[axis]
+        else:
+            before = shifted(out, (k - 1) * ndim)
+            for axis in range(ndim - 1):
+                row[axis] = before[axis]
+        row[ndim - 1] = position - start
 
 
 WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}  # how elements of a size are moved

@@ -163,6 +163,66 @@ def best_of_axis(operands, begin, end, *, T, MODE):
 
 
 @kernel_template
+def rank_of_rows(operands, begin, end, *, T, KIND):
+    """The value of a given rank in every row and an index of it, by quickselect.
+
+    ``KIND`` 0: of rank ``rank``, NaN being largest; 1: the lower median, NaN if there is one; 2: that of the numbers.
+    Slots: x, values, indices, scratch for values and for indices (rows), n, rank.
+    """
+    x = pointer(operands, 0, T)
+    out_values = pointer(operands, 1, T)
+    out_indices = pointer(operands, 2, np.int64)
+    scratch_values = pointer(operands, 3, T)
+    scratch_indices = pointer(operands, 4, np.int64)
+    n = integer(operands, 5)
+    rank = integer(operands, 6)
+    for row in range(begin, end):
+        source = shifted(x, row * n)
+        values = shifted(scratch_values, row * n)
+        indices = shifted(scratch_indices, row * n)
+        numbers = 0
+        behind = n
+        for k in range(n):  # NaN to the end
+            value = source[k]
+            if value == value:
+                values[numbers] = value
+                indices[numbers] = k
+                numbers += 1
+            else:
+                behind -= 1
+                values[behind] = value
+                indices[behind] = k
+        wanted = rank if KIND == 0 else (numbers - 1) // 2
+        if (KIND == 1 and numbers < n) or wanted >= numbers or numbers == 0:
+            wanted = n - 1  # a NaN: the first one, as they lie in reverse
+        else:
+            low = 0
+            high = numbers - 1
+            while low < high:
+                pivot = values[low + (high - low) // 2]
+                i = low
+                j = high
+                while i <= j:
+                    while values[i] < pivot:
+                        i += 1
+                    while values[j] > pivot:
+                        j -= 1
+                    if i <= j:
+                        values[i], values[j] = values[j], values[i]
+                        indices[i], indices[j] = indices[j], indices[i]
+                        i += 1
+                        j -= 1
+                if wanted <= j:
+                    high = j
+                elif wanted >= i:
+                    low = i
+                else:
+                    break
+        out_values[row] = values[wanted]
+        out_indices[row] = indices[wanted]
+
+
+@kernel_template
 def mode_of_rows(operands, begin, end, *, T):
     """The most frequent value of every sorted row, the smallest of equals, and the last index at which it stands.
 

@@ -1,7 +1,10 @@
 """The dictionaries behind ``_parameters``, ``_buffers`` and ``_modules``, and the iterators over a module's members."""
 
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from .parameter import Parameter, label
 
 _absent = object()
 
@@ -26,6 +29,8 @@ class Registry(dict):
         module = self.owner()
         if module is not None:
             module.__dict__[name] = value
+            if isinstance(value, Parameter):
+                label(value, f"{type(module).__name__}.{name}")
 
     def _forget(self, name, value):
         module = self.owner()
@@ -83,8 +88,6 @@ class _Gone:
 
 
 def _restore(module) -> Registry:
-    import weakref
-
     return Registry(_Gone() if module is None else weakref.ref(module))
 
 

@@ -27,6 +27,7 @@ from ..ops.activation import (
     threshold as threshold,
 )
 from ..ops.classification import cross_entropy as cross_entropy, nll_loss as nll_loss
+from ..ops.index import embedding as embedding, one_hot as one_hot
 from ..ops.loss import (
     binary_cross_entropy as binary_cross_entropy,
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
@@ -46,4 +47,5 @@ from ..ops.random import (
     dropout3d as dropout3d,
     feature_alpha_dropout as feature_alpha_dropout,
 )
+from ..ops.rearrange import pad as pad
 from ..ops.softmax import log_softmax as log_softmax, softmax as softmax, softmin as softmin

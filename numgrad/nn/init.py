@@ -133,8 +133,9 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
     """The numbers of inputs and outputs that a weight (out, in, *kernel) connects."""
     if tensor.dim() < 2:
         raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
-    window = math.prod(tensor.shape[2:])
-    return tensor.shape[1] * window, tensor.shape[0] * window
+    outputs, inputs, *kernel = tensor.shape
+    window = math.prod(kernel)
+    return inputs * window, outputs * window
 
 
 _calculate_fan_in_and_fan_out = _fans

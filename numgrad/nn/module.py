@@ -8,13 +8,13 @@ from .. import dtypes
 from ..autograd import no_grad
 from ..device import Device, resolve
 from ..dtypes import dtype as DType
-from ..errors import DTypeError
 from ..tensor import Tensor
+from ._convert import OncePerTensor, low_precision, parse_to
 from ._hooks import HookMethods, buffer_registrations, module_registrations, parameter_registrations
 from ._registry import Members, Registry
 from ._state import StateMethods
 from ._traps import note_container, type_name, warn_about_containers, warn_if_derived, warn_left_behind
-from .parameter import Buffer, Parameter, label
+from .parameter import Buffer, Parameter
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 
@@ -89,7 +89,6 @@ class Module(HookMethods, StateMethods):
             for hook in parameter_registrations.values():
                 changed = hook(self, name, param)
                 param = param if changed is None else changed
-            label(param, self, name)
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -325,14 +324,14 @@ class Module(HookMethods, StateMethods):
         return self
 
     def _convert(self, fn: Callable[[Tensor], Tensor]) -> "Module":
-        return self._apply(_OncePerTensor(fn))
+        return self._apply(OncePerTensor(fn))
 
     def to(self, *args: Any, **kwargs: Any) -> "Module":
         """Move to a device and convert floating-point tensors to a dtype, in place; returns the module.
 
         ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``. Raises TypeError for integer dtypes.
         """
-        device, dtype, non_blocking = _parse_to(*args, **kwargs)
+        device, dtype, non_blocking = parse_to(*args, **kwargs)
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype!r}"
@@ -371,16 +370,16 @@ class Module(HookMethods, StateMethods):
 
     def half(self) -> "Module":
         """Convert floating-point tensors to float16, in place."""
-        return self.to(dtype=_low_precision("half", "float16"))
+        return self.to(dtype=low_precision("half", "float16"))
 
     def bfloat16(self) -> "Module":
         """Convert floating-point tensors to bfloat16, in place."""
-        return self.to(dtype=_low_precision("bfloat16", "bfloat16"))
+        return self.to(dtype=low_precision("bfloat16", "bfloat16"))
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> "Module":
         """Move to a device without copying the values, which are then undefined."""
         place = resolve(device)
-        return self._apply(_OncePerTensor(lambda tensor: tensor.new_empty(tensor.shape, device=place)), recurse=recurse)
+        return self._apply(OncePerTensor(lambda tensor: tensor.new_empty(tensor.shape, device=place)), recurse=recurse)
 
     def share_memory(self) -> "Module":
         """Move all tensors to memory that other processes can share."""
@@ -458,14 +457,6 @@ def indented(text: str) -> str:
     return text.replace("\n", "\n  ")
 
 
-def _low_precision(op, name):
-    found = dtypes.BY_NAME.get(name)
-    if found is None:
-        known = ", ".join(d.name for d in dtypes.ALL if d.is_floating_point)
-        raise DTypeError(f"Module.{op}: there is no dtype {name}; expected one of {known}: use float() or double()")
-    return found
-
-
 def _over_parameter(module, name, value):
     if not isinstance(value, Tensor):
         return f"cannot assign '{type_name(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
@@ -524,36 +515,3 @@ def _children(module):
         if child is not None and child not in seen:
             seen.add(child)
             yield name, child
-
-
-class _OncePerTensor:
-    """Applies a function once to each tensor, so that tensors shared by several modules stay shared."""
-
-    def __init__(self, fn):
-        self.fn, self.done = fn, {}
-
-    def __call__(self, tensor):
-        entry = self.done.get(id(tensor))
-        if entry is None:
-            entry = self.done[id(tensor)] = tensor, self.fn(tensor)  # keeps the tensor, and so its id, alive
-        return entry[1]
-
-
-def _parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, memory_format=None, copy=False):
-    """The device (or None), dtype (or None) and non_blocking of a call of ``to``."""
-    for value in args:
-        if isinstance(value, Tensor):
-            tensor = value
-        elif isinstance(value, bool):
-            non_blocking = value
-        elif isinstance(value, DType):
-            dtype = value
-        elif isinstance(value, (str, int, Device)):
-            device = value
-        elif value is not None:
-            raise TypeError(
-                f"to() received an invalid argument: expected a device, dtype or tensor, got {type_name(value)}"
-            )
-    if tensor is not None:
-        device, dtype = tensor.device, tensor.dtype
-    return (None if device is None else resolve(device)), dtype, non_blocking

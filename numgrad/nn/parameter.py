@@ -1,7 +1,7 @@
 """Parameter and Buffer: tensors that a Module registers; and their uninitialised forms for lazy modules."""
 
 import copy
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Parameter(Tensor):
 
     _label = ""  # "Linear.weight" once a module has registered it; messages name it
 
-    def __new__(cls, data: Any = None, requires_grad: bool = True):
+    def __new__(cls, data: Any = None, requires_grad: bool = True) -> Self:
         if data is None:
             tensor = from_array(np.empty(0, dtypes.get_default_dtype().np))
         elif isinstance(data, Tensor):
@@ -37,7 +37,7 @@ class Parameter(Tensor):
                 f"Parameter: expected a floating-point dtype, got {tensor.dtype!r}: only those have gradients. Convert "
                 "the data with .float(), pass requires_grad=False, or register it with register_buffer()."
             )
-        self = wrap_as(cls, tensor)
+        self: Any = wrap_as(cls, tensor)
         self._n = None
         if requires_grad:
             self.requires_grad_()
@@ -83,10 +83,10 @@ def _from_values(data) -> Tensor:
     return from_array(array)
 
 
-def label(parameter, module, name: str) -> None:
-    """Let a parameter know where it is registered."""
-    if isinstance(parameter, Parameter):
-        parameter.__dict__["_label"] = text = f"{type(module).__name__}.{name}"
+def label(parameter: Parameter, text: str) -> None:
+    """Let a parameter know where it was registered first: ``text`` is as in "Linear.weight"."""
+    if not parameter._label:
+        parameter.__dict__["_label"] = text
         if parameter._n is not None:
             parameter._n.label = text
 

@@ -7,15 +7,21 @@ from . import bitwise as bitwise
 from . import compare as compare
 from . import copy as copy
 from . import create as create
+from . import distinct as distinct
 from . import extrema as extrema
-from . import index as index
 from . import gamma as gamma
+from . import index as index
+from . import join as join
 from . import loss as loss
 from . import mask as mask
 from . import math as math
 from . import matmul as matmul
+from . import rearrange as rearrange
 from . import reduce as reduce
+from . import scan as scan
 from . import scatter as scatter
+from . import search as search
+from . import statistics as statistics
 from . import subscript as subscript
 from . import view as view
 from .arithmetic import add

@@ -333,7 +333,7 @@ def logsigmoid(input) -> Tensor:
     return _log_sigmoid(input)
 
 
-@pointwise(name="softsign", install=(), refuse="bi", inplace=False)
+@pointwise(name="softsign", install=(), refuse="b", result="float", inplace=False)
 def _softsign(input):
     return input / (1.0 + fabs(input))
 

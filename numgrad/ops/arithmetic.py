@@ -613,7 +613,7 @@ for _name, _entry in {
     method(operator(_entry.op.inplace_entry), name=f"__i{_name}__")
 method(operator(add), name="__radd__")
 method(operator(mul), name="__rmul__")
-method(operator(rsub), name="__rsub__")
+method(operator(rsub, strict=False), name="__rsub__")
 method(operator(reflected_quotient), name="__rtruediv__")
 method(_reflected(floor_divide), name="__rfloordiv__")
 method(_reflected(remainder), name="__rmod__")

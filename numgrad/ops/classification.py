@@ -229,6 +229,8 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if isinstance(target, Tensor) and target._m.shape == input._m.shape and target._m.dtype.is_floating_point:
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rows, target, shape = _rows("cross_entropy", input, target, weight)
     loss = cross_entropy_rows(rows, target, weight, ignore_index, float(label_smoothing))

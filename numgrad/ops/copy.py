@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import dtypes
+from .. import config, dtypes
 from ..device import CPU, resolve
 from ..layout import broadcast_shapes, overlaps_itself
 from ..op import (
@@ -28,9 +28,11 @@ class _Copies:
 
 
 _copies = _Copies()
+config._on_change.append(_copies.plans.clear)
 
 
-def _plan(source: Meta | str, target: Meta):
+def copy_plan(source: Meta | str, target: Meta):
+    """The plan that copies a tensor of meta ``source`` (or a number: its slot's letter) into one of meta ``target``."""
     key = source, target
     plan = _copies.plans.get(key)
     if plan is None:
@@ -46,7 +48,7 @@ def _plan(source: Meta | str, target: Meta):
 def write(source, target: Tensor) -> None:
     """Copy ``source`` (a Tensor on the target's device, or a number), broadcast, into ``target``'s memory, unrecorded."""
     number = not isinstance(source, Tensor)
-    plan = _plan(("r" if isinstance(source, float) else "i") if number else source._m, target._m)
+    plan = copy_plan(("r" if isinstance(source, float) else "i") if number else source._m, target._m)
     slots = [(int(source) if isinstance(source, bool) else source) if number else source._d, target._d]
     if plan.geometry is not None:
         slots.append(plan.geometry)

@@ -6,9 +6,11 @@ from ..kernels.index import ADD, SET
 from ..layout import broadcast_shapes, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain, structured, write_out
 from ..storage import meta
-from ..tensor import Tensor, empty_tensor, view as make_view
+from ..tensor import Tensor, empty_tensor
+from ..tensor import view as make_view
 from .copy import write
-from .places import Along, Places, Writing, int64_index, put as put_at, read, reading
+from .places import Along, Places, Writing, int64_index, read, reading
+from .places import put as put_at
 from .view import reshape, zero
 
 _gathered = reading("gather")
@@ -29,7 +31,7 @@ def same_dtype(op, target, source, name):
         )
 
 
-def along(op, input, dim, index, src=None):
+def along(op, input, dim, index, src=None, wrap=False):
     """Checked `Along` places, for tensors of at least one dimension."""
     index = int64_index(op, as_tensor_operand(op, index, "index"))
     m, im = input._m, index._m
@@ -51,7 +53,7 @@ def along(op, input, dim, index, src=None):
                 f"{op}(): Expected index {list(im.shape)} to be no larger than self {list(m.shape)} apart from dimension "
                 f"{dim}{against}"
             )
-    return Along(op, index, dim)
+    return Along(op, index, dim, wrap)
 
 
 def at_least_1d(tensor):
@@ -66,18 +68,24 @@ def gather(input, dim, index, *, sparse_grad=False, out=None):
     ``index`` has as many dimensions as ``input`` and is no larger than it except in ``dim``; so is the result.
     """
     input, index = as_tensor_operand("gather", input, "input"), as_tensor_operand("gather", index, "index")
-    dim = normalize_axis("gather", dim, input._m.ndim)
+    if out is not None and out._m.dtype is not input._m.dtype:
+        raise RuntimeError(f"gather(): Expected out tensor to have dtype {input._m.dtype!r}, but got {out._m.dtype!r} instead")
+    found = _gather("gather", input, normalize_axis("gather", dim, input._m.ndim), index, False)
+    return found if out is None else write_out("gather", found, out)
+
+
+def _gather(op, input, dim, index, wrap):
     shape = tuple(index._m.shape)
     input, full = at_least_1d(input), at_least_1d(index)
-    at = along("gather", input, dim, full)
+    at = along(op, input, dim, full, wrap=wrap)
     if at is None:  # an empty index of any shape
-        int64_index("gather", index)
+        int64_index(op, index)
         found = reshape(input, (-1,)).narrow(0, 0, 0).reshape(shape)
     else:
         found = _gathered(input, at)
         if len(shape) != found._m.ndim:
             found = reshape(found, shape)
-    return found if out is None else write_out("gather", found, out)
+    return found
 
 
 @function
@@ -87,7 +95,7 @@ def take_along_dim(input, indices, dim=None, *, out=None):
     if indices._m.dtype is not dtypes.int64:
         raise RuntimeError(f"take_along_dim(): dtype of indices should be int64 but got {indices._m.dtype!r}")
     if dim is None:
-        found = gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
+        found = _gather("take_along_dim", reshape(input, (-1,)), 0, reshape(indices, (-1,)), True)
     else:
         m, im = input._m, indices._m
         if m.ndim != im.ndim:
@@ -104,7 +112,7 @@ def take_along_dim(input, indices, dim=None, *, out=None):
             input = input.expand(tuple(common))
             common[dim] = im.shape[dim]
             indices = indices.expand(tuple(common))
-        found = gather(input, dim, indices)
+        found = _gather("take_along_dim", input, dim, indices, True)
     return found if out is None else write_out("take_along_dim", found, out)
 
 

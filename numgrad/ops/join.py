@@ -2,15 +2,19 @@
 
 import itertools
 
-from .. import dtypes
+from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..layout import Size, broadcast_shapes, normalize_axis
 from ..op import as_tensor_operand, cast, function, note_anomaly, plain, recording, same_device, write_out
-from ..storage import meta
-from ..tensor import Tensor, empty_tensor, view as make_view
-from .copy import write
-from .create import tensor as tensor_of, zeros
+from ..storage import meta, strided_meta
+from ..tensor import Tensor, make
+from .copy import copy_plan
+from .create import tensor as tensor_of
+from .create import zeros
 from .view import narrow, reshape, select, unsqueeze
+
+_JOINS: dict = {}  # (dim, metas) -> how to join tensors of these metas
+config._on_change.append(_JOINS.clear)
 
 
 class _CatNode(Node):
@@ -49,22 +53,6 @@ class _StackNode(Node):
     backward_recorded = backward
 
 
-def _recorded(node_class, result, tensors, dim):
-    """``result`` with its history, if it is to have one."""
-    result._s = None  # the parts that were written are gone: nothing shares this memory
-    if not result._m.dtype.is_floating_point or not recording(tensors):
-        return result
-    node = node_class()
-    node.seq = next_seq()
-    node.next = tuple([tensor._n for tensor in tensors])
-    node.saved = dim, [tensor._m for tensor in tensors]
-    node.storages, node.hooks = (), None
-    if switch.anywhere:
-        note_anomaly(node, None)
-    result._n = node
-    return result
-
-
 def tensor_list(op, tensors, name="tensors"):
     """A non-empty sequence of Tensors as a list."""
     if isinstance(tensors, Tensor):
@@ -88,18 +76,24 @@ def _skipped(tensor):
 def cat(tensors, dim=0, *, out=None) -> Tensor:
     """The tensors one after the other along ``dim``; their other sizes agree, the dtype is the common one."""
     tensors = tensor_list("cat", tensors)
+    key = (dim, *[tensor._m for tensor in tensors])
+    plan = _JOINS.get(key)
+    if plan is None:
+        plan = _remember(key, _plan_cat(tensors, dim))
+    result = _joined(plan, tensors, _CatNode)
+    return result if out is None else write_out("cat", result, out)
+
+
+def _plan_cat(tensors, dim):
+    """(meta of the result, dim, parts) of `cat`."""
     first = next((tensor for tensor in tensors if not _skipped(tensor)), tensors[0])._m
     if not first.ndim:
         raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated; use stack")
     dim = normalize_axis("cat", dim, first.ndim)
-    total, d = 0, tensors[0]._m.dtype
+    total, d, places = 0, tensors[0]._m.dtype, []
     for k, tensor in enumerate(tensors):
         m = tensor._m
-        if m.dtype is not d:
-            d = dtypes.promote(d, m.dtype)
-        if m is first:
-            total += first.shape[dim]
-            continue
+        d = dtypes.promote(d, m.dtype)
         if _skipped(tensor) and first.ndim != 1:
             continue
         if not m.ndim:
@@ -111,21 +105,48 @@ def cat(tensors, dim=0, *, out=None) -> Tensor:
                 f"cat: Sizes of tensors must match except in dimension {dim}. Expected {list(first.shape)} but got "
                 f"{list(m.shape)} for tensor number {k} in the list."
             )
+        places.append((k, total, m))
         total += m.shape[dim]
-    if first.device.type != "cpu" or any(tensor._m.device is not first.device for tensor in tensors):
-        same_device("cat", tensors)
     shape = tuple(first.shape)
-    result = empty_tensor(meta(d, (*shape[:dim], total, *shape[dim + 1 :]), first.device))
-    strides = result._m.strides
-    start = 0
-    for tensor in tensors:
-        m = tensor._m
-        if m.numel:
-            part = make_view(result, start * strides[dim], tuple(m.shape), strides, False)
-            write(tensor, part)
-            start += m.shape[dim]
-    _recorded(_CatNode, result, tensors, dim)
-    return result if out is None else write_out("cat", result, out)
+    out = meta(d, (*shape[:dim], total, *shape[dim + 1 :]), same_device("cat", tensors))
+    parts = [_part(out, k, start * out.strides[dim], m, out.strides) for k, start, m in places if m.numel]
+    return out, dim, parts
+
+
+def _part(out, k, offset, m, strides):
+    """How tensor number ``k``, of meta ``m``, is copied to ``offset`` in the result."""
+    target = strided_meta(out.dtype, tuple(m.shape), strides, out.device)
+    return k, offset, offset + (target.numel if target.contiguous else target.span), copy_plan(m, target)
+
+
+def _remember(key, plan):
+    if len(_JOINS) > 1 << 12:
+        _JOINS.clear()
+    _JOINS[key] = plan
+    return plan
+
+
+def _joined(plan, tensors, node_class):
+    """The result that a plan describes, with its history."""
+    m, dim, parts = plan
+    data = m.empty(m.numel, m.np)
+    for k, start, stop, copy in parts:
+        if copy.geometry is None:
+            copy.call(copy.kernel, tensors[k]._d, data[start:stop], 0, copy.end)
+        else:
+            copy.call(copy.kernel, tensors[k]._d, data[start:stop], copy.geometry, 0, copy.end)
+    result = make(data, m)
+    if not m.dtype.is_floating_point or not recording(tensors):
+        return result
+    node = node_class()
+    node.seq = next_seq()
+    node.next = tuple([tensor._n for tensor in tensors])
+    node.saved = dim, [tensor._m for tensor in tensors]
+    node.storages, node.hooks = (), None
+    if switch.anywhere:
+        note_anomaly(node, None)
+    result._n = node
+    return result
 
 
 @function(install=("ng",))
@@ -144,25 +165,30 @@ def concatenate(tensors, axis=None, *, dim=0, out=None) -> Tensor:
 def stack(tensors, dim=0, *, out=None) -> Tensor:
     """The tensors, of one shape, along a new dimension ``dim``."""
     tensors = tensor_list("stack", tensors)
-    shape = tensors[0]._m.shape
+    key = ("stack", dim, *[tensor._m for tensor in tensors])
+    plan = _JOINS.get(key)
+    if plan is None:
+        plan = _remember(key, _plan_stack(tensors, dim))
+    result = _joined(plan, tensors, _StackNode)
+    return result if out is None else write_out("stack", result, out)
+
+
+def _plan_stack(tensors, dim):
+    """(meta of the result, dim, parts) of `stack`."""
+    shape = tuple(tensors[0]._m.shape)
+    d = tensors[0]._m.dtype
     for k, tensor in enumerate(tensors):
+        d = dtypes.promote(d, tensor._m.dtype)
         if tensor._m.shape != shape:
             raise RuntimeError(
                 f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                 f"{list(tensor._m.shape)} at entry {k}"
             )
     dim = normalize_axis("stack", dim, len(shape), extra=1)
-    d = tensors[0]._m.dtype
-    for tensor in tensors:
-        d = dtypes.promote(d, tensor._m.dtype)
-    device = same_device("stack", tensors)
-    result = empty_tensor(meta(d, (*shape[:dim], len(tensors), *shape[dim:]), device))
-    step, strides = result._m.strides[dim], result._m.strides[:dim] + result._m.strides[dim + 1 :]
-    for k, tensor in enumerate(tensors):
-        if tensor._m.numel:
-            write(tensor, make_view(result, k * step, tuple(shape), strides, False))
-    _recorded(_StackNode, result, tensors, dim)
-    return result if out is None else write_out("stack", result, out)
+    out = meta(d, (*shape[:dim], len(tensors), *shape[dim:]), same_device("stack", tensors))
+    step, strides = out.strides[dim], out.strides[:dim] + out.strides[dim + 1 :]
+    parts = [_part(out, k, k * step, tensor._m, strides) for k, tensor in enumerate(tensors) if tensor._m.numel]
+    return out, dim, parts
 
 
 # --- rows, columns, depth ------------------------------------------------------------------------------------------

@@ -139,6 +139,8 @@ def smooth_l1_loss(
 @function(install=("F",))
 def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weight=None) -> Tensor:
     """With ``d = |input - target|``: ``0.5 * d**2`` where ``d <= delta``, else ``delta * (d - 0.5 * delta)``, reduced."""
+    if not isinstance(delta, (int, float)):
+        raise TypeError(f"delta must be a float or int, got: {type(delta)}")
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
     losses = _huber_error(*_pair("huber_loss", input, target), float(delta))

@@ -161,7 +161,7 @@ tanh = _word("tanh", "The hyperbolic tangent.")
 asinh = _word("asinh", "The inverse hyperbolic sine.", np.arcsinh)
 acosh = _word("acosh", "The inverse hyperbolic cosine.", np.arccosh, domain=(1.1, 3.0))
 atanh = _word("atanh", "The inverse hyperbolic tangent.", np.arctanh, domain=(-0.9, 0.9))
-atan2 = _word("atan2", "The angle of the point (``other``, ``input``).", np.arctan2, domain=(0.1, 3.0))
+atan2 = _word("atan2", "The angle of the point (``other``, ``input``).", np.arctan2, domain=(0.1, 3.0), numbers_from=2)
 
 
 @sin.backward

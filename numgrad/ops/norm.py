@@ -153,7 +153,8 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_
     """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions, those of ``normalized_shape``."""
     rows, (w, b) = _as_rows("layer_norm", input, normalized_shape, ("weight", weight), ("bias", bias))
     if input._m.numel == 0:
-        return input.clone() if weight is None else input * weight
+        found = input.clone() if weight is None else input * weight
+        return found if bias is None else found + bias
     found = layer_norm_rows(rows, w, b, float(eps))
     return found if rows is input else reshape(found, tuple(input._m.shape))
 
@@ -163,6 +164,6 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     """``x / sqrt(mean(x^2) + eps) * weight`` over the last dimensions; ``eps`` defaults to the dtype's."""
     rows, (w,) = _as_rows("rms_norm", input, normalized_shape, ("weight", weight))
     if input._m.numel == 0:
-        return input.clone()
+        return input.clone() if weight is None else input * weight
     found = rms_norm_rows(rows, w, float(finfo(input._m.dtype).eps if eps is None else eps))
     return found if rows is input else reshape(found, tuple(input._m.shape))

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from .. import dtypes
+from .. import config, dtypes
 from ..kernels import index as kernels
 from ..kernels.index import ADD, MAX, MIN, MUL, SET
 from ..layout import broadcast_shapes, collapse, contiguous_strides
@@ -26,6 +26,7 @@ from .view import zero
 _FAR = 1 << 62  # the size of the dimension for offsets that were checked before
 _PLANS: dict = {}
 _LIMIT = 1 << 14
+config._on_change.append(_PLANS.clear)
 
 
 class _Plan:
@@ -82,10 +83,10 @@ def int64_index(op, index):
 class Along:
     """The places ``[..., index[...], ...]`` with the index at dimension ``dim``: those of gather and scatter."""
 
-    __slots__ = ("index", "dim", "op")
+    __slots__ = ("index", "dim", "op", "wrap")
 
-    def __init__(self, op, index, dim):
-        self.op, self.index, self.dim = op, index, dim
+    def __init__(self, op, index, dim, wrap=False):
+        self.op, self.index, self.dim, self.wrap = op, index, dim, wrap
 
     @property
     def _s(self):
@@ -97,13 +98,14 @@ class Along:
         return tuple(self.index._m.shape)
 
     def key(self):
-        return self.index._m, self.dim
+        return self.index._m, self.dim, self.wrap
 
     def reach(self, m: Meta):
         """(strides in a tensor of meta ``m``, index tensor, its strides, step, size, low)."""
         strides = list(m.strides)
         step, strides[self.dim] = strides[self.dim], 0
-        return tuple(strides), self.index, self.index._m.strides, step, m.shape[self.dim], 0
+        size = m.shape[self.dim]
+        return tuple(strides), self.index, self.index._m.strides, step, size, -size if self.wrap else 0
 
     def parts(self):
         """The shape as the dimensions before, those in which places may meet, and those after."""
@@ -368,7 +370,7 @@ class Writing:
             source = contiguous_copy(source)
         if type(at) is Along:
             if at.index._s is not None and at.index._s is target._s:
-                at = Along(at.op, contiguous_copy(plain(at.index)), at.dim)
+                at = Along(at.op, contiguous_copy(plain(at.index)), at.dim, at.wrap)
         elif any(index._s is not None and index._s is target._s for index in at.indices):
             at = Places(at.op, [contiguous_copy(plain(i)) for i in at.indices], at.dims, at.front, at.wrap)
         put(target, source, at, mode)

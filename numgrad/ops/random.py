@@ -353,7 +353,7 @@ def _alpha(input, p, shape):
     if p == 1:
         return input * 0.0
     a = 1.0 / ((saturation * saturation * p + 1.0) * (1.0 - p)) ** 0.5
-    shift = (keep - 1.0) * (saturation * a) + saturation * a * p
+    shift = (1.0 - keep) * (saturation * a) - saturation * a * p
     return apply_mask(input, keep * a) + shift
 
 

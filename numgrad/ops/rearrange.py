@@ -8,11 +8,11 @@ from ..kernels import rearrange as kernels
 from ..layout import normalize_axes, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, structured, write_out
 from ..storage import meta
-from ..tensor import Tensor, empty_tensor, from_array, view as make_view
+from ..tensor import Tensor, empty_tensor, from_array
+from ..tensor import view as make_view
 from .copy import clone, contiguous_copy, write
 from .create import zeros
 from .index import index_select
-
 from .launch import launch
 from .places import Places, reading
 from .view import diagonal, reshape, select, sizes, slice_along, split, tensor_split, unsqueeze
@@ -21,9 +21,9 @@ from .view import diagonal, reshape, select, sizes, slice_along, split, tensor_s
 
 
 @method
-def repeat(self, *repeats) -> Tensor:
+def repeat(self, *counts, repeats=None) -> Tensor:
     """The tensor laid out ``repeats[k]`` times along every dimension; more repeats than dimensions add some in front."""
-    repeats = sizes("repeat", repeats)
+    repeats = sizes("repeat", counts if repeats is None else (repeats,))
     m = self._m
     lead = len(repeats) - m.ndim
     if lead < 0:
@@ -43,10 +43,10 @@ def repeat(self, *repeats) -> Tensor:
 
 
 @function
-def tile(input, *dims) -> Tensor:
+def tile(input, *counts, dims=None) -> Tensor:
     """`repeat` with missing repeats in front taken as 1."""
-    dims = sizes("tile", dims)
-    return repeat(input, *((1,) * (input._m.ndim - len(dims)) + tuple(dims)))
+    dims = sizes("tile", counts if dims is None else (dims,))
+    return repeat(input, (1,) * (input._m.ndim - len(dims)) + tuple(dims))
 
 
 @function
@@ -138,9 +138,9 @@ def _listed(dims):
 
 
 @function
-def flip(input, *dims) -> Tensor:
-    """A copy with the dimensions ``dims`` in reverse order."""
-    axes = normalize_axes("flip", _listed(dims), input._m.ndim)
+def flip(input, *axes, dims=None) -> Tensor:
+    """A copy with the dimensions ``dims`` (one sequence, or given one by one) in reverse order."""
+    axes = normalize_axes("flip", _listed(axes) if dims is None else dims, input._m.ndim)
     if not axes or input._m.ndim == 0 or not input._m.numel:
         return clone(input)
     return _flip(input, axes)
@@ -199,9 +199,7 @@ def roll(input, shifts, dims=None) -> Tensor:
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
     if not input._m.ndim:
-        for dim in dims:
-            normalize_axis("roll", dim, 0)
-        return clone(input)
+        raise IndexError(f"roll: Dimension specified as {dims[0]} but tensor has no dimensions")
     moved = {}
     for shift, dim in zip(shifts, dims):
         axis = normalize_axis("roll", dim, input._m.ndim)
@@ -431,14 +429,16 @@ _MODES = ("reflect", "replicate", "circular")
 def _padded_places(op, input, axis, before, after, mode):
     """Where each element of the padded dimension comes from."""
     size = input._m.shape[axis]
+    if mode == "circular":  # round what is left after cutting off
+        first, last = max(-before, 0), size - max(-after, 0)
+        k = first + np.arange(-max(before, 0), last - first + max(after, 0)) % max(last - first, 1)
+        return Places(op, (from_array(k.astype(np.int64)).to(input._m.device),), (axis,), wrap=False)
     k = np.arange(-before, size + after)
     if mode == "reflect":
         k = np.abs(k)
         k = np.where(k >= size, 2 * (size - 1) - k, k)
-    elif mode == "replicate":
-        k = np.clip(k, 0, size - 1)
     else:
-        k = k % size
+        k = np.clip(k, 0, size - 1)
     return Places(op, (from_array(k.astype(np.int64)).to(input._m.device),), (axis,), wrap=False)
 
 

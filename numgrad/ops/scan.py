@@ -6,7 +6,17 @@ from .. import dtypes
 from ..kernels import scan as kernels
 from ..layout import normalize_axis
 from ..op import (
-    as_tensor_operand, cast, check_inplace, dense, function, method, plain, record, recording, structured, write_out,
+    as_tensor_operand,
+    cast,
+    check_inplace,
+    dense,
+    function,
+    method,
+    plain,
+    record,
+    recording,
+    structured,
+    write_out,
 )  # fmt: skip
 from ..storage import meta
 from ..tensor import empty_tensor
@@ -220,7 +230,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
             raise RuntimeError(f"diff expects {name} and input to be the same dimension, got {part._m.ndim} and {input._m.ndim}")
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
-    parts = [part for part in (prepend, input, append) if part is not None]
+    parts = [part for part in (prepend, input, append) if part is not None] if n else [input]
     found = cat(parts, dim) if len(parts) > 1 else input
     for _ in range(min(n, found._m.shape[dim])):
         size = found._m.shape[dim]

@@ -12,7 +12,8 @@ from ..autograd import is_grad_enabled, switch
 from ..kernels.index import ADD, SET
 from ..op import as_tensor_operand, cast, check_inplace, function, method, record, structured
 from ..storage import Storage, meta, strided_meta
-from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
+from ..tensor import Tensor, empty_tensor, from_array, new
+from ..tensor import view as make_view
 from .copy import copy_, fill_, write
 from .create import tensor as tensor_of
 from .mask import coordinates, masked_fill_, true_positions
@@ -332,13 +333,22 @@ def __getitem__(self, key):
         name = _hashable((key,) if kind is slice else key)
         if name is not None:
             return _basic_view(self, key, (m, name))
-    elif kind is Tensor and m.ndim and key._m.dtype is dtypes.int64 and key._m.ndim and key._m.device == m.device:
+        if kind is tuple and len(key) <= m.ndim and all([_is_index(item, m) for item in key]):
+            return _indexed(self, Places("index", common_index("index", key), tuple(range(len(key)))))
+    elif kind is Tensor and m.ndim and _is_index(key, m):
         return _indexed(self, Places("index", (key,), (0,)))
+    elif kind is list and m.ndim and key and all([type(item) is int for item in key]):
+        return _indexed(self, Places("index", (from_array(np.array(key, np.int64)).to(m.device),), (0,)))
     spec, indices = parse(self, key)
     if not indices:
         return _sliced(self, spec)
     found = self if _is_whole(spec, m) else _sliced(self, spec)
     return _indexed(*places(found, indices))
+
+
+def _is_index(item, m):
+    """Whether an item is an index tensor that needs no conversion."""
+    return type(item) is Tensor and item._m.dtype is dtypes.int64 and item._m.ndim > 0 and item._m.device == m.device
 
 
 def _basic_view(self, key, name):

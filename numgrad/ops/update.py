@@ -53,12 +53,14 @@ class Variant(dict):
     """Meta of the parameter -> ``(call, kernel, elements)``, made when first asked for.
 
     ``call(kernel, *flat arrays of the tensors, *numbers, 0, elements)`` runs the rule on tensors of that meta; a
-    meta that is not contiguous has None instead, and `run` copies.
+    meta that is not contiguous has None instead, and `run` copies. ``states`` names the state tensors: all inputs but
+    the parameter and its gradient.
     """
 
     def __init__(self, op: Update, flags: tuple):
         super().__init__()
         self.op, self.flags = op, flags
+        self.states = op.inputs[2:]
 
     def __missing__(self, m: Meta):
         op = self.op
@@ -109,11 +111,6 @@ class Variant(dict):
                 if value._d is not tensor._d:
                     plain(tensor).copy_(value)
                 written(tensor, op.name)
-
-    @property
-    def states(self) -> list[str]:
-        """The names of the state tensors: all inputs but the parameter and its gradient."""
-        return self.op.inputs[2:]
 
     def recorded(self, tensors, numbers) -> None:
         """Apply the rule as ops on Tensors, so that gradients flow through the update."""

@@ -37,7 +37,7 @@ def _unpacked(builder, values):
     return [builder.extract_value(values, k) for k in range(len(values.type.elements))]
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def map_vector(typingctx, function, index, width, sources, numbers, targets):
     """``targets[...][index : index + width] = function(*sources' elements, *numbers)``, element by element.
 
@@ -74,7 +74,7 @@ def map_vector(typingctx, function, index, width, sources, numbers, targets):
     return signature, codegen
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def load_vector(typingctx, pointer, index, width):
     """``pointer[index : index + width]`` as a tuple, by one access; the address must be a multiple of its size."""
     if not isinstance(width, types.IntegerLiteral):
@@ -202,7 +202,7 @@ def real(typingctx, operands, k):
     return signature, codegen
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def stack_array(typingctx, count, like):
     """An array of ``count`` elements of the type of ``like``, in memory of the thread."""
     if not isinstance(count, types.IntegerLiteral):

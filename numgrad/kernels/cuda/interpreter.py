@@ -1,0 +1,556 @@
+"""An interpreter for emitted CUDA kernels: every thread a Python generator, every access checked.
+
+It runs the text that is compiled for a GPU, at tiny sizes and without one, and stops at what a GPU would get wrong
+silently: accesses out of bounds, misaligned vectors, threads that miss a barrier or a shuffle, and two threads that
+touch one element without a barrier between them. ``Machine`` stands for the driver, so that whole programs run on it.
+"""
+
+import ast
+import bisect
+import functools
+import inspect
+import linecache
+import textwrap
+import types as python_types
+
+import numpy as np
+
+from ...errors import DeviceError, OutOfMemoryError
+from ..vocab import CPU_WORDS, typed
+from . import vectors, vocab
+from .compile import VECTOR_NAMES, Body, Source
+from .launch import row_threads as row_threads
+
+_WARP = 32
+
+
+class KernelError(RuntimeError):
+    """A kernel did what a GPU does not forgive."""
+
+
+# --- memory ------------------------------------------------------------------------------------------------------------
+
+
+class Pointer:
+    """A typed place in an array: indexed without wrapping round, within the array's bounds."""
+
+    __slots__ = ("array", "offset")
+
+    def __init__(self, array, offset=0):
+        self.array, self.offset = array, offset
+
+    def place(self, index, width=1):
+        """The position in the array of ``width`` elements from ``index`` on; KernelError outside."""
+        at = int(index) + self.offset
+        if at < 0 or at + width > self.array.size:
+            raise KernelError(f"access to elements {at} to {at + width} of an array of {self.array.size}")
+        return at
+
+    def __getitem__(self, index):
+        at = self.place(index)
+        _running.touch(self.array, at, False)
+        return self.array[at]
+
+    def __setitem__(self, index, value):
+        at = self.place(index)
+        _running.touch(self.array, at, True)
+        self.array[at] = value
+
+    def vector(self, index, width):
+        """The position of a vector access; KernelError unless its address is a multiple of its size, 16 at most."""
+        at = self.place(index, width)
+        address = self.array.__array_interface__["data"][0] + at * self.array.itemsize
+        size = min(16, width * self.array.itemsize)
+        if address % size:
+            raise KernelError(f"an access of {size} bytes at an address that is no multiple of {size}")
+        return at
+
+
+def _map_vector(function, index, width, sources, numbers, targets):
+    columns = [[p[index + k] for k in range(width)] for p in sources if p.vector(index, width) >= 0]
+    results = [function(*(column[k] for column in columns), *numbers) for k in range(width)]
+    for j, target in enumerate(targets):
+        target.vector(index, width)
+        for k, value in enumerate(results):
+            target[index + k] = value if len(targets) == 1 else value[j]
+
+
+def _load_vector(pointer, index, width):
+    pointer.vector(index, width)
+    return tuple(pointer[index + k] for k in range(width))
+
+
+def _fold_vector(step, totals, values, numbers):
+    return tuple(step(total, value, *numbers) for total, value in zip(totals, values))
+
+
+def _count_up(counters, index):
+    at = counters.place(index)
+    counters.array[at] += 1
+    return counters.array[at] - 1
+
+
+_MEANING = {
+    "map_vector": _map_vector,
+    "load_vector": _load_vector,
+    "fold_vector": _fold_vector,
+    "count_up": _count_up,
+    "shifted": lambda pointer, count: Pointer(pointer.array, pointer.offset + int(count)),
+    "divided32": divmod,
+    "divided64": divmod,
+    "slots": lambda values: values,
+    "pointer": lambda operands, k, dtype: _running.machine.pointer(operands[k], np.dtype(dtype)),
+    "integer": lambda operands, k: int(operands[k]),
+    "real": lambda operands, k: float(operands[k]),
+    "stack_array": lambda count, like: Pointer(np.empty(count, type(like))),
+}
+
+
+class _Running:
+    """The thread that runs now, and who touched what since the last barrier."""
+
+    def __init__(self):
+        self.machine = self.thread = None
+        self.epoch = 0
+        self.writers: dict = {}
+        self.readers: dict = {}
+
+    def begin_block(self):
+        self.epoch += 1
+        self.writers.clear()
+        self.readers.clear()
+
+    def touch(self, array, at, write):
+        if self.thread is None:
+            return
+        key = array.__array_interface__["data"][0] + at * array.itemsize
+        me = self.epoch, self.thread
+        writer = self.writers.get(key)
+        reader = self.readers.get(key)
+        other_writer = writer is not None and writer[0] == self.epoch and writer != me
+        other_reader = write and reader is not None and reader[0] == self.epoch and reader != me
+        if (other_writer or other_reader) and self.machine.races:
+            raise KernelError(f"threads {self.thread} and {(writer if other_writer else reader)[1]} race for an element")
+        if write:
+            self.writers[key] = me
+        elif reader is None or reader[0] != self.epoch:
+            self.readers[key] = me
+        elif reader != me:
+            self.readers[key] = self.epoch, "several"
+
+
+_running = _Running()
+
+
+# --- from a function to a generator ----------------------------------------------------------------------------------
+
+
+class _Names(dict):
+    """The globals of a translated function."""
+
+
+_INTRINSICS = {getattr(vectors, name): _MEANING[name] for name in VECTOR_NAMES}
+_WORD_NAMES = {word: CPU_WORDS[name] for name, word in vocab.WORDS.items()}
+
+
+def _meaning(value, T=None):
+    """What a name of a kernel means here: words and intrinsics in plain Python, functions translated."""
+    try:
+        known = _INTRINSICS.get(value) or _WORD_NAMES.get(value)
+    except TypeError:
+        return value
+    if known is not None:
+        return known
+    fn = getattr(value, "py_func", value)
+    if type(fn) is not python_types.FunctionType or fn in _PLAIN:
+        return value
+    return _translate(fn, T)
+
+
+_PLAIN = {*CPU_WORDS.values(), *_MEANING.values()}
+
+
+@functools.cache
+def _is_threaded(fn):
+    """Whether a function asks which thread it is, itself or through what it calls."""
+    if "cuda" in fn.__code__.co_names:
+        return True
+    return any(_is_threaded(value) for value in _called(fn).values())
+
+
+def _called(fn):
+    found = {}
+    for name, value in _environment(fn).items():
+        value = getattr(value, "py_func", value)
+        if type(value) is python_types.FunctionType and value is not fn and value not in _PLAIN:
+            found[name] = value
+    return found
+
+
+def _environment(fn):
+    names = {name: fn.__globals__[name] for name in fn.__code__.co_names if name in fn.__globals__}
+    if fn.__closure__:
+        names.update(zip(fn.__code__.co_freevars, (cell.cell_contents for cell in fn.__closure__)))
+    return names
+
+
+_translated: dict = {}
+
+
+def _translate(fn, T=None):
+    """``fn`` as it runs here; a generator that takes the thread first where it is threaded. Its float constants
+    become ``T``."""
+    found = _translated.get((fn, T))
+    if found is not None:
+        return found
+    threaded = _is_threaded(fn)
+    names = {**fn.__globals__, **{name: _meaning(value) for name, value in _environment(fn).items()}}
+    if threaded:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(fn)))
+        node = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))
+        node.decorator_list = []
+        arguments = node.args
+        arguments.args = [ast.arg("cuda"), *arguments.args, *arguments.kwonlyargs]
+        arguments.kwonlyargs, arguments.kw_defaults, arguments.defaults = [], [], []
+        called = {name for name, value in _called(fn).items() if _is_threaded(value)}
+        node = _Translator(fn.__name__, called, T).visit(node)
+        node.body.append(ast.parse("if False:\n    yield").body[0])
+        module = ast.fix_missing_locations(ast.Module([node], []))
+        names.pop("cuda", None)
+        exec(compile(module, f"<interpreted {fn.__name__}>", "exec"), names)
+        result = names[node.name]
+    else:
+        closure = fn.__closure__ and tuple(python_types.CellType(_meaning(cell.cell_contents)) for cell in fn.__closure__)
+        result = python_types.FunctionType(fn.__code__, names, fn.__name__, fn.__defaults__, closure)
+    _translated[fn, T] = result
+    return result
+
+
+class _Translator(ast.NodeTransformer):
+    """Barriers and shuffles become yields, calls of threaded functions pass the thread on."""
+
+    def __init__(self, function, called, T):
+        self.function, self.called, self.T = function, called, T
+
+    def visit_Constant(self, node):
+        if type(node.value) is float and self.T is not None:
+            return ast.Call(ast.Name("_constant_type", ast.Load()), [node], []) if False else ast.Constant(self.T(node.value))
+        return node
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        site = ast.Constant(f"{self.function}:{node.lineno}:{node.col_offset}")
+        name = ast.unparse(node.func)
+        if name in ("cuda.syncthreads", "cuda.shfl_xor_sync"):
+            return ast.Yield(ast.Tuple([ast.Constant(name[5:]), site, *node.args], ast.Load()))
+        if name == "cuda.shared.array":
+            return ast.Call(ast.parse("cuda.shared_array", mode="eval").body, [site, *node.args], [])
+        if name in self.called:
+            return ast.YieldFrom(ast.Call(node.func, [ast.Name("cuda", ast.Load()), *node.args], node.keywords))
+        return node
+
+
+# --- modules -----------------------------------------------------------------------------------------------------------
+
+_TYPES = python_types.SimpleNamespace(**{name: name for name in ("int32", "int64", "float32", "float64", "uint8")})
+
+
+def _body(body: Body):
+    """The function of a body: typed, words in their plain meaning; not translated yet where it has row words."""
+    words = dict(CPU_WORDS)
+    if body.threads:
+        words.update(vocab.row_words(body.T, body.threads))
+    function = typed(body.fn, body.T, words)
+    names = function.__globals__
+    for used, value in names.items():
+        if type(value) is python_types.FunctionType and value not in _PLAIN:
+            names[used] = _body(Body(value, body.T))
+    return _translate(function, body.T) if body.threads else function
+
+
+@functools.lru_cache(256)
+def _kernel(digest, source_key):
+    source = source_key.source
+    names = {"device": lambda fn: fn, "types": _TYPES, "cuda": None}
+    names.update(warp_fold=vocab.warp_fold.py_func, block_fold=vocab.block_fold.py_func)
+    names.update(_MEANING)
+    for name, value in source.names.items():
+        names[name] = _MEANING[name] if name in _MEANING else getattr(value, "py_func", value)
+    bodies = {name: _body(body) for name, body in source.bodies.items()}
+    names.update(bodies)
+    filename = f"<{source.name} {digest}>"
+    linecache.cache[filename] = (len(source.text), None, source.text.splitlines(True), filename)
+    exec(compile(source.text, filename, "exec"), names)
+    for name, body in source.bodies.items():
+        if body.threads:
+            names[name] = bodies[name]
+            _is_generator.add(bodies[name])
+    return _translate(names[source.name])
+
+
+_is_generator: set = set()
+
+
+class _SourceKey:
+    """A source that is hashed by its digest alone."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __eq__(self, other):
+        return self.source.digest == other.source.digest
+
+    def __hash__(self):
+        return hash(self.source.digest)
+
+
+# --- blocks of threads -----------------------------------------------------------------------------------------------
+
+
+class _Index:
+    __slots__ = ("x",)
+
+    def __init__(self, x):
+        self.x = x
+
+
+class _Thread:
+    """What a thread sees as ``cuda``."""
+
+    def __init__(self, block, thread, threads, blocks, shared):
+        self.threadIdx, self.blockIdx = _Index(thread), _Index(block)
+        self.blockDim, self.gridDim = _Index(threads), _Index(blocks)
+        self.shared = shared
+
+    def grid(self, dimensions):
+        """The number of the thread in the whole grid."""
+        return self.blockIdx.x * self.blockDim.x + self.threadIdx.x
+
+    def threadfence(self):
+        """Blocks run one after the other here: memory is always in order."""
+
+    def shared_array(self, site, size, kind):
+        """The block's own array of a place in the program; poisoned, not zero."""
+        if site not in self.shared:
+            memory = np.empty(size, np.dtype(str(kind)))
+            memory.view(np.uint8)[...] = 0xA5
+            self.shared[site] = Pointer(memory)
+        return self.shared[site]
+
+
+def run(source: Source, blocks: int, arguments, machine=None) -> None:
+    """Run a kernel: pointers are flat ndarrays or `Pointer`, numbers as they are."""
+    kernel = _kernel(source.digest, _SourceKey(source))
+    values = [Pointer(value) if isinstance(value, np.ndarray) else value for value in arguments]
+    before = _running.machine
+    _running.machine = machine or Machine()
+    try:
+        with np.errstate(all="ignore"):
+            for block in range(blocks):
+                shared: dict = {}
+                _running.begin_block()
+                threads = [_Thread(block, k, source.threads, blocks, shared) for k in range(source.threads)]
+                _run_block([kernel(thread, *values) for thread in threads])
+    finally:
+        _running.machine, _running.thread = before, None
+
+
+def _run_block(threads):
+    """Run the threads of a block from barrier to barrier."""
+    waiting: list = [None] * len(threads)  # what a thread asked for last
+    answers: list = [None] * len(threads)
+    alive = set(range(len(threads)))
+    while alive:
+        for first in range(0, len(threads), _WARP):
+            _run_warp(threads, range(first, min(first + _WARP, len(threads))), waiting, answers, alive)
+        sites = {waiting[k][1] for k in alive}
+        if len(sites) > 1:
+            raise KernelError(f"threads of a block wait at different barriers: {sorted(sites)}")
+        for k in alive:
+            waiting[k] = None
+        _running.epoch += 1
+
+
+def _run_warp(threads, lanes, waiting, answers, alive):
+    """Run a warp until all its threads have ended or wait at a barrier."""
+    while True:
+        for k in lanes:
+            if k in alive and waiting[k] is None:
+                _running.thread = k
+                try:
+                    waiting[k], answers[k] = threads[k].send(answers[k]), None
+                except StopIteration:
+                    alive.discard(k)
+        _running.thread = None
+        live = [k for k in lanes if k in alive]
+        asked = {waiting[k][:2] for k in live}
+        if all(kind == "syncthreads" for kind, _ in asked):
+            return
+        if len(asked) > 1 or len(live) < len(lanes):
+            raise KernelError(f"the lanes of a warp do not come to a shuffle together: {sorted(asked)}, {len(live)} lanes")
+        values = {k: waiting[k][3] for k in lanes}
+        for k in lanes:
+            answers[k] = values[lanes.start + ((k - lanes.start) ^ waiting[k][4])]
+            waiting[k] = None
+
+
+# --- a machine that stands for the driver ----------------------------------------------------------------------------
+
+
+class Machine:
+    """A device without a GPU: host memory, kernels by this interpreter. The interface is `driver.Driver`'s.
+
+    ``races``: whether two threads that touch one element without a barrier between them are an error.
+    """
+
+    def __init__(self, memory: int = 1 << 30, devices: int = 1, races: bool = True):
+        self.total, self.races, self.devices = memory, races, devices
+        self.used = 0
+        self.blocks: dict = {}  # address -> bytes
+        self.addresses: list = []
+        self.launches: list = []
+        self.handles = 16
+
+    def pointer(self, address, dtype):
+        """The typed pointer of an address; KernelError outside all blocks."""
+        at = bisect.bisect_right(self.addresses, address) - 1
+        base = self.addresses[at] if at >= 0 else None
+        if base is None or address >= base + self.blocks[base].size:
+            if address == 0:
+                return Pointer(np.empty(0, dtype))
+            raise KernelError(f"address {address:#x} is in no block of memory")
+        if address % dtype.itemsize:
+            raise KernelError(f"address {address:#x} is no multiple of {dtype.itemsize}")
+        block = self.blocks[base]
+        usable = (block.size - (address - base) % dtype.itemsize) // dtype.itemsize * dtype.itemsize
+        return Pointer(block[:usable].view(dtype), (address - base) // dtype.itemsize)
+
+    def _bytes(self, address, size):
+        base = self.addresses[bisect.bisect_right(self.addresses, address) - 1]
+        block = self.blocks[base]
+        if address - base + size > block.size:
+            raise KernelError(f"a copy of {size} bytes at {address:#x} passes the end of its block")
+        return block[address - base : address - base + size]
+
+    def count(self):
+        return self.devices
+
+    def properties(self, index):
+        return {"name": "interpreter", "capability": (9, 0), "total_memory": self.total, "multiprocessors": 1}
+
+    def activate(self, index):
+        if not 0 <= index < self.devices:
+            raise DeviceError(f"no device {index}")
+
+    def synchronize(self, index):
+        pass
+
+    def memory_info(self, index):
+        return self.total - self.used, self.total
+
+    def allocate(self, index, size, stream):
+        if self.used + size > self.total:
+            raise OutOfMemoryError("the machine is full")
+        raw = np.full(size + 256, 0xA5, np.uint8)
+        start = -raw.__array_interface__["data"][0] % 256
+        block = raw[start : start + size]
+        address = block.__array_interface__["data"][0]
+        self.used += size
+        self.blocks[address] = block
+        bisect.insort(self.addresses, address)
+        return address, address
+
+    def release(self, address):
+        self.used -= self.blocks.pop(address).size
+        self.addresses.remove(address)
+
+    def upload(self, address, array, stream):
+        self._bytes(address, array.nbytes)[...] = array.reshape(-1).view(np.uint8)
+
+    def download(self, array, address, stream):
+        array.view(np.uint8)[...] = self._bytes(address, array.nbytes)
+
+    def move(self, target, source, size, stream):
+        self._bytes(target, size)[...] = self._bytes(source, size).copy()
+
+    def clear(self, address, size, stream):
+        self._bytes(address, size)[...] = 0
+
+    def new_stream(self, index, priority=0):
+        self.handles += 1
+        return self.handles
+
+    def adopt_stream(self, handle):
+        pass
+
+    def close_stream(self, handle):
+        pass
+
+    def synchronize_stream(self, stream):
+        pass
+
+    def stream_done(self, stream):
+        return True
+
+    def new_event(self, timing):
+        return [0]
+
+    def record_event(self, event, stream):
+        event[0] = len(self.launches)
+
+    def wait_event(self, event, stream):
+        pass
+
+    def event_done(self, event):
+        return True
+
+    def synchronize_event(self, event):
+        pass
+
+    def elapsed(self, first, second):
+        return float(second[0] - first[0])
+
+    def close_event(self, event):
+        pass
+
+    def load(self, source, index, capability):
+        return source
+
+    def launch(self, source, blocks, threads, stream, values):
+        self.launches.append(source.name)
+        arguments = [
+            self.pointer(value, np.dtype(kind[:-1])) if kind.endswith("*") else value
+            for value, kind in zip(values, source.parameters, strict=True)
+        ]
+        run(source, blocks, arguments, self)
+
+    def products(self, index):
+        return _Products(self)
+
+
+class _Products:
+    """cuBLAS's products in NumPy: column-major operands by address."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def gemm(self, kind, flip_a, flip_b, m, n, k, alpha, a, a_rows, a_batch, b, b_rows, b_batch, beta, c, c_rows, c_batch,
+             count):  # fmt: skip
+        """``c = alpha * op(a) @ op(b) + beta * c``, ``count`` times, with strides between the matrices."""
+
+        def matrix(address, rows, columns, step, k):
+            pointer = self.machine.pointer(address, np.dtype(kind))
+            start = pointer.offset + k
+            size = (columns - 1) * step + rows
+            pointer.place(start - pointer.offset, size)
+            flat = pointer.array[start : start + size]
+            item = flat.itemsize
+            return np.lib.stride_tricks.as_strided(flat, (rows, columns), (item, item * step))
+
+        for j in range(count):
+            left = matrix(a, k if flip_a else m, m if flip_a else k, a_rows, j * a_batch) if k else np.zeros((m, 0))
+            right = matrix(b, n if flip_b else k, k if flip_b else n, b_rows, j * b_batch) if k else np.zeros((0, n))
+            left = left.T if flip_a and k else left
+            right = right.T if flip_b and k else right
+            out = matrix(c, m, n, c_rows, j * c_batch)
+            out[...] = alpha * (left @ right) + (0 if beta == 0 else beta * out)

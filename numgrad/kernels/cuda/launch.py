@@ -1,0 +1,368 @@
+"""From a call with slots to a launch: which variant of a kernel, how many blocks, what the parameters are.
+
+The kernels here are called as the CPU's callers call theirs, ``call(kernel, *slots, begin, end)``: slots are device
+buffers, Python numbers and, where the CPU passes the geometry of a strided space, a small host array.
+"""
+
+import ast
+import inspect
+import re
+import textwrap
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..jit import _SafeCache, load_module, slot, source_of
+from . import memory
+from .compile import Source
+from .memory import Buffer, local
+
+
+def caller(slots: int, work: int):
+    """The function ``call(kernel, *slots, begin, end)`` that launches on the current stream."""
+    return _call
+
+
+def _call(kernel, *arguments):
+    kernel(*arguments)
+
+
+def run(source: Source, blocks: int, values) -> None:
+    """Launch ``blocks`` blocks of a kernel on the current stream with these parameters."""
+    device = local.device
+    function = device.functions.get(source.digest)
+    if function is None:
+        function = device.load(source)
+    device.driver.launch(function, blocks, source.threads, local.stream, values)
+
+
+def _values(slots, pointers):
+    """Addresses of buffers and numbers as they are; the buffers' device becomes the current one."""
+    values = []
+    for value, is_pointer in zip(slots, pointers):
+        if is_pointer:
+            if value.device is not local.device:
+                memory.require(value.device)
+            value = value.ptr
+        values.append(value)
+    return values
+
+
+class Pointwise:
+    """An elementwise kernel: one of 16-byte accesses, one for misaligned views, one for each number of dimensions."""
+
+    def __init__(self, text):
+        self.text, self.name = text, text.name
+        self.aligned = [(k, size) for k, size in enumerate(text.alignments) if size > 1]
+        self.variants: dict = {}
+        self.geometries: dict = {}
+
+    def variant(self, kind, *arguments) -> Source:
+        """The source of a variant: "vector", "scalar" or "by_rank" with its arguments."""
+        key = kind, *arguments
+        found = self.variants.get(key)
+        if found is None:
+            found = self.variants[key] = getattr(self.text, kind)(*arguments)
+        return found
+
+    def __call__(self, *slots):
+        values = _values(slots, self.text.pointers)
+        if self.text.strided:
+            geometry, end = slots[-3], slots[-1]
+            known = self.geometries.get(id(geometry))
+            if known is None or known[0] is not geometry:
+                known = self._describe(geometry)
+            _, source, numbers, row = known
+            count = end * row
+            values += numbers
+        else:
+            count = slots[-1]
+            source = self.variant("vector")
+            for k, size in self.aligned:
+                if values[k] % size:
+                    source = self.variant("scalar")
+                    break
+        values.append(count)
+        if count:
+            elements = source.threads * (self.text.width if source.name.endswith("_vector") else 1)
+            run(source, -(-count // elements), values)
+
+    def _describe(self, geometry):
+        """(geometry, source, the numbers that stand for it, elements in a row); kept by the array's identity."""
+        ndim, *numbers = geometry.tolist()
+        sizes, steps = numbers[:ndim], numbers[ndim:]
+        reach = [sum((n - 1) * s for n, s in zip(sizes, steps[k : k + ndim])) for k in range(0, len(steps), ndim)]
+        bits = 32 if max([np.prod(sizes, dtype=object), *reach]) < 1 << 31 else 64
+        if len(self.geometries) > 1 << 12:
+            self.geometries.clear()
+        known = self.geometries[id(geometry)] = geometry, self.variant("by_rank", ndim, bits), numbers, sizes[-1]
+        return known
+
+
+class Reduction:
+    """A reduction: a thread, a warp or some blocks to each result, by the counts alone."""
+
+    def __init__(self, text):
+        self.text, self.name = text, text.name
+        self.variants: dict = {}
+
+    def variant(self, kind, *arguments) -> Source:
+        """The source of a variant: "threads", "warps", "blocks" or "columns" with its arguments."""
+        key = kind, *arguments
+        found = self.variants.get(key)
+        if found is None:
+            found = self.variants[key] = getattr(self.text, kind)(*arguments)
+        return found
+
+    def __call__(self, *slots):
+        values = _values(slots, self.text.pointers)
+        count, inner, units = values[2], values[3], slots[-1]
+        if not units:
+            return
+        if self.text.along == "last":
+            self._along_last(values, count, units)
+        else:
+            self._along_outer(values, count, inner, units // -(-inner // COLUMNS))
+
+    def _along_last(self, values, count, rows):
+        if count <= 8:
+            run(self.variant("threads"), -(-rows // 256), [*values, rows])
+        elif count <= 512 or (count <= 4096 and rows >= 2048):
+            run(self.variant("warps"), -(-rows // 8), [*values, rows])
+        else:
+            threads = 256 if count <= 1 << 14 else 512
+            text = self.text
+            even = rows == 1 or count % text.width == 0
+            vector = even and text.itemsize >= 4 and values[0] % 16 == 0
+            parts = max(1, min(256 // rows, -(-count // (threads * 16))))
+            self._in_parts(self.variant("blocks", threads, vector), values, rows, parts, 1)
+
+    def _along_outer(self, values, count, inner, outer):
+        if count <= 32:
+            run(self.variant("threads"), -(-outer * inner // 256), [*values, outer * inner])
+        else:
+            strips = outer * -(-inner // 32)
+            parts = max(1, min(512 // strips, -(-count // 64)))
+            self._in_parts(self.variant("columns", 8), values, strips, parts, 32)
+
+    def _in_parts(self, source, values, units, parts, width):
+        if parts == 1:
+            run(source, units, [*values, 1, 0, 0])
+            return
+        partial = memory.empty(units * parts * width, np.dtype(self.text.carried))
+        run(source, units * parts, [*values, parts, partial.ptr, memory.counters().ptr])
+
+
+COLUMNS = 256  # columns in one unit of the CPU's reductions along an outer axis
+
+
+class Rowwise:
+    """A row kernel: a block to each row, or to each part where gradients of shared inputs are summed privately."""
+
+    def __init__(self, name, make, pointers, first_dim, dims):
+        self.name, self.make, self.pointers = name, make, pointers
+        self.dims = slice(first_dim, first_dim + dims)
+        self.variants: dict = {}
+
+    def variant(self, threads) -> Source:
+        """The source for blocks of ``threads``."""
+        found = self.variants.get(threads)
+        if found is None:
+            found = self.variants[threads] = self.make(threads)
+        return found
+
+    def __call__(self, *slots):
+        values = _values(slots, self.pointers)
+        blocks = slots[-1]
+        if blocks:
+            run(self.variant(row_threads(max(values[self.dims], default=1))), blocks, values)
+
+
+def row_threads(width: int) -> int:
+    """Threads for a row of ``width`` elements: about four elements each, 32 to 1024 threads."""
+    return min(1024, max(32, 1 << (max(width, 1) // 4 - 1).bit_length())) if width > 128 else 32
+
+
+# --- hand-written kernels -------------------------------------------------------------------------------------------
+
+_TEMPLATE = '''"""Kernel {name} for {parameters}: a unit a thread."""
+
+from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
+
+{constants}
+
+@device
+def {name}(operands, begin, end):
+{body}
+
+def {name}_units({slots}, begin_, end_):
+    unit_ = begin_ + cuda.grid(1)
+    if unit_ < end_:
+        {name}(slots(({slots},)), unit_, unit_ + 1)
+'''
+
+
+class Template:
+    """A hand-written kernel ``fn(operands, begin, end, *, parameters)`` whose units do not depend on each other: the
+    same body as on the CPU, one unit a thread.
+
+    Host arrays among its slots are copied to the device; one that the kernel writes to is copied back, which waits for
+    the kernel.
+    """
+
+    def __init__(self, template, parameters):
+        self.fn, self.name = template.fn, template.__name__
+        self.parameters = parameters
+        self.source_text = textwrap.dedent(inspect.getsource(self.fn))
+        self.written = _written_slots(self.source_text)
+        self.variants: dict = {}
+
+    def variant(self, slots) -> Source:
+        """The source for a number of slots."""
+        found = self.variants.get(slots)
+        if found is None:
+            found = self.variants[slots] = self._source(slots)
+        return found
+
+    def _source(self, count):
+        node = ast.parse(self.source_text).body[0]
+        body = "\n".join(self.source_text.split("\n")[node.body[0].lineno - 1 : node.end_lineno])
+        constants = {
+            k: v.__name__ if isinstance(v, type) else repr(v) for k, v in self.parameters.items()
+        }  # fmt: skip
+        text = _TEMPLATE.format(
+            name=self.name,
+            parameters=", ".join(f"{k}={v}" for k, v in constants.items()) or "all types",
+            constants="".join(f"{k} = {v}\n" for k, v in constants.items()),
+            body=body,
+            slots=", ".join(f"s{k}_" for k in range(count)),
+        )
+        used = {name: self.fn.__globals__[name] for name in _names(self.fn.__code__) if name in self.fn.__globals__}
+        used = {name: value for name, value in used.items() if name not in self.parameters}
+        return Source(
+            f"{self.name}_units", text, ("int64",) * (count + 2), 128, names=used, extra=source_of(self.fn)
+        )  # fmt: skip
+
+    def __call__(self, *slots):
+        *slots, begin, end = slots
+        if begin >= end:
+            return
+        values, returned = [], []
+        for k, value in enumerate(slots):
+            if type(value) is Buffer:
+                if value.device is not local.device:
+                    memory.require(value.device)
+                value = value.ptr
+            elif isinstance(value, np.ndarray):
+                if k in self.written:
+                    buffer = memory.copy_to_current(value)
+                    returned.append((value, buffer))
+                else:
+                    buffer = memory.constant(value)
+                value = buffer.ptr
+            values.append(value)
+        source = self.variant(len(slots))
+        run(source, -(-(end - begin) // source.threads), [*values, begin, end])
+        for value, buffer in returned:
+            value[...] = memory.copy_to_host(buffer).reshape(value.shape)
+
+
+def _names(code):
+    for name in code.co_names:
+        yield name
+    for constant in code.co_consts:
+        if hasattr(constant, "co_names"):
+            yield from _names(constant)
+
+
+def _written_slots(text):
+    """The slots of a kernel that it writes to, or passes to functions that might."""
+    tree = ast.parse(text)
+    slot_of: dict = {}
+    written = set()
+
+    def variable(node):
+        return slot_of.get(node.id) if isinstance(node, ast.Name) else None
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            pairs = [(target, node.value) for target in node.targets]
+            if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(node.targets[0].elts, node.value.elts))
+            for target, value in pairs:
+                called = value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else None
+                if called == "pointer" and isinstance(value.args[1], ast.Constant):
+                    slot_of[target.id] = value.args[1].value
+                elif called == "shifted" and isinstance(value.args[0], ast.Name):
+                    slot_of[target.id] = variable(value.args[0])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            written.add(variable(node.value))
+        elif isinstance(node, ast.Call) and not (
+            isinstance(node.func, ast.Name) and re.fullmatch("pointer|shifted|integer|real", node.func.id)
+        ):
+            written.update(variable(argument) for argument in node.args)
+    return written - {None}
+
+
+# --- cuLaunchKernel by address ---------------------------------------------------------------------------------------
+
+
+@intrinsic
+def _launch(typingctx, address, function, blocks, threads, stream, values):
+    """Call ``cuLaunchKernel`` at ``address``; every parameter of the kernel is one of the eight-byte ``values``."""
+    wide = types.int64
+    signature = types.int32(wide, wide, wide, wide, wide, values)
+
+    def codegen(context, builder, signature, arguments):
+        address, function, blocks, threads, stream, values = arguments
+        i32, i64 = ir.IntType(32), ir.IntType(64)
+        opaque = ir.IntType(8).as_pointer()
+        count = len(signature.args[-1])
+        places = cgutils.alloca_once(builder, ir.ArrayType(opaque, max(count, 1)))
+        for k in range(count):
+            value = cgutils.alloca_once(builder, i64)
+            builder.store(builder.extract_value(values, k), value)
+            builder.store(builder.bitcast(value, opaque), builder.gep(places, [i32(0), i32(k)]))
+        kind = ir.FunctionType(i32, [opaque] + [i32] * 7 + [opaque, opaque, opaque])
+        one, none = i32(1), ir.Constant(opaque, None)
+        blocks, threads = builder.trunc(blocks, i32), builder.trunc(threads, i32)
+        return builder.call(
+            builder.inttoptr(address, kind.as_pointer()),
+            [builder.inttoptr(function, opaque), blocks, one, one, threads, one, one, i32(0),
+             builder.inttoptr(stream, opaque), builder.bitcast(places, opaque), none],
+        )  # fmt: skip
+
+    return signature, codegen
+
+
+_LAUNCHER = '''"""A launch of a CUDA kernel with {n} parameters."""
+
+
+def launch(address, function, blocks, threads, stream, {values}):
+    return launch_kernel(address, function, blocks, threads, stream, ({values},))
+'''
+_launchers: dict = {}
+
+
+def launcher(n: int):
+    """The builtin ``launch(address, function, blocks, threads, stream, *values) -> error code`` for ``n`` values:
+    ``cuLaunchKernel`` at ``address`` with addresses, integers and floats as eight-byte parameters."""
+    found = _launchers.get(n)
+    if found is None:
+        text = _LAUNCHER.format(n=n, values=", ".join(f"v{k}" for k in range(n)))
+        fn = load_module(f"launcher{n}", text, {"launch_kernel": _launch}).launch
+        signature = types.int32(*(types.int64,) * 5, *(slot,) * n)
+        dispatcher = numba.njit(error_model="numpy")(fn)
+        dispatcher._cache = _SafeCache(fn)
+        dispatcher.compile(signature)
+        found = _launchers[n] = dispatcher.overloads[signature.args].entry_point
+        _keep_alive.append(dispatcher)
+    return found
+
+
+_keep_alive: list = []

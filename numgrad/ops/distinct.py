@@ -1,0 +1,219 @@
+"""Distinct values and counts: unique, searchsorted, bucketize, bincount, histc, count_nonzero."""
+
+import numpy as np
+
+from .. import dtypes
+from ..kernels import sort as kernels
+from ..layout import normalize_axis
+from ..op import as_tensor_operand, cast, dense, function, plain, same_device, write_out
+from ..reduction import reduction
+from ..storage import meta
+from ..tensor import Tensor, empty_tensor, from_array
+from .create import scalar_tensor, zeros
+from .index import index_select
+from .launch import element, launch
+from .search import sorted_rows
+from .view import movedim, reshape
+
+
+def _runs(rows, order, n, width):
+    """(the run of every row, where runs begin in the order) of neighbours that are equal."""
+    d, device = rows._m.dtype, rows._m.device
+    im = meta(dtypes.int64, (n,), device)
+    inverse, starts, count = empty_tensor(im), empty_tensor(im), np.zeros(1, np.int64)
+    if n:
+        slots = rows._d, order._d, inverse._d, starts._d, count, n, width
+        launch(kernels.mark_runs, {"T": element(d)}, slots, 1, n * width, device)
+    return inverse, dense(starts.narrow(0, 0, int(count[0]))).clone()
+
+
+def _lengths(starts, n):
+    """How long the runs are that begin at ``starts``."""
+    return starts.diff(append=from_array(np.array([n], np.int64)).to(starts._m.device))
+
+
+def _distinct(name, input, in_order, return_inverse, return_counts, dim):
+    """The distinct elements, or sub-tensors along ``dim``; ``in_order``: runs of neighbours only."""
+    input = plain(as_tensor_operand(name, input, "input"))
+    m = input._m
+    if dim is None:
+        n, width, shape = m.numel, 1, tuple(m.shape)
+        rows = reshape(dense(input), (n,))
+    else:
+        dim = normalize_axis(name, dim, m.ndim)
+        moved = dense(movedim(input, dim, 0)) if m.ndim else reshape(input, (1,))
+        n = moved._m.shape[0]
+        width = moved._m.numel // n if n else 0
+        if not moved._m.numel and n and 0 in moved._m.shape[1:]:
+            if sum(size == 0 for size in m.shape) and m.shape[dim] != 0:
+                raise RuntimeError(
+                    f"{name}: There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
+                )
+        rows, shape = moved, (n,)
+    device = m.device
+    im = meta(dtypes.int64, (n,), device)
+    if in_order:
+        order = from_array(np.arange(n)).to(device)
+    elif dim is None:
+        ordered, order = sorted_rows(rows, 0)
+    else:
+        order, spare = empty_tensor(im), empty_tensor(im)
+        if n:
+            launch(kernels.order_rows, {"T": element(m.dtype)}, (rows._d, order._d, spare._d, n, width), 1, n * width, device)
+    inverse, starts = _runs(rows, order, n, width)
+    values = index_select(rows, 0, index_select(order, 0, starts)) if n else rows.clone()
+    if dim is not None and m.ndim:
+        values = dense(movedim(values, 0, dim))
+    found = [values]
+    if return_inverse:
+        found.append(reshape(inverse, shape))
+    if return_counts:
+        found.append(_lengths(starts, n))
+    return tuple(found) if len(found) > 1 else values
+
+
+@function
+def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    """The distinct values, in rising order; with ``dim``, the distinct sub-tensors. On demand also, for every element,
+    its position among them, and how often each occurs."""
+    return _distinct("unique", input, False, return_inverse, return_counts, dim)
+
+
+@function
+def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
+    """The first of every run of equal neighbours; on demand every element's run and the runs' lengths."""
+    return _distinct("unique_consecutive", input, True, return_inverse, return_counts, dim)
+
+
+# --- search --------------------------------------------------------------------------------------------------------
+
+
+def _searched(name, boundaries, values, out_int32, right, side, sorter, out):
+    if side is not None:
+        if side not in ("left", "right"):
+            raise RuntimeError(f"{name}(): side can only be 'left' or 'right' but got {side}")
+        if side == "left" and right:
+            raise RuntimeError(f"{name}(): side and right can't be set to opposites, got side of left while right was True")
+        right = side == "right"
+    boundaries = as_tensor_operand(name, boundaries, "sorted_sequence")
+    if not isinstance(values, Tensor):
+        values = scalar_tensor(values, dtype=boundaries._m.dtype, device=boundaries._m.device)
+    bm, vm = boundaries._m, values._m
+    if bm.ndim == 0:
+        raise RuntimeError(f"{name}(): boundaries tensor should have positive dimension, but got 0 dimension")
+    shared = bm.ndim == 1
+    if not shared and (vm.ndim != bm.ndim or bm.shape[:-1] != vm.shape[:-1]):
+        raise RuntimeError(
+            f"{name}(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input "
+            f"value tensor must match, but we got boundaries tensor {list(bm.shape)} and input value tensor {list(vm.shape)}"
+        )
+    same_device(name, (boundaries, values))
+    d = bm.dtype
+    if vm.dtype is not d:
+        raise RuntimeError(
+            f"{name}(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype {d!r} "
+            f"and input value tensor dtype {vm.dtype!r}"
+        )
+    order = boundaries
+    if sorter is not None:
+        if sorter._m.shape != bm.shape:
+            raise RuntimeError(
+                f"{name}(): boundary and sorter must have the same size, but got boundary tensor {list(bm.shape)} and got "
+                f"sorter tensor {list(sorter._m.shape)}"
+            )
+        if sorter._m.dtype is not dtypes.int64:
+            raise RuntimeError(f"{name}(): sorter must be a tensor of long dtype but got dtype {sorter._m.dtype!r}")
+        if sorter._m.numel and (sorter.amin().item() < 0 or sorter.amax().item() >= bm.shape[-1]):
+            raise RuntimeError(f"{name}(): sorter index out of range")
+        order = dense(sorter)
+    n = bm.shape[-1]
+    per_row = 0 if shared else vm.shape[-1]
+    found = empty_tensor(meta(dtypes.int64, vm.shape, vm.device))
+    slots = dense(plain(boundaries))._d, dense(plain(values))._d, order._d, found._d, n, per_row, int(sorter is not None)
+    launch(kernels.search_sorted, {"T": element(d), "RIGHT": int(bool(right))}, slots, vm.numel, 32, vm.device)
+    if out_int32:
+        found = cast(found, dtypes.int32)
+    return found if out is None else write_out(name, found, out)
+
+
+@function(install=("ng",))
+def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=None, sorter=None, out=None) -> Tensor:
+    """Where each value of ``input`` would be inserted into the last dimension of ``sorted_sequence`` to keep it sorted:
+    before equals, or behind them (``right``)."""
+    return _searched("searchsorted", sorted_sequence, input, out_int32, right, side, sorter, out)
+
+
+@function(install=("ng",))
+def bucketize(input, boundaries, *, out_int32=False, right=False, out=None) -> Tensor:
+    """The bucket of each value between sorted ``boundaries``, a vector."""
+    if boundaries._m.ndim != 1:
+        raise RuntimeError(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries._m.ndim})")
+    return _searched("bucketize", boundaries, input, out_int32, right, None, None, out)
+
+
+# --- counts --------------------------------------------------------------------------------------------------------
+
+
+@function
+def bincount(input, weights=None, minlength=0) -> Tensor:
+    """How often each integer from 0 on occurs, or the sum of the ``weights`` where it does."""
+    input = as_tensor_operand("bincount", input, "input")
+    m = input._m
+    if m.ndim != 1 or m.dtype.kind != "i":
+        raise RuntimeError(f"bincount only supports 1-d non-negative integral inputs, got shape {list(m.shape)} of {m.dtype!r}")
+    if minlength < 0:
+        raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
+    if weights is not None and weights._m.shape != m.shape:
+        raise RuntimeError(
+            f"bincount: weights should be 1-d and have the same length as input, got {list(weights._m.shape)} and {list(m.shape)}"
+        )
+    if m.numel and input.amin().item() < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    size = max(int(input.amax().item()) + 1 if m.numel else 0, int(minlength))
+    if weights is None:
+        d, source, step = dtypes.int64, from_array(np.ones(1, np.int64)).to(m.device), 0
+    else:
+        d = weights._m.dtype if weights._m.dtype.is_floating_point else dtypes.float64
+        source, step = dense(plain(cast(weights, d))), 1
+    out = zeros(size, dtype=d, device=m.device)
+    index = dense(cast(input, dtypes.int64))
+    launch(kernels.count_values, {"W": d.type}, (index._d, source._d, out._d, m.numel, step), 1, m.numel, m.device)
+    return out
+
+
+@function
+def histc(input, bins=100, min=0, max=0, *, out=None) -> Tensor:
+    """How many elements lie in each of ``bins`` equal bins from ``min`` to ``max`` (by default those of the elements)."""
+    input = as_tensor_operand("histc", input, "input")
+    m = input._m
+    if m.dtype.kind == "b":
+        raise RuntimeError(f'"histc" not implemented for {m.dtype!r}; convert with .float()')
+    if bins <= 0:
+        raise RuntimeError("histc: bins must be > 0")
+    low, high = float(min), float(max)
+    if low == high and m.numel:
+        low, high = float(input.amin().item()), float(input.amax().item())
+    if low == high:
+        low, high = low - 1, high + 1
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise RuntimeError(f"histc: range of [{low}, {high}] is not finite")
+    if low > high:
+        raise RuntimeError("histc: max must be larger than min")
+    found = zeros(int(bins), dtype=m.dtype, device=m.device)
+    slots = dense(plain(input))._d, found._d, m.numel, int(bins), np.array([low, high])
+    launch(kernels.count_bins, {"T": m.np.type}, slots, 1, m.numel, m.device)
+    return found if out is None else write_out("histc", found, out)
+
+
+@reduction(identity=0, result="sum", combine=lambda a, b: a + b, install=(), name="count_true")
+def _count(total, x):
+    return total + (x != 0)
+
+
+@function
+def count_nonzero(input, dim=None) -> Tensor:
+    """How many elements over ``dim`` (all by default) are not 0, in int64."""
+    input = as_tensor_operand("count_nonzero", input, "input")
+    return _count(input != 0, dim)
+
+

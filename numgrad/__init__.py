@@ -42,17 +42,14 @@ from .ops.activation import (
     threshold as threshold,
 )
 from .ops.arithmetic import (
-    _hypot as hypot,
     add as add,
     addcdiv as addcdiv,
     addcmul as addcmul,
     copysign as copysign,
     div as div,
     div as divide,
-    float_power as float_power,
     floor_divide as floor_divide,
     fmod as fmod,
-    ldexp as ldexp,
     lerp as lerp,
     magnitude as abs,
     magnitude as absolute,
@@ -62,13 +59,11 @@ from .ops.arithmetic import (
     neg as neg,
     neg as negative,
     positive as positive,
-    pow_ as pow,
     reciprocal as reciprocal,
     remainder as remainder,
     rsub as rsub,
     sgn as sgn,
     sign as sign,
-    square as square,
     sub as sub,
     sub as subtract,
     true_divide as true_divide,
@@ -313,6 +308,13 @@ from .ops.rearrange import (
     triu as triu,
     triu_indices as triu_indices,
     vsplit as vsplit,
+)
+from .ops.power import (
+    _hypot as hypot,
+    float_power as float_power,
+    ldexp as ldexp,
+    pow_ as pow,
+    square as square,
 )
 from .ops.reduce import (
     all as all,

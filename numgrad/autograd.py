@@ -68,7 +68,7 @@ class Node:
         """Raise if a saved value was written to after this node was recorded, or is freed."""
         if self.saved is None:
             raise self.freed()
-        for item in (*self.saved, *self.storages):
+        for item in self.kept():
             storage = item if type(item) is Storage else getattr(item, "_s", None)
             if storage is not None and storage.modified < self.seq:
                 raise GradientError(
@@ -76,6 +76,10 @@ class Node:
                     f"operation: a value saved by {self.name} was changed afterwards by '{storage.writer}' (version "
                     f"{storage.version})" + _advice(storage.writer)
                 )
+
+    def kept(self):
+        """What must be as it was for the gradient to be right."""
+        return (*self.saved, *self.storages)
 
     def freed(self):
         """The error for a second backward pass through this node."""

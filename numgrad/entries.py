@@ -7,37 +7,23 @@ metas) is passed on to the general path.
 
 import inspect
 import textwrap
-import types
 
 import numpy as np
 
 from .autograd import is_grad_enabled, next_seq, switch
-from .op import check_forward, note_anomaly
+from .op import check_forward, deferred, note_anomaly
 from .storage import Storage
 from .tensor import Tensor, new, storage_of
 
 
 def generate(op, general):
     """The op's public function; ``general(op, inputs, attributes, out)`` is its slow path."""
-    names = _names(op)
-    names["general"] = general
-    exec(compile(_source(op), f"<entry of {op.name}>", "exec"), names)
-    return names[op.name]
-
-
-def regenerate(op):
-    """Give the op's entry new code, now that it is known what its gradient needs saved."""
-    names = dict(op.entry.__globals__)
-    exec(compile(_source(op), f"<entry of {op.name}>", "exec"), names)
-    op.entry.__code__ = names[op.name].__code__
+    return deferred(op.name, lambda: _source(op), {**_names(op), "general": general})
 
 
 def generate_inplace(op, inplace):
     """The op's in-place function; ``inplace(op, inputs, attributes)`` is its slow path."""
-    names = _names(op)
-    names["general"] = inplace
-    exec(compile(_inplace_source(op), f"<in-place entry of {op.name}>", "exec"), names)
-    entry = names[f"{op.name}_"]
+    entry = deferred(f"{op.name}_", lambda: _inplace_source(op), {**_names(op), "general": inplace})
     entry.__doc__ = f"In-place version of `{op.name}`."
     entry.__module__, entry.op = op.fn.__module__, op
     return entry
@@ -55,15 +41,17 @@ def operator(entry, own=0, strict=True):
         if not isinstance(inputs[own], Tensor):
             if not strict:
                 return NotImplemented
-            raise TypeError(f"the operator {op.name} of Tensor doesn't apply to a '{type(inputs[own]).__name__}' object")
+            raise TypeError(f"Tensor's operator {op.name} doesn't apply to a '{type(inputs[own]).__name__}' object")
         for value in inputs:
             if not isinstance(value, (Tensor, float, int, np.generic, np.ndarray)):
                 return NotImplemented
         return general(op, inputs, *rest)
 
-    names = {**entry.__globals__, "general": checked}
-    found = types.FunctionType(entry.__code__, names, entry.__name__, entry.__defaults__)
-    found.__kwdefaults__, found.__doc__, found.__module__ = entry.__kwdefaults__, entry.__doc__, entry.__module__
+    op = entry.op
+    inplace = entry.__name__ == f"{op.name}_"
+    source = _inplace_source if inplace else _source
+    found = deferred(entry.__name__, lambda: source(op), {**entry.__globals__, "general": checked})
+    found.__doc__, found.__module__ = entry.__doc__, entry.__module__
     return found
 
 

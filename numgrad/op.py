@@ -8,6 +8,7 @@ launches kernels of its own and whose gradient is stated in other ops.
 import functools
 import inspect
 import traceback
+import types
 import weakref
 
 import numpy as np
@@ -88,6 +89,30 @@ def forget_kernels(op):
         forget()
     elif getattr(op, "plans", None) is not None:
         op.plans.clear()
+
+
+def deferred(name, source, names):
+    """A function compiled from the text that ``source()`` gives, at its first call: importing compiles none of them.
+
+    ``names`` are its globals; ``entry.build()`` compiles it now, for those who want its signature.
+    """
+
+    def build():
+        scratch = dict(names)
+        exec(compile(source(), f"<entry of {name}>", "exec"), scratch)
+        made = scratch[name]
+        entry.__code__, entry.__defaults__, entry.__kwdefaults__ = made.__code__, made.__defaults__, made.__kwdefaults__
+        return entry
+
+    names["_build"] = build
+    names.setdefault("__builtins__", __builtins__)
+    entry = types.FunctionType(_unbuilt.__code__, names, name)
+    entry.build = build
+    return entry
+
+
+def _unbuilt(*args, **kwargs):
+    return _build()(*args, **kwargs)  # noqa: F821  (in the globals that `deferred` gives)
 
 
 def attach(op, entry):
@@ -286,11 +311,6 @@ class Structured(Op):
     def extra_saved(self):
         return ("context",)
 
-    def prepare_backward(self):
-        names = dict(self.entry.__globals__)
-        exec(compile(_structured_source(self), f"<entry of {self.name}>", "exec"), names)
-        self.entry.__code__ = names[self.name].__code__
-
 
 def structured(fn=None, **options):
     """Decorator: ``fn(tensors..., *, attributes...)`` over Tensors computes the result with kernels of its own.
@@ -309,8 +329,7 @@ def structured(fn=None, **options):
         "storage_of": storage_of, "check_forward": check_forward, "note_anomaly": note_anomaly,
         "as_tensor_operand": as_tensor_operand, "inf": float("inf"), "nan": float("nan"),
     }  # fmt: skip
-    exec(compile(_structured_source(op), f"<entry of {op.name}>", "exec"), names)
-    return attach(op, names[op.name])
+    return attach(op, deferred(op.name, lambda: _structured_source(op), names))
 
 
 _STRUCTURED = """
@@ -437,13 +456,14 @@ def {name}({signature}):
 
 def build_entry(op, call):
     """The function with the op's own signature that passes everything on to ``call(op, tensors, attributes)``."""
-    source = _ENTRY.format(
-        name=op.name, signature=signature_text(op), tensors="".join(f"{name}, " for name in op.inputs),
-        attributes=", ".join(f"{name!r}: {name}" for name in op.attributes),
-    )  # fmt: skip
-    names = {"call": call, "op": op, "inf": float("inf"), "nan": float("nan")}
-    exec(compile(source, f"<entry of {op.name}>", "exec"), names)
-    return names[op.name]
+
+    def source():
+        return _ENTRY.format(
+            name=op.name, signature=signature_text(op), tensors="".join(f"{name}, " for name in op.inputs),
+            attributes=", ".join(f"{name!r}: {name}" for name in op.attributes),
+        )  # fmt: skip
+
+    return deferred(op.name, source, {"call": call, "op": op, "inf": float("inf"), "nan": float("nan")})
 
 
 def _plan_view(op, tensor, values):

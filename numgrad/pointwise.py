@@ -58,18 +58,18 @@ class Pointwise(Op):
     floating-point dtype), "bool" (computed in the promoted dtype, bool out). ``refuse``: kinds of dtypes that are
     an error ("b" bool, "i" integers, "f" floating point). ``check(name, dtypes)`` may raise for operands' dtypes.
     ``nonzero_divisor``: integers are refused where the last operand is 0. ``numbers_from``: the first operand that may
-    be a Python number; -1 if all may.
+    be a Python number; -1 if all may. ``no_gradient``: inputs whose derivative is not known.
     """
 
     form = "pointwise"
 
     def __init__(
-        self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, numbers_from=0, inplace=True,
-        **options,
+        self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, numbers_from=0, no_gradient=(),
+        inplace=True, **options,
     ):  # fmt: skip
         super().__init__(fn, **options)
         self.result, self.refuse, self.check, self.allows_inplace = result, refuse, check, inplace
-        self.nonzero_divisor, self.numbers_from = nonzero_divisor, numbers_from
+        self.nonzero_divisor, self.numbers_from, self.no_gradient = nonzero_divisor, numbers_from, no_gradient
         self.integer_fn = None
         self.static = [
             name for name, default in self.attributes.items()
@@ -83,9 +83,6 @@ class Pointwise(Op):
         self.kernels: dict = {}
         self.node_class = node_class_of(self, PointwiseNode)
 
-    def prepare_backward(self):
-        entries.regenerate(self)
-
     @functools.cached_property
     def pass_through(self):
         """For every input, whether its gradient is the incoming one, whatever the attributes."""
@@ -95,6 +92,11 @@ class Pointwise(Op):
     def default_pass_through(self):
         """The same with the attributes' defaults."""
         return _pass_through(self, self.attributes)
+
+    @functools.cached_property
+    def dependence(self):
+        """For every input, the names that its gradient is computed from."""
+        return _dependence(self)
 
     def for_integers(self, fn):
         """Decorator: the scalar function for integers and bool, where it is another one than for floats."""
@@ -154,8 +156,8 @@ def _operands(op, inputs):
     for k, value in enumerate(operands[: max(op.numbers_from, 0)]):
         if not isinstance(value, Tensor):
             raise TypeError(
-                f"{op.name}(): argument '{op.inputs[k]}' (position {k + 1}) must be Tensor, not {type(value).__name__}; "
-                "make a tensor of it with numgrad.tensor(...)"
+                f"{op.name}(): argument '{op.inputs[k]}' (position {k + 1}) must be Tensor, not {type(value).__name__}"
+                "; make a tensor of it with numgrad.tensor(...)"
             )
     tensors = [value for value in operands if isinstance(value, Tensor)]
     if not tensors:
@@ -488,6 +490,15 @@ class PointwiseNode(Node):
 
     __slots__ = ()
 
+    def kept(self):
+        op = self.op
+        used: set = set()
+        for parent, names in zip(self.next, op.dependence):
+            if parent is not None:
+                used |= names
+        kept = [item for name, item in zip(op.needs, self.saved) if name in used]
+        return (*kept, *self.storages) if "out" in used else kept
+
     def backward(self, gradient):
         plan = self.plan
         run = plan.backward.get(self.mask)
@@ -504,6 +515,7 @@ class PointwiseNode(Node):
             tensor = new(Tensor)
             tensor._d, tensor._m, tensor._s, tensor._n = saved[op.needs.index("out")], plan.out, self.storages[0], self
             saved[op.needs.index("out")] = tensor
+        _refuse_underived(op, node.next)
         fn = op.recorded_gradient or op.gradient
         gradients = fn(gradient, *saved)
         if not isinstance(gradients, tuple):
@@ -523,12 +535,19 @@ class PointwiseNode(Node):
         return tuple(found)
 
 
+def _refuse_underived(op, parents):
+    for name, parent in zip(op.inputs, parents):
+        if parent is not None and (op.gradient is None or name in op.no_gradient):
+            raise RuntimeError(
+                f"the derivative for '{op.name}: {name}' is not implemented; detach() it if its gradient is not needed"
+            )
+
+
 def _plan_backward(op, plan, parents, saved):
     """A function ``(gradient, saved) -> gradients`` for the inputs that have a parent node."""
     out = plan.out
     mask = [parent is not None for parent in parents]
-    if op.gradient is None:
-        raise RuntimeError(f"{op.name} has no gradient")
+    _refuse_underived(op, parents)
     passed, outputs, kernel_outputs = [], [], []
     for k, wanted in enumerate(mask):
         m = plan.metas[k]
@@ -622,13 +641,17 @@ def _runner(plan, count, outputs, through, order, late):
 
 
 class _Probe:
-    """Stands for a value in a trial run of a gradient's body, to see whether it returns a gradient as it came."""
+    """Stands for a value in a trial run of a gradient's body, to see whether it returns a gradient as it came and what
+    it is computed from: ``names``."""
+
+    def __init__(self, *sources):
+        self.names: frozenset = frozenset().union(*[s.names for s in sources if isinstance(s, _Probe)])
 
     def _other(self, *args):
-        return _Probe()
+        return _Probe(self, *args)
 
     def _times(self, other):
-        return self if isinstance(other, (int, float)) and other == 1 else _Probe()
+        return self if isinstance(other, (int, float)) and other == 1 else _Probe(self, other)
 
     __add__ = __radd__ = __sub__ = __rsub__ = __rtruediv__ = _other
     __mul__ = __rmul__ = __truediv__ = _times
@@ -645,6 +668,24 @@ class _Probe:
 
 class _Branches(Exception):
     pass
+
+
+def _dependence(op):
+    """For every input, the names of what its gradient is computed from; all of them where the body has branches."""
+    from .kernels.vocab import probing
+
+    values = []
+    for name in op.needs:
+        probe = _Probe()
+        probe.names = frozenset((name,))
+        values.append(probe)
+    with probing(_Probe):
+        try:
+            found = op.gradient(_Probe(), *values)
+        except (_Branches, TypeError):
+            return (frozenset(op.needs),) * len(op.inputs)
+    found = found if isinstance(found, tuple) else (found,)
+    return tuple(value.names if isinstance(value, _Probe) else frozenset() for value in found)
 
 
 def _pass_through(op, attributes):

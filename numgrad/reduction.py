@@ -13,7 +13,7 @@ from .autograd import Node, is_grad_enabled, next_seq, switch
 from .kernels import emit
 from .layout import normalize_axes
 from .op import (
-    ENTRIES, Op, as_tensor_operand, attach, cast, check_forward, dense, forget_kernels, node_class_of, note_anomaly, write_out,
+    ENTRIES, Op, as_tensor_operand, attach, cast, check_forward, deferred, dense, forget_kernels, node_class_of, note_anomaly, write_out,
 )  # fmt: skip
 from .pointwise import build_plan, caller
 from .storage import meta, strided_meta
@@ -44,11 +44,6 @@ class Reduction(Op):
     def extra_saved(self):
         return ("count",)
 
-    def prepare_backward(self):
-        names = dict(self.entry.__globals__)
-        exec(compile(_source(self), f"<entry of {self.name}>", "exec"), names)
-        self.entry.__code__ = names[self.name].__code__
-
 
 def reduction(fn=None, **options):
     """Decorator: the fold step of a reduction becomes an op ``f(input, dim=None, keepdim=False, *, dtype=None)``."""
@@ -60,8 +55,7 @@ def reduction(fn=None, **options):
         "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq,
         "check_forward": check_forward, "note_anomaly": note_anomaly, "inf": float("inf"),
     }  # fmt: skip
-    exec(compile(_source(op), f"<entry of {op.name}>", "exec"), names)
-    return attach(op, names[op.name])
+    return attach(op, deferred(op.name, lambda: _source(op), names))
 
 
 _ENTRY = """

@@ -303,7 +303,7 @@ def source_of(fn, seen=None):
         value = fn.__globals__.get(name)
         if isinstance(value, (int, float, str)):
             text += f"\n{name} = {value!r}"
-        elif not getattr(value, "__module__", "").startswith("numgrad.kernels"):  # those are in _toolchain()
+        elif not (getattr(value, "__module__", None) or "").startswith("numgrad.kernels"):  # those are in _toolchain()
             text += source_of(value, seen)
     return text
 

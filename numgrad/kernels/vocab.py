@@ -17,7 +17,7 @@ _probe = None
 
 @contextlib.contextmanager
 def probing(probe):
-    """While a gradient's body is tried out, every word returns a fresh ``probe()``."""
+    """While a gradient's body is tried out, every word returns a fresh ``probe(*its arguments)``."""
     global _probe
     _probe = probe
     try:
@@ -36,7 +36,7 @@ class Word:
 
     def __call__(self, *args):
         if _probe is not None:
-            return _probe()
+            return _probe(*args)
         if self.tensor_op is not None and any(hasattr(a, "_m") for a in args):
             return self.tensor_op(*args)
         return CPU_WORDS[self.name](*args)

@@ -1,15 +1,13 @@
-"""Sums, products, quotients, remainders, powers, and the operators that stand for them."""
+"""Sums, products, quotients, remainders, and the operators that stand for them."""
 
 import numpy as np
 
 from .. import dtypes
 from ..entries import operator
-from ..kernels.vocab import WORDS, fabs, floor, hypot, isinf, isnan, trunc, where
+from ..kernels.vocab import WORDS, fabs, floor, isinf, isnan, trunc, where
 from ..kernels.vocab import copysign as with_sign
 from ..kernels.vocab import fmod as remains
-from ..kernels.vocab import log as logarithm
-from ..kernels.vocab import pow as power
-from ..op import ENTRIES, as_operand, as_tensor_operand, cast, function, method
+from ..op import ENTRIES, as_tensor_operand, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
 
@@ -354,33 +352,6 @@ def _(g):
     return g * 0.0
 
 
-@pointwise(reference=np.square, name="square", install=())
-def _square(input):
-    """``input * input``."""
-    return input * input
-
-
-@_square.backward
-def _(g, input):
-    return g * (input * 2.0)
-
-
-@function
-def square(input, *, out=None) -> Tensor:
-    """``input * input``; bool tensors give int64."""
-    if isinstance(input, Tensor) and input.dtype is dtypes.bool_:
-        input = cast(input, dtypes.int64)
-    return _square(input, out=out)
-
-
-@method
-def square_(self) -> Tensor:
-    """In-place version of `square`."""
-    if self._m.dtype is dtypes.bool_:
-        raise RuntimeError("square_: result type Long can't be cast to the desired output type Bool; use .long() first")
-    return _square.op.inplace_entry(self)
-
-
 @pointwise(reference=np.copysign, result="float")
 def copysign(input, other):
     """The magnitude of ``input`` with the sign of ``other``."""
@@ -390,153 +361,6 @@ def copysign(input, other):
 @copysign.backward
 def _(g, input, out):
     return where(input == 0.0, 0.0, g * (out / input)), g * 0.0
-
-
-# --- powers --------------------------------------------------------------------------------------------------------
-
-
-def _whole_power(base, exponent):
-    if exponent < 0:
-        if base == 1:
-            return 1
-        if base == -1:
-            return 1 if exponent % 2 == 0 else -1
-        return 0
-    result = 1
-    factor = base
-    while exponent > 0:
-        if exponent & 1:
-            result = result * factor
-        factor = factor * factor
-        exponent = exponent >> 1
-    return result
-
-
-@pointwise(reference=np.power, domain=(0.5, 3.0), name="pow", install=())
-def _pow(input, exponent):
-    """``input ** exponent``, broadcast."""
-    return power(input, exponent)
-
-
-@_pow.for_integers
-def _(input, exponent):
-    return _whole_power(int(input), int(exponent))
-
-
-@_pow.backward
-def _(g, input, exponent, out):
-    by_base = where(exponent == 0.0, 0.0, g * (exponent * power(input, exponent - 1.0)))
-    return by_base, g * where((input == 0.0) & (exponent >= 0.0), 0.0, out * logarithm(input))
-
-
-@pointwise(name="cube", install=())
-def _cube(input):
-    """``input ** 3``."""
-    return input * input * input
-
-
-@_cube.backward
-def _(g, input):
-    return g * (input * input * 3.0)
-
-
-@pointwise(domain=(0.5, 3.0), name="reciprocal_square", install=(), result="float")
-def _reciprocal_square(input):
-    """``input ** -2``."""
-    return 1.0 / (input * input)
-
-
-@_reciprocal_square.backward
-def _(g, input):
-    return g * (-2.0 / (input * input * input))
-
-
-# Exponents with a body that is faster and rounds less than a general power.
-_SPECIAL = {2: _square, 3: _cube, -1: reciprocal, -2: _reciprocal_square}
-
-
-def _checked_exponent(name, input, exponent):
-    """The exponent as an operand; integers to a negative number are refused."""
-    exponent = as_operand(name, exponent, 1)
-    if isinstance(exponent, int) and exponent < 0 and not (
-        input._m.dtype.is_floating_point if isinstance(input, Tensor) else isinstance(input, float)
-    ):
-        raise RuntimeError(f"{name}: Integers to negative integer powers are not allowed; use .float() first")
-    return exponent
-
-
-@function(name="pow")
-def pow_(input, exponent, *, out=None) -> Tensor:
-    """``input ** exponent``, broadcast; one of the two may be a number."""
-    kind = type(exponent)
-    if (kind is int or kind is float) and isinstance(input, Tensor):
-        if input._m.dtype.is_floating_point:
-            special = _SPECIAL.get(exponent)
-            if special is not None:
-                return special(input, out=out)
-            if exponent == 0.5:
-                return ENTRIES["sqrt"](input, out=out)
-        elif exponent < 0:
-            _checked_exponent("pow", input, exponent)
-    elif not isinstance(exponent, Tensor):
-        exponent = _checked_exponent("pow", input, exponent)
-    return _pow(input, exponent, out=out)
-
-
-def _pow_in_place(self, exponent) -> Tensor:
-    """In-place version of `pow`."""
-    exponent = _checked_exponent("pow_", self, exponent)
-    if not isinstance(exponent, Tensor) and self._m.dtype.is_floating_point and exponent in (2, 3):
-        return _SPECIAL[exponent].op.inplace_entry(self)
-    return _pow.op.inplace_entry(self, exponent)
-
-
-method(_pow_in_place, name="pow_")
-
-
-@function
-def float_power(input, exponent, *, out=None) -> Tensor:
-    """``input ** exponent`` computed in float64, broadcast."""
-    input, exponent = (
-        cast(value, dtypes.float64) if isinstance(value, Tensor) else float(value)
-        for value in (as_operand("float_power", input), as_operand("float_power", exponent, 1))
-    )
-    found = pow_(input, exponent)
-    return found if out is None else ENTRIES["write_out"]("float_power", found, out)
-
-
-@method
-def float_power_(self, exponent) -> Tensor:
-    """In-place version of `float_power`, for float64 tensors."""
-    if self.dtype is not dtypes.float64:
-        raise RuntimeError(
-            f"float_power_: the base given to float_power_ has dtype {self.dtype.name} but the operation's result "
-            "requires dtype float64"
-        )
-    return _pow_in_place(self, as_operand("float_power_", exponent, 1))
-
-
-@pointwise(reference=np.hypot, refuse="bi", name="hypot")
-def _hypot(input, other):
-    """``sqrt(input * input + other * other)``, without overflow on the way."""
-    return hypot(input, other)
-
-
-@_hypot.backward
-def _(g, input, other, out):
-    return g * (input / out), g * (other / out)
-
-
-@function
-def ldexp(input, other, *, out=None) -> Tensor:
-    """``input * 2 ** other``."""
-    return mul(input, pow_(2.0, other), out=out)
-
-
-@method
-def ldexp_(self, other) -> Tensor:
-    """In-place version of `ldexp`."""
-    return mul.op.inplace_entry(self, pow_(2.0, other))
 
 
 # --- NaN and infinity ----------------------------------------------------------------------------------------------
@@ -590,22 +414,6 @@ def _reflected(entry):
     return reflected
 
 
-def _is_operand(value):
-    return isinstance(value, (Tensor, float, int, np.generic, np.ndarray))
-
-
-def _power_operator(self, other):
-    return pow_(self, other) if _is_operand(other) else NotImplemented
-
-
-def _reflected_power(self, other):
-    return pow_(as_operand("pow", other), self) if _is_operand(other) else NotImplemented
-
-
-def _power_assignment(self, other):
-    return _pow_in_place(self, other) if _is_operand(other) else NotImplemented
-
-
 for _name, _entry in {
     "add": add, "sub": sub, "mul": mul, "truediv": quotient, "floordiv": floor_divide, "mod": remainder,
 }.items():  # fmt: skip
@@ -617,9 +425,6 @@ method(operator(rsub, strict=False), name="__rsub__")
 method(operator(reflected_quotient), name="__rtruediv__")
 method(_reflected(floor_divide), name="__rfloordiv__")
 method(_reflected(remainder), name="__rmod__")
-method(_power_operator, name="__pow__")
-method(_reflected_power, name="__rpow__")
-method(_power_assignment, name="__ipow__")
 method(operator(neg), name="__neg__")
 method(operator(magnitude), name="__abs__")
 method(positive, name="__pos__")

@@ -168,8 +168,8 @@ def _condition(name, condition):
             return cast(condition, dtypes.bool_)
         if condition._m.dtype is not dtypes.bool_:
             raise RuntimeError(
-                f"{name} expected condition to be a boolean tensor, but got a tensor with dtype {condition._m.dtype!r}; "
-                "compare it, for example with != 0"
+                f"{name} expected condition to be a boolean tensor, but got a tensor with dtype {condition._m.dtype!r}"
+                "; compare it, for example with != 0"
             )
         return condition
     return from_array(np.asarray(condition != 0))

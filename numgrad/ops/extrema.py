@@ -145,7 +145,7 @@ def _bounded(name, input, min, max):
 
 @function
 def clamp(input, min=None, max=None, *, out=None) -> Tensor:
-    """``input`` brought into [``min``, ``max``]: numbers, tensors, or None for no bound. Where ``min > max``, ``max``."""
+    """``input`` brought into [``min``, ``max``]: numbers, tensors, or None. Where ``min > max``, ``max``."""
     entry, arguments = _bounded("clamp", input, min, max)
     return entry(*arguments, out=out)
 

@@ -1,18 +1,19 @@
 """Relatives of the gamma function and Bessel functions: series and continued fractions, one element at a time."""
 
 import math
+from math import frexp as split
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import dtypes
-from ..kernels.vocab import digamma as psi
 from ..kernels.vocab import exp, exp2, fabs, lgamma, log, where
 from ..op import as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
+from .math import digamma
 
-EPSILON, NAN = 2.0**-53, float("nan")
+EPSILON = 2.0**-53
 # B(2k) / (2k)! with B the Bernoulli numbers: the corrections of the Euler-Maclaurin formula. A tuple keeps float64.
 CORRECTIONS = (
     1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600,
@@ -73,7 +74,10 @@ def _trigamma(x):
     return _zeta(np.float64(2), x)
 
 
-@pointwise(result="float", install=("special",), inplace=False, reference=_scipy("zeta"), domain=(1.5, 4.0))
+@pointwise(
+    result="float", install=("special",), inplace=False, reference=_scipy("zeta"), domain=(1.5, 4.0),
+    no_gradient=("input",),
+)  # fmt: skip
 def zeta(input, other):
     """The Hurwitz zeta function: the sum of ``(other + k)**-input`` over whole ``k`` from 0."""
     return _zeta(np.float64(input), np.float64(other))
@@ -81,18 +85,23 @@ def zeta(input, other):
 
 @zeta.backward
 def _(g, input, other):
-    return g * NAN, g * (-input * zeta(input + 1.0, other))
+    return 0.0, g * (-input * zeta(input + 1.0, other))
 
 
 @pointwise(result="float", install=(), name="polygamma", domain=(0.5, 3.0))
 def _polygamma(input, *, n):
     order = int(n)
     if order == 0:
-        return psi(input)
+        return digamma(input)
     if order == 1:
         return _trigamma(np.float64(input))
     size = math.exp(math.lgamma(order + 1.0)) * _zeta(np.float64(order + 1), np.float64(input))
     return size if order % 2 == 1 else -size
+
+
+@digamma.backward
+def _(g, input):
+    return g * _polygamma(input, n=1)
 
 
 @_polygamma.backward
@@ -196,7 +205,7 @@ def _incomplete(a, x, upper):
     return found if upper else 1.0 - found
 
 
-@pointwise(refuse="bi", reference=_scipy("gammainc"), domain=(0.5, 3.0))
+@pointwise(refuse="bi", reference=_scipy("gammainc"), domain=(0.5, 3.0), no_gradient=("input",))
 def igamma(input, other):
     """The regularized lower incomplete gamma function P(``input``, ``other``)."""
     return _incomplete(np.float64(input), np.float64(other), False)
@@ -204,10 +213,10 @@ def igamma(input, other):
 
 @igamma.backward
 def _(g, input, other):
-    return g * NAN, g * exp((input - 1.0) * log(other) - other - lgamma(input))
+    return 0.0, g * exp((input - 1.0) * log(other) - other - lgamma(input))
 
 
-@pointwise(refuse="bi", reference=_scipy("gammaincc"), domain=(0.5, 3.0))
+@pointwise(refuse="bi", reference=_scipy("gammaincc"), domain=(0.5, 3.0), no_gradient=("input",))
 def igammac(input, other):
     """The regularized upper incomplete gamma function Q(``input``, ``other``)."""
     return _incomplete(np.float64(input), np.float64(other), True)
@@ -215,7 +224,7 @@ def igammac(input, other):
 
 @igammac.backward
 def _(g, input, other):
-    return g * NAN, -g * exp((input - 1.0) * log(other) - other - lgamma(input))
+    return 0.0, -g * exp((input - 1.0) * log(other) - other - lgamma(input))
 
 
 # --- modified Bessel functions ----------------------------------------------------------------------------------------
@@ -309,7 +318,7 @@ def _(g, input, out):
 
 @pointwise(name="mantissa", install=(), refuse="bi", inplace=False)
 def _mantissa(input):
-    return math.frexp(input)[0]
+    return split(input)[0]
 
 
 @_mantissa.backward
@@ -319,7 +328,7 @@ def _(g, input):
 
 @pointwise(name="exponent", install=(), refuse="bi", inplace=False)
 def _exponent(input):
-    return math.frexp(input)[1]
+    return float(split(input)[1])
 
 
 @_exponent.backward

@@ -105,10 +105,12 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction: str = "me
     """``(input - target)**2``, reduced; with ``weight`` weighted, "mean" then divides by the sum of the weights."""
     reduction = legacy_reduction(reduction, size_average, reduce)
     losses = _squared_error(*_pair("mse_loss", input, target))
-    return _reduced("mse_loss", losses, reduction) if weight is None else _weighted("mse_loss", losses, weight, reduction)
+    return _weighted("mse_loss", losses, weight, reduction)
 
 
 def _weighted(name, losses, weight, reduction):
+    if weight is None:
+        return _reduced(name, losses, reduction)
     if weight._m.shape != losses._m.shape:
         raise ValueError(f"{name}: Weights and input must have the same size, got {weight.shape} and {losses.shape}")
     losses = mul(losses, weight)
@@ -120,7 +122,7 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction: str = "mea
     """``|input - target|``, reduced; with ``weight`` weighted, "mean" then divides by the sum of the weights."""
     reduction = legacy_reduction(reduction, size_average, reduce)
     losses = _absolute_error(*_pair("l1_loss", input, target))
-    return _reduced("l1_loss", losses, reduction) if weight is None else _weighted("l1_loss", losses, weight, reduction)
+    return _weighted("l1_loss", losses, weight, reduction)
 
 
 @function(install=("F",))
@@ -138,14 +140,12 @@ def smooth_l1_loss(
 
 @function(install=("F",))
 def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weight=None) -> Tensor:
-    """With ``d = |input - target|``: ``0.5 * d**2`` where ``d <= delta``, else ``delta * (d - 0.5 * delta)``, reduced."""
+    """With ``d = |input - target|``: ``0.5 * d**2`` where ``d <= delta``, else ``delta * (d - delta / 2)``, reduced."""
     if not isinstance(delta, (int, float)):
         raise TypeError(f"delta must be a float or int, got: {type(delta)}")
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
     losses = _huber_error(*_pair("huber_loss", input, target), float(delta))
-    if weight is None:
-        return _reduced("huber_loss", losses, reduction)
     return _weighted("huber_loss", losses, weight, reduction)
 
 
@@ -198,12 +198,12 @@ def binary_cross_entropy(
     input, target = as_tensor_operand(name, input, "input"), as_tensor_operand(name, target, "target")
     if input._m.shape != target._m.shape:
         raise ValueError(
-            f"{name}: Using a target size ({target._m.shape}) that is different to the input size ({input._m.shape}) is "
-            "deprecated. Please ensure they have the same size."
+            f"{name}: Using a target size ({target._m.shape}) that is different to the input size ({input._m.shape}) "
+            "is deprecated. Please ensure they have the same size."
         )
     values = input._host()
     if values.size and not (values.min() >= 0 and values.max() <= 1):
-        raise RuntimeError(f"{name}: all elements of input should be between 0 and 1; use sigmoid, or the form with logits")
+        raise RuntimeError(f"{name}: all elements of input should be between 0 and 1; apply sigmoid to logits")
     losses = _binary_cross_entropy(input, target)
     return _reduced(name, losses if weight is None else mul(losses, weight), reduction)
 
@@ -212,7 +212,7 @@ def binary_cross_entropy(
 def binary_cross_entropy_with_logits(
     input, target, weight=None, size_average=None, reduce=None, reduction: str = "mean", pos_weight=None
 ) -> Tensor:
-    """`binary_cross_entropy` of ``sigmoid(input)``, without its overflow; ``pos_weight`` weights the positive targets."""
+    """`binary_cross_entropy` of ``sigmoid(input)``, without overflow; ``pos_weight`` weights the positive targets."""
     reduction = legacy_reduction(reduction, size_average, reduce)
     name = "binary_cross_entropy_with_logits"
     input, target = as_tensor_operand(name, input, "input"), as_tensor_operand(name, target, "target")

@@ -19,7 +19,7 @@ from ..op import cast, check_inplace, dense, plain, rebase, record, recording, s
 from ..pointwise import caller
 from ..storage import Meta, meta
 from ..tensor import empty_tensor, make
-from .copy import contiguous_copy
+from .copy import clone, contiguous_copy, copy_
 from .launch import element, launch
 from .view import zero
 
@@ -380,6 +380,13 @@ class Writing:
         return target
 
 
+def rewritten(name, target, fn):
+    """In place by way of a result: ``target`` becomes ``fn(target)``, whose gradient may need the old values."""
+    check_inplace(name, target)
+    source = clone(target) if recording((target,)) else target
+    return copy_(target, fn(source))
+
+
 def common_index(op, indices):
     """Index tensors broadcast to one shape."""
     shape = indices[0]._m.shape
@@ -396,4 +403,4 @@ def common_index(op, indices):
 
 
 __all__ = ["ADD", "MAX", "MIN", "MUL", "SET", "Along", "Places", "Writing", "cleared", "common_index", "int64_index",
-           "places_shape", "put", "read", "reading", "spread"]  # fmt: skip
+           "places_shape", "put", "read", "reading", "rewritten", "spread"]  # fmt: skip

@@ -8,7 +8,6 @@ from ..layout import normalize_axis
 from ..op import (
     as_tensor_operand,
     cast,
-    check_inplace,
     dense,
     function,
     method,
@@ -22,7 +21,7 @@ from ..storage import meta
 from ..tensor import empty_tensor
 from .join import cat
 from .launch import element, launch
-from .places import Along, spread
+from .places import Along, rewritten, spread
 from .rearrange import flip
 from .view import narrow
 
@@ -150,15 +149,13 @@ def cumprod(input, dim, *, dtype=None, out=None):
 @method
 def cumsum_(self, dim, *, dtype=None):
     """In-place version of `cumsum`."""
-    check_inplace("cumsum_", self)
-    return self.copy_(cumsum(self, dim, dtype=dtype))
+    return rewritten("cumsum_", self, lambda old: cumsum(old, dim, dtype=dtype))
 
 
 @method
 def cumprod_(self, dim, *, dtype=None):
     """In-place version of `cumprod`."""
-    check_inplace("cumprod_", self)
-    return self.copy_(cumprod(self, dim, dtype=dtype))
+    return rewritten("cumprod_", self, lambda old: cumprod(old, dim, dtype=dtype))
 
 
 @function

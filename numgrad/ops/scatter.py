@@ -6,7 +6,7 @@ from ..op import as_tensor_operand, check_inplace, function, method, structured,
 from ..tensor import Tensor
 from .copy import contiguous_copy
 from .index import along, at_least_1d, index_source, one_value, same_dtype
-from .places import Writing, places_shape, put, reading
+from .places import Writing, places_shape, put, reading, rewritten
 from .reduce import highest, lowest
 from .view import reshape
 
@@ -74,8 +74,7 @@ def scatter_(self, dim, index, src=None, *, value=None, reduce=None):
     elif reduce is None:
         _scattering.inplace("scatter_", target, src, at)
     else:
-        check_inplace("scatter_", self)
-        self.copy_(scatter(self, dim, index, src, reduce=reduce))
+        rewritten("scatter_", self, lambda old: scatter(old, dim, index, src, reduce=reduce))
     return self
 
 
@@ -210,8 +209,9 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True, out=Non
 @method
 def scatter_reduce_(self, dim, index, src, reduce, *, include_self=True):
     """In-place version of `scatter_reduce`."""
-    check_inplace("scatter_reduce_", self)
-    return self.copy_(scatter_reduce(self, dim, index, src, reduce, include_self=include_self))
+    return rewritten(
+        "scatter_reduce_", self, lambda old: scatter_reduce(old, dim, index, src, reduce, include_self=include_self)
+    )
 
 
 @function
@@ -227,5 +227,6 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True, out=No
 @method
 def index_reduce_(self, dim, index, source, reduce, *, include_self=True):
     """In-place version of `index_reduce`."""
-    check_inplace("index_reduce_", self)
-    return self.copy_(index_reduce(self, dim, index, source, reduce, include_self=include_self))
+    return rewritten(
+        "index_reduce_", self, lambda old: index_reduce(old, dim, index, source, reduce, include_self=include_self)
+    )

@@ -183,8 +183,11 @@ def _(g, input):
     return g * input * 0.0
 
 
-@reduction(identity=0, combine=lambda a, b, p: a + b, finish=lambda total, count, p: pow(total, 1.0 / p), result="float",
-           install=(), name="norm_p")  # fmt: skip
+def _finish_power(total, count, p):
+    return pow(total, 1.0 / p)
+
+
+@reduction(identity=0, combine=_add, finish=_finish_power, result="float", install=(), name="norm_p")
 def _norm_p(total, x, *, p=3.0):
     return total + pow(abs(x), p)
 

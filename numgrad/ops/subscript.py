@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import is_grad_enabled, switch
 from ..kernels.index import ADD, SET
-from ..op import as_tensor_operand, cast, check_inplace, function, method, record, structured
+from ..op import as_tensor_operand, cast, check_inplace, function, method, structured
 from ..storage import Storage, meta, strided_meta
 from ..tensor import Tensor, empty_tensor, from_array, new
 from ..tensor import view as make_view
@@ -324,26 +324,41 @@ def __getitem__(self, key):
                 raise _out_of_range(key, 0, m.shape)
             if key < 0:
                 key += size
+            if self._n is not None:
+                return _select(self, 0, key)
             start = key * step
-            found = _window(self, start, start + length, row)
-            if self._n is not None and (not switch.anywhere or is_grad_enabled()):
-                found._n = record(_select.op, (self,), found, {"dim": 0, "index": key})
-            return found
+            return _window(self, start, start + length, row)
     elif kind is slice or kind is tuple:
         name = _hashable((key,) if kind is slice else key)
         if name is not None:
             return _basic_view(self, key, (m, name))
-        if kind is tuple and len(key) <= m.ndim and all([_is_index(item, m) for item in key]):
-            return _indexed(self, Places("index", common_index("index", key), tuple(range(len(key)))))
-    elif kind is Tensor and m.ndim and _is_index(key, m):
-        return _indexed(self, Places("index", (key,), (0,)))
-    elif kind is list and m.ndim and key and all([type(item) is int for item in key]):
-        return _indexed(self, Places("index", (from_array(np.array(key, np.int64)).to(m.device),), (0,)))
+    at = _index_places(key, kind, m)
+    if at is not None:
+        return _indexed(self, at)
     spec, indices = parse(self, key)
     if not indices:
         return _sliced(self, spec)
     found = self if _is_whole(spec, m) else _sliced(self, spec)
     return _indexed(*places(found, indices))
+
+
+def _index_places(key, kind, m):
+    """The places of a key of index tensors alone, or of a list of ints; None for other keys."""
+    if kind is Tensor:
+        return Places("index", (key,), (0,)) if m.ndim and _is_index(key, m) else None
+    if kind is tuple:
+        if not 0 < len(key) <= m.ndim:
+            return None
+        for item in key:
+            if not _is_index(item, m):
+                return None
+        return Places("index", common_index("index", key), tuple(range(len(key))))
+    if kind is list and m.ndim and key:
+        for item in key:
+            if type(item) is not int:
+                return None
+        return Places("index", (from_array(np.array(key, np.int64)).to(m.device),), (0,))
+    return None
 
 
 def _is_index(item, m):
@@ -356,10 +371,7 @@ def _basic_view(self, key, name):
     entry = _VIEWS.get(name)
     if entry is None:
         entry = _view_entry(self._m, name, parse(self, key)[0])
-    found = _window(self, entry[0], entry[1], entry[2])
-    if self._n is not None and (not switch.anywhere or is_grad_enabled()):
-        found._n = record(_sliced.op, (self,), found, {"spec": entry[3]})
-    return found
+    return _window(self, entry[0], entry[1], entry[2]) if self._n is None else _sliced(self, entry[3])
 
 
 def _window(self, start, stop, m):
@@ -424,13 +436,17 @@ def __setitem__(self, key, value):
         if name is not None:
             _assign(_basic_view(self, key, (self._m, name)), value)
             return
-    spec, indices = parse(self, key)
-    target = self if _is_whole(spec, self._m) else _sliced(self, spec)
-    if not indices:
-        _assign(target, value)
-        return
-    check_inplace("__setitem__", target)
-    target, at = places(target, indices)
+    at = _index_places(key, kind, self._m)
+    if at is not None:
+        target = self
+    else:
+        spec, indices = parse(self, key)
+        target = self if _is_whole(spec, self._m) else _sliced(self, spec)
+        if not indices:
+            _assign(target, value)
+            return
+        check_inplace("__setitem__", target)
+        target, at = places(target, indices)
     if not isinstance(value, Tensor):
         scalar = empty_tensor(meta(target._m.dtype, (), target._m.device))
         write(value, scalar)

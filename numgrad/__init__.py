@@ -30,6 +30,7 @@ from .dtypes import (
 )
 from .function import Function as _Function  # noqa: F401  (binds autograd.Function)
 from .generator import Generator as Generator, default_generator as default_generator
+from .io import load as load, save as save
 from .layout import Size as Size
 from .op import structured as structured
 from .ops.activation import (

@@ -151,7 +151,7 @@ class finfo:
         d = as_dtype(type) if type is not None else _default
         if not d.is_floating_point:
             raise TypeError(f"finfo: expected a floating-point dtype, got {d!r}; use iinfo for integers")
-        info = np.finfo(d.np)
+        info = np.finfo(d.name)
         self.bits, self.dtype = info.bits, d.name
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.tiny)
@@ -172,7 +172,7 @@ class iinfo:
         d = as_dtype(type)
         if d.kind != "i":
             raise TypeError(f"iinfo: expected an integer dtype, got {d!r}; use finfo for floating point")
-        info = np.iinfo(d.np)
+        info = np.iinfo(d.name)
         self.bits, self.dtype, self.min, self.max = info.bits, d.name, int(info.min), int(info.max)
 
     def __repr__(self):

@@ -10,6 +10,7 @@ import inspect
 import traceback
 import types
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,8 @@ class Op:
         self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         self.attributes = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.reference, self.domain, self.cases, self.install = reference, domain, cases, install
-        self.gradient = self.recorded_gradient = None
+        self.gradient: Any = None
+        self.recorded_gradient: Any = None
         self.needs: list[str] = []
         self.grad_name = "".join(part.capitalize() for part in self.name.split("_")) + "Backward0"
         if self.name in OPS:
@@ -111,8 +113,12 @@ def deferred(name, source, names):
     return entry
 
 
+def _build() -> Any:
+    """Stands for the function of that name in the globals that `deferred` gives."""
+
+
 def _unbuilt(*args, **kwargs):
-    return _build()(*args, **kwargs)  # noqa: F821  (in the globals that `deferred` gives)
+    return _build()(*args, **kwargs)
 
 
 def attach(op, entry):

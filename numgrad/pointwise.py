@@ -5,6 +5,7 @@ the first call with a new combination of metas) goes through `_general`, which a
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -133,12 +134,16 @@ def pointwise_word(word, **options):
     return pointwise(fn, **options)
 
 
+def _word(*args) -> Any:
+    """Stands for the word in the globals that `pointwise_word` gives."""
+
+
 def _one_input(input):
-    return _word(input)  # noqa: F821  (bound by pointwise_word)
+    return _word(input)
 
 
 def _two_inputs(input, other):
-    return _word(input, other)  # noqa: F821
+    return _word(input, other)
 
 
 # --- the general path --------------------------------------------------------------------------------------------
@@ -655,7 +660,8 @@ class _Probe:
 
     __add__ = __radd__ = __sub__ = __rsub__ = __rtruediv__ = _other
     __mul__ = __rmul__ = __truediv__ = _times
-    __neg__ = __pow__ = __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __abs__ = _other
+    __neg__ = __pow__ = __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = __abs__ = _other
+    __eq__ = __ne__ = _other  # type: ignore[assignment]
     __and__ = __or__ = __xor__ = __invert__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _other
     __rand__ = __ror__ = _other
     __hash__ = None  # type: ignore[assignment]

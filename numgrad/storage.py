@@ -11,7 +11,7 @@ import numpy as np
 
 from . import dtypes
 from .device import CPU, Device
-from .dtypes import dtype
+from .dtypes import dtype as DType
 from .layout import Size, contiguous_strides, is_contiguous, span
 
 _META_LIMIT = 1 << 16  # interned metas kept; identity is only ever a short cut, so forgetting them is safe
@@ -22,7 +22,7 @@ class Meta:
 
     __slots__ = ("dtype", "np", "shape", "strides", "numel", "ndim", "contiguous", "span", "device", "empty")
 
-    def __init__(self, d: dtype, shape: tuple, strides: tuple, device: Device):
+    def __init__(self, d: DType, shape: tuple, strides: tuple, device: Device):
         self.dtype, self.np, self.device = d, d.np, device
         self.shape, self.strides, self.ndim = Size(shape), strides, len(shape)
         self.numel = self.shape.numel()
@@ -43,7 +43,7 @@ _contiguous: dict = {}
 _strided: dict = {}
 
 
-def meta(d: dtype, shape: tuple, device: Device = CPU) -> Meta:
+def meta(d: DType, shape: tuple, device: Device = CPU) -> Meta:
     """The meta of a contiguous tensor."""
     key = d, shape, device
     found = _contiguous.get(key)
@@ -55,7 +55,7 @@ def meta(d: dtype, shape: tuple, device: Device = CPU) -> Meta:
     return found
 
 
-def strided_meta(d: dtype, shape: tuple, strides: tuple, device: Device = CPU) -> Meta:
+def strided_meta(d: DType, shape: tuple, strides: tuple, device: Device = CPU) -> Meta:
     """The meta of a view; the contiguous one where the strides are row-major."""
     if strides == contiguous_strides(shape):
         return meta(d, shape, device)

@@ -78,10 +78,12 @@ def take(operands, begin, end, *, T):
 
 @kernel_template
 def put(operands, begin, end, *, T, MODE):
-    """``out[..., j, index[..., k, j] * step] = src[..., k, j]``, or added to it, multiplied with it and so on by ``MODE``.
+    """``out[..., j, index[..., k, j] * step] = src[..., k, j]``, or added to it, multiplied with it and so on by
+    ``MODE``.
 
     What may meet at one place lies along ``k``, which a unit runs through in order; the last dimension ``j`` is the
-    inner loop. Slots: out, index, src, geometry (ndim, sizes, strides of out, of index, of src), status, step, size, low.
+    inner loop. Slots: out, index, src, geometry (ndim, sizes, strides of out, of index, of src), status, step, size,
+    low.
     """
     out = pointer(operands, 0, T)
     index = pointer(operands, 1, np.int64)

@@ -248,7 +248,8 @@ def mode_of_rows(operands, begin, end, *, T):
 
 @kernel_template
 def order_rows(operands, begin, end, *, T):
-    """The stable lexicographic order of the rows of a matrix; one unit for the whole. Slots: x, order, scratch, n, width."""
+    """The stable lexicographic order of the rows of a matrix; one unit for the whole. Slots: x, order, scratch, n,
+    width."""
     x = pointer(operands, 0, T)
     order = pointer(operands, 1, np.int64)
     other = pointer(operands, 2, np.int64)
@@ -351,7 +352,8 @@ def search_sorted(operands, begin, end, *, T, RIGHT):
 
 @kernel_template
 def count_values(operands, begin, end, *, W):
-    """``out[x[k]] += weights[k]``; one unit for the whole. Slots: x, weights (or one 1), out, n, step of the weights."""
+    """``out[x[k]] += weights[k]``; one unit for the whole. Slots: x, weights (or one 1), out, n, step of the
+    weights."""
     x = pointer(operands, 0, np.int64)
     weights = pointer(operands, 1, W)
     out = pointer(operands, 2, W)

@@ -49,3 +49,8 @@ from ..ops.random import (
 )
 from ..ops.rearrange import pad as pad
 from ..ops.softmax import log_softmax as log_softmax, softmax as softmax, softmin as softmin
+from ..ops.statistics import (
+    cosine_similarity as cosine_similarity,
+    normalize as normalize,
+    pairwise_distance as pairwise_distance,
+)

@@ -99,6 +99,8 @@ def _(g, input, threshold):
 @function(install=("ng",))
 def threshold(input, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``input`` where it is above ``threshold``, else ``value``."""
+    if isinstance(input, Tensor) and not input._m.dtype.is_floating_point:
+        threshold, value = int(threshold), int(value)
     return _apply(_threshold, input, inplace, threshold, value)
 
 
@@ -350,7 +352,7 @@ def softsign(input) -> Tensor:
     return _softsign(input)
 
 
-@pointwise(name="tanhshrink", install=(), refuse="bi", inplace=False)
+@pointwise(name="tanhshrink", install=(), refuse="b", result="float", inplace=False)
 def _tanhshrink(input):
     return input - hyperbolic_tangent(input)
 

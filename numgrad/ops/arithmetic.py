@@ -352,7 +352,7 @@ def _(g):
     return g * 0.0
 
 
-@pointwise(reference=np.copysign, result="float")
+@pointwise(reference=np.copysign, result="float", numbers_from=1)
 def copysign(input, other):
     """The magnitude of ``input`` with the sign of ``other``."""
     return with_sign(input, other)
@@ -405,7 +405,7 @@ def nan_to_num_(self, nan=0.0, posinf=None, neginf=None) -> Tensor:
 
 def _reflected(entry):
     """The method for an operator whose left operand is no Tensor."""
-    apply = operator(entry, own=1)
+    apply = operator(entry, own=1, strict=False)
 
     def reflected(self, other):
         return apply(other, self)

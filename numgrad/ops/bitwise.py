@@ -96,13 +96,13 @@ def _divisor(a, b):
     return a
 
 
-@pointwise(reference=np.gcd, refuse="fb", cases="integers")
+@pointwise(reference=np.gcd, refuse="fb", numbers_from=2, cases="integers")
 def gcd(input, other):
     """The greatest common divisor, broadcast."""
     return _divisor(int(input), int(other))
 
 
-@pointwise(reference=np.lcm, refuse="fb", cases="integers")
+@pointwise(reference=np.lcm, refuse="fb", numbers_from=2, cases="integers")
 def lcm(input, other):
     """The least common multiple, broadcast."""
     a, b = int(input), int(other)

@@ -59,7 +59,8 @@ def _distinct(name, input, in_order, return_inverse, return_counts, dim):
     else:
         order, spare = empty_tensor(im), empty_tensor(im)
         if n:
-            launch(kernels.order_rows, {"T": element(m.dtype)}, (rows._d, order._d, spare._d, n, width), 1, n * width, device)
+            slots = rows._d, order._d, spare._d, n, width
+            launch(kernels.order_rows, {"T": element(m.dtype)}, slots, 1, n * width, device)
     inverse, starts = _runs(rows, order, n, width)
     values = index_select(rows, 0, index_select(order, 0, starts)) if n else rows.clone()
     if dim is not None and m.ndim:
@@ -93,7 +94,9 @@ def _searched(name, boundaries, values, out_int32, right, side, sorter, out):
         if side not in ("left", "right"):
             raise RuntimeError(f"{name}(): side can only be 'left' or 'right' but got {side}")
         if side == "left" and right:
-            raise RuntimeError(f"{name}(): side and right can't be set to opposites, got side of left while right was True")
+            raise RuntimeError(
+                f"{name}(): side and right can't be set to opposites, got side of left while right was True"
+            )
         right = side == "right"
     boundaries = as_tensor_operand(name, boundaries, "sorted_sequence")
     if not isinstance(values, Tensor):
@@ -104,21 +107,25 @@ def _searched(name, boundaries, values, out_int32, right, side, sorter, out):
     shared = bm.ndim == 1
     if not shared and (vm.ndim != bm.ndim or bm.shape[:-1] != vm.shape[:-1]):
         raise RuntimeError(
-            f"{name}(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input "
-            f"value tensor must match, but we got boundaries tensor {list(bm.shape)} and input value tensor {list(vm.shape)}"
+            f"{name}(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
+            "input "
+            f"value tensor must match, but we got boundaries tensor {list(bm.shape)} and input value tensor "
+            f"{list(vm.shape)}"
         )
     same_device(name, (boundaries, values))
     d = bm.dtype
     if vm.dtype is not d:
         raise RuntimeError(
-            f"{name}(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype {d!r} "
+            f"{name}(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype "
+            f"{d!r} "
             f"and input value tensor dtype {vm.dtype!r}"
         )
     order = boundaries
     if sorter is not None:
         if sorter._m.shape != bm.shape:
             raise RuntimeError(
-                f"{name}(): boundary and sorter must have the same size, but got boundary tensor {list(bm.shape)} and got "
+                f"{name}(): boundary and sorter must have the same size, but got boundary tensor {list(bm.shape)} and "
+                "got "
                 f"sorter tensor {list(sorter._m.shape)}"
             )
         if sorter._m.dtype is not dtypes.int64:
@@ -129,7 +136,8 @@ def _searched(name, boundaries, values, out_int32, right, side, sorter, out):
     n = bm.shape[-1]
     per_row = 0 if shared else vm.shape[-1]
     found = empty_tensor(meta(dtypes.int64, vm.shape, vm.device))
-    slots = dense(plain(boundaries))._d, dense(plain(values))._d, order._d, found._d, n, per_row, int(sorter is not None)
+    arrays = dense(plain(boundaries))._d, dense(plain(values))._d, order._d, found._d
+    slots = *arrays, n, per_row, int(sorter is not None)
     launch(kernels.search_sorted, {"T": element(d), "RIGHT": int(bool(right))}, slots, vm.numel, 32, vm.device)
     if out_int32:
         found = cast(found, dtypes.int32)
@@ -160,12 +168,15 @@ def bincount(input, weights=None, minlength=0) -> Tensor:
     input = as_tensor_operand("bincount", input, "input")
     m = input._m
     if m.ndim != 1 or m.dtype.kind != "i":
-        raise RuntimeError(f"bincount only supports 1-d non-negative integral inputs, got shape {list(m.shape)} of {m.dtype!r}")
+        raise RuntimeError(
+            f"bincount only supports 1-d non-negative integral inputs, got shape {list(m.shape)} of {m.dtype!r}"
+        )
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
     if weights is not None and weights._m.shape != m.shape:
         raise RuntimeError(
-            f"bincount: weights should be 1-d and have the same length as input, got {list(weights._m.shape)} and {list(m.shape)}"
+            f"bincount: weights should be 1-d and have the same length as input, got {list(weights._m.shape)} and "
+            f"{list(m.shape)}"
         )
     if m.numel and input.amin().item() < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
@@ -183,7 +194,8 @@ def bincount(input, weights=None, minlength=0) -> Tensor:
 
 @function
 def histc(input, bins=100, min=0, max=0, *, out=None) -> Tensor:
-    """How many elements lie in each of ``bins`` equal bins from ``min`` to ``max`` (by default those of the elements)."""
+    """How many elements lie in each of ``bins`` equal bins from ``min`` to ``max`` (by default those of the
+    elements)."""
     input = as_tensor_operand("histc", input, "input")
     m = input._m
     if m.dtype.kind == "b":

@@ -169,7 +169,7 @@ def _same_dtypes(name, operands):
         raise RuntimeError(f"{name} is not yet implemented for tensors with different dtypes.")
 
 
-@pointwise(reference=np.heaviside, check=_same_dtypes)
+@pointwise(reference=np.heaviside, check=_same_dtypes, numbers_from=2)
 def heaviside(input, values):
     """0 where ``input`` is negative, ``values`` where it is 0, 1 where it is positive."""
     return where(input == 0.0, values, where(input > 0.0, 1.0, 0.0))

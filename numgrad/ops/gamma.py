@@ -150,7 +150,7 @@ def mvlgamma(input, p: int) -> Tensor:
 @method
 def mvlgamma_(self, p: int) -> Tensor:
     """In-place version of `mvlgamma`."""
-    return self.copy_(mvlgamma(self, p))
+    return self.copy_(mvlgamma(self.clone(), p))
 
 
 # --- the incomplete gamma function ------------------------------------------------------------------------------------

@@ -37,7 +37,8 @@ def along(op, input, dim, index, src=None, wrap=False):
     m, im = input._m, index._m
     if im.ndim != m.ndim and im.numel:
         raise RuntimeError(
-            f"{op}(): Index tensor must have the same number of dimensions as input tensor, but got {im.ndim} and {m.ndim}"
+            f"{op}(): Index tensor must have the same number of dimensions as input tensor, but got {im.ndim} and "
+            f"{m.ndim}"
         )
     if im.ndim != m.ndim:
         return None
@@ -50,7 +51,8 @@ def along(op, input, dim, index, src=None, wrap=False):
         if axis != dim and size > m.shape[axis] or (src is not None and size > src._m.shape[axis]):
             against = "" if src is None else f" and no larger than src {list(src._m.shape)}"
             raise RuntimeError(
-                f"{op}(): Expected index {list(im.shape)} to be no larger than self {list(m.shape)} apart from dimension "
+                f"{op}(): Expected index {list(im.shape)} to be no larger than self {list(m.shape)} apart from "
+                "dimension "
                 f"{dim}{against}"
             )
     return Along(op, index, dim, wrap)
@@ -69,7 +71,9 @@ def gather(input, dim, index, *, sparse_grad=False, out=None):
     """
     input, index = as_tensor_operand("gather", input, "input"), as_tensor_operand("gather", index, "index")
     if out is not None and out._m.dtype is not input._m.dtype:
-        raise RuntimeError(f"gather(): Expected out tensor to have dtype {input._m.dtype!r}, but got {out._m.dtype!r} instead")
+        raise RuntimeError(
+            f"gather(): Expected out tensor to have dtype {input._m.dtype!r}, but got {out._m.dtype!r} instead"
+        )
     found = _gather("gather", input, normalize_axis("gather", dim, input._m.ndim), index, False)
     return found if out is None else write_out("gather", found, out)
 
@@ -125,7 +129,9 @@ def _vector(op, input, dim, index):
     if index._m.dtype.kind != "i" or index._m.dtype.itemsize < 4:
         raise RuntimeError(f"{op}(): Expected dtype int32 or int64 for index but got {index._m.dtype!r}")
     if index._m.ndim > 1:
-        raise IndexError(f"{op}(): Index is supposed to be a vector, but got dim: {index._m.ndim} with type {index._m.dtype!r}")
+        raise IndexError(
+            f"{op}(): Index is supposed to be a vector, but got dim: {index._m.ndim} with type {index._m.dtype!r}"
+        )
     dim = normalize_axis(op, dim, input._m.ndim)
     index = at_least_1d(int64_index(op, index))
     return at_least_1d(input), dim, Places(op, (index,), (dim,), wrap=False)
@@ -165,7 +171,8 @@ def index_source(op, input, dim, index, source):
             source = reshape(source, tuple(shape))
         else:
             raise IndexError(
-                f"{op}(): source of shape {list(source._m.shape)} does not match the destination {list(input._m.shape)} with "
+                f"{op}(): source of shape {list(source._m.shape)} does not match the destination "
+                f"{list(input._m.shape)} with "
                 f"{count} indices at dimension {dim}; expected {shape}"
             )
     return target, dim, at, source
@@ -175,7 +182,9 @@ def _scaled(source, alpha):
     if isinstance(alpha, Tensor):
         alpha = alpha.item()
     if isinstance(alpha, float) and not source._m.dtype.is_floating_point:
-        raise RuntimeError("index_add(): For integral input tensors, argument alpha must not be a floating point number.")
+        raise RuntimeError(
+            "index_add(): For integral input tensors, argument alpha must not be a floating point number."
+        )
     if alpha == 1:
         return source
     return source * alpha if source._m.dtype.kind != "b" else (source if alpha else zero(source.clone()))
@@ -199,7 +208,8 @@ def index_add_(self, dim, index, source, *, alpha=1):
 
 @function
 def index_copy(input, dim, index, source, *, out=None):
-    """``input`` with its sub-tensors at the positions ``index`` of dimension ``dim`` replaced by those of ``source``."""
+    """``input`` with its sub-tensors at the positions ``index`` of dimension ``dim`` replaced by those of
+    ``source``."""
     target, dim, at, source = index_source("index_copy", input, dim, index, source)
     found = reshape(_copying(target, source, at), tuple(input._m.shape))
     return found if out is None else write_out("index_copy", found, out)
@@ -218,7 +228,9 @@ def one_value(op, value, like):
     m = like._m
     if isinstance(value, Tensor):
         if value._m.ndim:
-            raise RuntimeError(f"{op}() only supports a 0-dimensional value tensor, but got tensor with {value._m.ndim} dimension(s).")
+            raise RuntimeError(
+                f"{op}() only supports a 0-dimensional value tensor, but got tensor with {value._m.ndim} dimension(s)."
+            )
         return cast(value, m.dtype) if value._m.device == m.device else value.to(m.device).to(m.dtype)
     if not isinstance(value, (bool, int, float)):
         if not hasattr(value, "item"):
@@ -279,7 +291,8 @@ def _put_arguments(op, input, index, source):
 
 @function(install=("Tensor",))
 def put(input, index, source, accumulate=False):
-    """``input`` with the elements at the positions ``index`` of the flat tensor replaced by ``source``, or with it added."""
+    """``input`` with the elements at the positions ``index`` of the flat tensor replaced by ``source``, or with it
+    added."""
     at, source = _put_arguments("put", input, index, source)
     return reshape(_putting(reshape(input, (-1,)), source, at, ADD if accumulate else SET), tuple(input._m.shape))
 
@@ -350,7 +363,9 @@ def embedding(
     if weight._m.ndim != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight._m.shape)}")
     if input._m.dtype.kind != "i" or input._m.dtype.itemsize < 4:
-        raise RuntimeError(f"embedding: expected 'input' to be int64 or int32 indices, got {input._m.dtype!r}; use .long()")
+        raise RuntimeError(
+            f"embedding: expected 'input' to be int64 or int32 indices, got {input._m.dtype!r}; use .long()"
+        )
     rows = weight._m.shape[0]
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:
@@ -379,7 +394,9 @@ def one_hot(tensor, num_classes=-1) -> Tensor:
     tensor = as_tensor_operand("one_hot", tensor, "tensor")
     m = tensor._m
     if m.dtype is not dtypes.int64:
-        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {m.dtype!r}; use .long()")
+        raise RuntimeError(
+            f"one_hot is only applicable to index tensor of type LongTensor, got {m.dtype!r}; use .long()"
+        )
     if not m.numel and num_classes <= 0:
         raise RuntimeError("one_hot: Can not infer total number of classes from empty tensor.")
     if m.numel:

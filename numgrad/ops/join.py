@@ -321,7 +321,8 @@ def common_shape(*shapes):
 
 @function(install=("ng",))
 def meshgrid(*tensors, indexing="ij"):
-    """The coordinates of a grid, one tensor an axis, each a view of the grid's shape; "xy" exchanges the first two axes."""
+    """The coordinates of a grid, one tensor an axis, each a view of the grid's shape; "xy" exchanges the first two
+    axes."""
     tensors = _unpacked(tensors)
     if not tensors:
         raise ValueError("meshgrid expects a non-empty TensorList")
@@ -329,7 +330,9 @@ def meshgrid(*tensors, indexing="ij"):
         raise RuntimeError(f"meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {indexing}")
     for tensor in tensors:
         if tensor._m.ndim > 1:
-            raise RuntimeError(f"meshgrid: Expected 0D or 1D tensor in the tensor list but got shape {list(tensor._m.shape)}")
+            raise RuntimeError(
+                f"meshgrid: Expected 0D or 1D tensor in the tensor list but got shape {list(tensor._m.shape)}"
+            )
         if tensor._m.dtype is not tensors[0]._m.dtype:
             raise RuntimeError("meshgrid expects all tensors to have the same dtype")
     swap = indexing == "xy" and len(tensors) > 1

@@ -48,7 +48,8 @@ def coordinates(mask):
 
 @function
 def nonzero(input, *, out=None, as_tuple=False):
-    """The indices of the elements that are not 0: a tensor (count, ndim), or with ``as_tuple`` one vector a dimension."""
+    """The indices of the elements that are not 0: a tensor (count, ndim), or with ``as_tuple`` one vector a
+    dimension."""
     input = as_tensor_operand("nonzero", input, "input")
     if not as_tuple:
         found = coordinates(input)
@@ -80,7 +81,9 @@ def _(g, mask):
 def _bool_mask(op, mask):
     mask = as_tensor_operand(op, mask, "mask")
     if mask._m.dtype is not dtypes.bool_:
-        raise RuntimeError(f"{op} only supports boolean masks, but got mask with dtype {mask._m.dtype!r}; compare it first")
+        raise RuntimeError(
+            f"{op} only supports boolean masks, but got mask with dtype {mask._m.dtype!r}; compare it first"
+        )
     return mask
 
 
@@ -134,7 +137,9 @@ def masked_select(input, mask, *, out=None) -> Tensor:
     """The elements of ``input`` where the bool tensor ``mask`` holds, as a vector; the two broadcast."""
     input, mask = as_tensor_operand("masked_select", input, "input"), as_tensor_operand("masked_select", mask, "mask")
     if mask._m.dtype is not dtypes.bool_:
-        raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask._m.dtype!r}; compare it, e.g. with != 0")
+        raise RuntimeError(
+            f"masked_select: expected BoolTensor for mask, got {mask._m.dtype!r}; compare it, e.g. with != 0"
+        )
     shape = broadcast_shapes("masked_select", input._m.shape, mask._m.shape)
     input = input if input._m.shape == shape else input.expand(shape)
     mask = mask if mask._m.shape == shape else mask.expand(shape)

@@ -115,7 +115,8 @@ class Along:
     def fail(self, index, m: Meta):
         size = m.shape[self.dim]
         raise RuntimeError(
-            f"{self.op}(): index {index} is out of bounds for dimension {self.dim} with size {size}; indices run from 0 to "
+            f"{self.op}(): index {index} is out of bounds for dimension {self.dim} with size {size}; indices run from "
+            "0 to "
             f"{size - 1}"
         )
 
@@ -199,7 +200,8 @@ class Places:
         if self.op == "index":
             raise IndexError(f"index {index} is out of bounds for dimension {axis} with size {size}")
         raise IndexError(
-            f"{self.op}(): index out of range in self: index {index} for dimension {axis} with size {size}; indices run "
+            f"{self.op}(): index out of range in self: index {index} for dimension {axis} with size {size}; indices "
+            "run "
             f"from {-size if self.wrap else 0} to {size - 1}"
         )
 
@@ -256,7 +258,7 @@ def put(target, src, at, mode):
         plan = _plan_put(at, m, src._m, mode, key)
         if plan is None:  # the source has no even strides along the index: copy it
             if src._m.contiguous:
-                at = at if type(at) is Along else Places(at.op, [dense(i) for i in at.indices], at.dims, at.front, at.wrap)
+                at = Places(at.op, [dense(index) for index in at.indices], at.dims, at.front, at.wrap)
             return put(target, contiguous_copy(src), at, mode)
     index = at.index if type(at) is Along else at._joined(m)[0]
     status = np.zeros(2, np.int64)

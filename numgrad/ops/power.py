@@ -6,7 +6,7 @@ from .. import dtypes
 from ..kernels.vocab import hypot, where
 from ..kernels.vocab import log as logarithm
 from ..kernels.vocab import pow as power
-from ..op import ENTRIES, as_operand, cast, function, method
+from ..op import ENTRIES, as_operand, as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
 from .arithmetic import mul, reciprocal
@@ -174,7 +174,7 @@ def _(g, input, other, out):
 @function
 def ldexp(input, other, *, out=None) -> Tensor:
     """``input * 2 ** other``."""
-    return mul(input, pow_(2.0, other), out=out)
+    return mul(as_tensor_operand("ldexp", input, "input"), pow_(2.0, other), out=out)
 
 
 @method

@@ -22,7 +22,8 @@ from .view import diagonal, reshape, select, sizes, slice_along, split, tensor_s
 
 @method
 def repeat(self, *counts, repeats=None) -> Tensor:
-    """The tensor laid out ``repeats[k]`` times along every dimension; more repeats than dimensions add some in front."""
+    """The tensor laid out ``repeats[k]`` times along every dimension; more repeats than dimensions add some in
+    front."""
     repeats = sizes("repeat", counts if repeats is None else (repeats,))
     m = self._m
     lead = len(repeats) - m.ndim
@@ -85,7 +86,9 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None) -> Ten
         )
     positions = _interleaved(repeats, size)
     if output_size is not None and output_size != positions._m.numel:
-        raise RuntimeError(f"repeat_interleave: allocated size {output_size} does not match required size {positions._m.numel}")
+        raise RuntimeError(
+            f"repeat_interleave: allocated size {output_size} does not match required size {positions._m.numel}"
+        )
     return index_select(input, dim, positions)
 
 
@@ -171,7 +174,9 @@ def rot90(input, k=1, dims=(0, 1)) -> Tensor:
     if ndim < 2:
         raise RuntimeError(f"rot90: expected total dims >= 2, but got total dims = {ndim}")
     if dims[0] == dims[1] or abs(dims[0] - dims[1]) == ndim:
-        raise RuntimeError(f"rot90: expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+        raise RuntimeError(
+            f"rot90: expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
+        )
     a, b = normalize_axis("rot90", dims[0], ndim), normalize_axis("rot90", dims[1], ndim)
     k %= 4
     if k == 1:
@@ -185,14 +190,17 @@ def rot90(input, k=1, dims=(0, 1)) -> Tensor:
 
 @function
 def roll(input, shifts, dims=None) -> Tensor:
-    """Elements moved ``shifts`` places along ``dims`` (of the flat tensor by default); what leaves an end comes in at the
+    """Elements moved ``shifts`` places along ``dims`` (of the flat tensor by default); what leaves an end comes in at
+    the
     other."""
     input = as_tensor_operand("roll", input, "input")
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
-        return reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape)) if input._m.numel else clone(input)
+        if not input._m.numel:
+            return clone(input)
+        return reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape))
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if not shifts:
         raise RuntimeError("`shifts` required")
@@ -242,7 +250,9 @@ def _triangular(name, lower, doc):
     def triangle(input, diagonal=0, *, out=None):
         input = as_tensor_operand(name, input, "input")
         if input._m.ndim < 2:
-            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got shape {list(input._m.shape)}")
+            raise RuntimeError(
+                f"{name}: input tensor must have at least 2 dimensions, got shape {list(input._m.shape)}"
+            )
         found = _triangle(input, int(diagonal), lower)
         return found if out is None else write_out(name, found, out)
 
@@ -257,8 +267,8 @@ def _triangular(name, lower, doc):
     return function(triangle)
 
 
-tril = _triangular("tril", True, "The elements on and below ``diagonal`` of the matrices in the last two dimensions, else 0.")
-triu = _triangular("triu", False, "The elements on and above ``diagonal`` of the matrices in the last two dimensions, else 0.")
+tril = _triangular("tril", True, "The matrices in the last two dimensions on and below ``diagonal``, else 0.")
+triu = _triangular("triu", False, "The matrices in the last two dimensions on and above ``diagonal``, else 0.")
 
 
 def _triangle_indices(name, row, col, offset, dtype, device, lower):
@@ -329,7 +339,8 @@ def _replaced(name, input, src, part):
     target = part(out)
     if target._m.shape != src._m.shape:
         raise RuntimeError(
-            f"{name}: expected src to have a size equal to the slice of self. src size = {list(src._m.shape)}, slice size = "
+            f"{name}: expected src to have a size equal to the slice of self. src size = {list(src._m.shape)}, slice "
+            "size = "
             f"{list(target._m.shape)}"
         )
     target.copy_(src)
@@ -370,7 +381,8 @@ def _several(name, least, dim_of):
         ndim = input._m.ndim
         if ndim < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor "
+                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a "
+                "tensor "
                 f"with {ndim} dimensions!"
             )
         dim = dim_of(ndim)
@@ -378,10 +390,12 @@ def _several(name, least, dim_of):
             size = input._m.shape[dim]
             if indices_or_sections <= 0 or size % indices_or_sections:
                 raise RuntimeError(
-                    f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {size} is not "
+                    f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {size} is "
+                    "not "
                     f"divisible by the split_size {indices_or_sections}!"
                 )
-            return split(input, size // indices_or_sections, dim) if size else tensor_split(input, indices_or_sections, dim)
+            if size:
+                return split(input, size // indices_or_sections, dim)
         return tensor_split(input, indices_or_sections, dim)
 
     def given(input, *indices_or_sections):
@@ -468,7 +482,8 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
         for axis, size in enumerate(shape):
             if size < 0:
                 raise RuntimeError(
-                    f"pad: The input size {m.shape[axis]}, plus negative padding {widths[axis][0]} and {widths[axis][1]} "
+                    f"pad: The input size {m.shape[axis]}, plus negative padding {widths[axis][0]} and "
+                    f"{widths[axis][1]} "
                     f"resulted in a negative output size, which is invalid. Check dimension {axis} of your input."
                 )
         fill = 0 if value is None else value.item() if isinstance(value, Tensor) else value
@@ -502,10 +517,13 @@ def _check_padding(m, pairs, widths, shape, mode):
             )
         if mode == "circular" and (before > size or after > size):
             raise RuntimeError(
-                f"pad: Padding value causes wrapping around more than once: padding ({before}, {after}) at dimension {axis} of "
+                f"pad: Padding value causes wrapping around more than once: padding ({before}, {after}) at dimension "
+                f"{axis} of "
                 f"input {list(m.shape)}"
             )
         if shape[axis] <= 0 and (before or after):
-            raise RuntimeError(f"pad: padding ({before}, {after}) leaves nothing of dimension {axis} of input {list(m.shape)}")
+            raise RuntimeError(
+                f"pad: padding ({before}, {after}) leaves nothing of dimension {axis} of input {list(m.shape)}"
+            )
 
 

@@ -5,18 +5,7 @@ from collections import namedtuple
 from .. import dtypes
 from ..kernels import scan as kernels
 from ..layout import normalize_axis
-from ..op import (
-    as_tensor_operand,
-    cast,
-    dense,
-    function,
-    method,
-    plain,
-    record,
-    recording,
-    structured,
-    write_out,
-)  # fmt: skip
+from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording, structured, write_out
 from ..storage import meta
 from ..tensor import empty_tensor
 from .join import cat
@@ -224,7 +213,9 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
     dim = normalize_axis("diff", dim, input._m.ndim)
     for name, part in (("prepend", prepend), ("append", append)):
         if part is not None and part._m.ndim != input._m.ndim:
-            raise RuntimeError(f"diff expects {name} and input to be the same dimension, got {part._m.ndim} and {input._m.ndim}")
+            raise RuntimeError(
+                f"diff expects {name} and input to be the same dimension, got {part._m.ndim} and {input._m.ndim}"
+            )
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     parts = [part for part in (prepend, input, append) if part is not None] if n else [input]

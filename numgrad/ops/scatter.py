@@ -60,7 +60,8 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None, out=None):
     elif reduce is None:
         found = reshape(_scattering(target, src, at), tuple(input._m.shape))
     else:
-        found = reshape(_reduced(target, _full(src, at, target), at, _mode("scatter", reduce), True), tuple(input._m.shape))
+        found = _reduced(target, _full(src, at, target), at, _mode("scatter", reduce), True)
+        found = reshape(found, tuple(input._m.shape))
     return found if out is None else write_out("scatter", found, out)
 
 
@@ -166,7 +167,8 @@ def _(g, input, src, out, at, reduce, include_self):
     else:
         hit_input = (input == out).to(g._m.dtype)
         hit_src = (src == _read(out, at)).to(g._m.dtype)
-        shared = g / _adding(hit_input if include_self else _scattering(hit_input, one_value("", 0, g), at), hit_src, at, ADD)
+        hits = hit_input if include_self else _scattering(hit_input, one_value("scatter_reduce", 0, g), at)
+        shared = g / _adding(hits, hit_src, at, ADD)
         d_input, d_src = shared * hit_input, hit_src * _read(shared, at)
     if not include_self:
         d_input = _scattering(d_input, one_value("scatter_reduce", 0, g), at)
@@ -216,7 +218,8 @@ def scatter_reduce_(self, dim, index, src, reduce, *, include_self=True):
 
 @function
 def index_reduce(input, dim, index, source, reduce, *, include_self=True, out=None):
-    """``input`` with the sub-tensors of ``source`` folded into those at the positions ``index`` (a vector) of ``dim`` by
+    """``input`` with the sub-tensors of ``source`` folded into those at the positions ``index`` (a vector) of ``dim``
+    by
     ``reduce``: "prod", "mean", "amax" or "amin"."""
     _check_reduce("index_reduce", reduce, ("prod", "mean", "amax", "amin"))
     target, dim, at, source = index_source("index_reduce", input, dim, index, source)

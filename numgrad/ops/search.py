@@ -62,7 +62,9 @@ def _selection(name):
     return selected
 
 
-_SELECTIONS = {name: _selection(name) for name in ("max", "min", "sort", "topk", "kthvalue", "median", "nanmedian", "mode")}
+_SELECTIONS = {
+    name: _selection(name) for name in ("max", "min", "sort", "topk", "kthvalue", "median", "nanmedian", "mode")
+}
 
 
 def _taken(name, input, values, indices, dim, kept):
@@ -127,7 +129,8 @@ def _extreme(name, result, fold, pairwise, mode, input, args, keepdim, out, dim,
         return _best_along(name, result, input, dim, keepdim, mode, out)
     if not input._m.numel:
         raise RuntimeError(
-            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
+            "the "
             "'dim' argument."
         )
     return fold(input, (), False, out=out)
@@ -135,7 +138,8 @@ def _extreme(name, result, fold, pairwise, mode, input, args, keepdim, out, dim,
 
 @function(name="max")
 def max_(input, *args, dim=None, keepdim=False, other=None, out=None):
-    """The largest value; ``max(input, dim, keepdim=False)``: (values, indices) along a dimension; ``max(input, other)``:
+    """The largest value; ``max(input, dim, keepdim=False)``: (values, indices) along a dimension; ``max(input,
+    other)``:
     `maximum`."""
     return _extreme("max", max_result, amax, _maximum, 0, input, args, keepdim, out, dim, other)
 
@@ -183,7 +187,9 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     """(min, max): the smallest and the largest value, along ``dim`` or of all."""
     input = as_tensor_operand("aminmax", input, "input")
     if dim is None and not input._m.numel:
-        raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.")
+        raise RuntimeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+        )
     if dim is None:
         low, high = amin(input), amax(input)
         if keepdim:
@@ -265,7 +271,9 @@ def topk(input, k, dim=-1, largest=True, sorted=True, *, out=None):
     dim = normalize_axis("topk", dim, m.ndim)
     k = int(k)
     if not 0 <= k <= (m.shape[dim] if m.ndim else 1):
-        raise RuntimeError(f"topk: selected index k out of range: {k} of {m.shape[dim] if m.ndim else 1} along dimension {dim}")
+        raise RuntimeError(
+            f"topk: selected index k out of range: {k} of {m.shape[dim] if m.ndim else 1} along dimension {dim}"
+        )
     if not m.ndim:
         values, indices = _scalar_pair(input)
         if k == 0:
@@ -337,14 +345,11 @@ def _median(name, result, kind, input, dim, keepdim, out):
     if dim is not None:
         return _ranked(name, input, normalize_axis(name, dim, input._m.ndim), kind, 0, result, keepdim, out)
     if not input._m.numel:
-        return full((), float("nan") if input._m.dtype.is_floating_point else _least(input._m.dtype), dtype=input._m.dtype)
+        d = input._m.dtype
+        return full((), float("nan") if d.is_floating_point else dtypes.iinfo(d).min, dtype=d)
     flat = input if input._m.ndim == 1 else reshape(input, (-1,))
     found = _ranked(name, flat, 0, kind, 0, result, False, None).values
     return found if out is None else write_out(name, found, out)
-
-
-def _least(d):
-    return dtypes.iinfo(d).min
 
 
 @function
@@ -361,7 +366,8 @@ def nanmedian(input, dim=None, keepdim=False, *, out=None):
 
 @function
 def mode(input, dim=-1, keepdim=False, *, out=None):
-    """(values, indices) of the most frequent value along ``dim``, the smallest of equals, and the last place it stands."""
+    """(values, indices) of the most frequent value along ``dim``, the smallest of equals, and the last place it
+    stands."""
     input = as_tensor_operand("mode", input, "input")
     m = input._m
     dim = normalize_axis("mode", dim, m.ndim)

@@ -67,7 +67,9 @@ def _as_rows(name, input, dim):
     input = as_tensor_operand(name, input, "input")
     m = input._m
     if not m.dtype.is_floating_point:
-        raise RuntimeError(f"{name} only support floating point and complex dtypes, got {m.dtype!r}; convert with .float()")
+        raise RuntimeError(
+            f"{name} only support floating point and complex dtypes, got {m.dtype!r}; convert with .float()"
+        )
     if isinstance(dim, (tuple, list)) and not dim:
         dim = None
     axes = sorted(normalize_axes(name, dim, m.ndim)) if m.ndim else []
@@ -98,7 +100,8 @@ def _variance(name, input, dim, unbiased, correction, keepdim):
     freedom = max(0.0, float(count - correction))
     if freedom <= 0 and rows._m.numel:
         warnings.warn(
-            f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel "
+            f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
+            "(input numel "
             "divided by output numel).", stacklevel=4,
         )  # fmt: skip
     if rows._m.numel:
@@ -199,7 +202,8 @@ def _(g, input, out, p):
 
 
 def vector_norm(name, input, p, dim, keepdim) -> Tensor:
-    """``sum(|x|^p)^(1/p)`` over ``dim``; the largest or smallest ``|x|`` for infinite ``p``, the number of non-zeros for 0."""
+    """``sum(|x|^p)^(1/p)`` over ``dim``; the largest or smallest ``|x|`` for infinite ``p``, the number of non-zeros
+    for 0."""
     p = float(p)
     if input._m.ndim == 0:
         dim = None
@@ -207,8 +211,10 @@ def vector_norm(name, input, p, dim, keepdim) -> Tensor:
         if not input._m.numel:
             axes = normalize_axes(name, dim, input._m.ndim)
             if p < 0 or any(input._m.shape[axis] == 0 for axis in axes):
-                raise IndexError(f"{name}: cannot compute the {p} norm over an empty dimension, it has no identity; got shape "
-                                 f"{list(input._m.shape)}")  # fmt: skip
+                raise IndexError(
+                    f"{name}: cannot compute the {p} norm over an empty dimension, it has no identity; got shape "
+                    f"{list(input._m.shape)}"
+                )
         return (amax if p > 0 else amin)(input.abs(), () if dim is None else dim, keepdim)
     if p == 2.0:
         return _norm2(input, dim, keepdim)
@@ -221,13 +227,16 @@ def vector_norm(name, input, p, dim, keepdim) -> Tensor:
 
 @function
 def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
-    """The ``p`` norm of the elements over ``dim`` (all by default): a number, infinity, "fro" (2) or "nuc" (the sum of the
+    """The ``p`` norm of the elements over ``dim`` (all by default): a number, infinity, "fro" (2) or "nuc" (the sum of
+    the
     singular values of matrices)."""
     input = as_tensor_operand("norm", input, "input")
     if dtype is not None:
         input = cast(input, dtypes.as_dtype(dtype))
     if not input._m.dtype.is_floating_point:
-        raise RuntimeError(f"norm(): input dtype should be either floating point or complex. Got {input._m.dtype!r} instead.")
+        raise RuntimeError(
+            f"norm(): input dtype should be either floating point or complex. Got {input._m.dtype!r} instead."
+        )
     if p == "nuc":
         axes = normalize_axes("norm", dim, input._m.ndim)
         if len(axes) != 2:
@@ -295,7 +304,9 @@ def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The mean over ``dim`` (all by default) of the values that are not NaN."""
     input = as_tensor_operand("nanmean", input, "input")
     if not input._m.dtype.is_floating_point:
-        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input._m.dtype!r}")
+        raise RuntimeError(
+            f"nanmean(): expected input to have floating point or complex dtype but got {input._m.dtype!r}"
+        )
     counts = total_sum(~input.isnan(), dim, keepdim)
     found = nansum(input, dim, keepdim, dtype=dtype) / counts
     return found if out is None else write_out("nanmean", found, out)

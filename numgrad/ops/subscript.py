@@ -168,7 +168,8 @@ def parse(self, key):
     if taken > m.ndim:
         if not m.ndim and len(items) == 1 and type(items[0]) is int:
             raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                "convert a "
                 "0-dim tensor to a number"
             )
         raise IndexError(f"too many indices for tensor of dimension {m.ndim}")
@@ -223,7 +224,8 @@ def _check_mask(mask, position, shape, axis):
     for k, size in enumerate(mask._m.shape):
         if size != shape[axis + k]:
             raise IndexError(
-                f"The shape of the mask {list(mask._m.shape)} at index {k} does not match the shape of the indexed tensor "
+                f"The shape of the mask {list(mask._m.shape)} at index {k} does not match the shape of the indexed "
+                "tensor "
                 f"{list(shape)} at index {axis + k}"
             )
 
@@ -375,7 +377,8 @@ def _basic_view(self, key, name):
 
 
 def _window(self, start, stop, m):
-    """A view of the elements ``start`` to ``stop`` of the memory, of meta ``m``: `tensor.view` without its arithmetic."""
+    """A view of the elements ``start`` to ``stop`` of the memory, of meta ``m``: `tensor.view` without its
+    arithmetic."""
     storage = self._s
     if storage is None:
         storage = self._s = Storage()
@@ -411,7 +414,9 @@ def _value(self, value):
         return value.item()
     if isinstance(value, np.ndarray):
         return from_array(value)
-    raise TypeError(f"can't assign a {type(value).__name__} to a tensor of dtype {self._m.dtype!r}; make a tensor of it")
+    raise TypeError(
+        f"can't assign a {type(value).__name__} to a tensor of dtype {self._m.dtype!r}; make a tensor of it"
+    )
 
 
 def _without_leading_ones(value, ndim):
@@ -419,7 +424,7 @@ def _without_leading_ones(value, ndim):
     extra = value._m.ndim - ndim
     if extra <= 0 or any(size != 1 for size in value._m.shape[:extra]):
         return value
-    return value.view(tuple(value._m.shape[extra:])) if value._m.contiguous else value.reshape(tuple(value._m.shape[extra:]))
+    return value.reshape(tuple(value._m.shape[extra:]))
 
 
 @method
@@ -474,7 +479,8 @@ def _broadcast_value(target, at, value):
     lead = len(shape) - value._m.ndim
     if lead < 0 or any(n not in (1, size) for n, size in zip(value._m.shape, shape[lead:])):
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(value._m.shape)} cannot be broadcast to indexing result of shape "
+            f"shape mismatch: value tensor of shape {list(value._m.shape)} cannot be broadcast to indexing result of "
+            "shape "
             f"{list(shape)}"
         )
     return value.expand(shape)
@@ -490,7 +496,8 @@ def _put_arguments(op, input, indices, values):
     values = as_tensor_operand(op, values, "values")
     if values._m.dtype is not input._m.dtype:
         raise RuntimeError(
-            f"{op}: Index put requires the source and destination dtypes match, got {input._m.dtype!r} for the destination "
+            f"{op}: Index put requires the source and destination dtypes match, got {input._m.dtype!r} for the "
+            "destination "
             f"and {values._m.dtype!r} for the source; convert the values with .to(...)"
         )
     used, axis = [], 0

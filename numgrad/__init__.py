@@ -171,6 +171,7 @@ from .ops.index import (
     index_copy as index_copy,
     index_fill as index_fill,
     index_select as index_select,
+    put as put,
     take as take,
     take_along_dim as take_along_dim,
 )

@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = commands.add_parser("warmup", help="compile the usual kernels into the cache, in parallel processes")
     command.add_argument("--jobs", type=int, default=config.get_num_threads(), help="processes (default: threads)")
     command.add_argument("--only", default="", metavar="TEXT", help="only ops whose name contains TEXT")
+    command.add_argument("--all", action="store_true", help="all ops of the table, not only the usual ones")
     command.add_argument("--dtype", nargs="+", default=["float32"], choices=["float32", "float64"])
     command = commands.add_parser("cache", help="where the compiled kernels are and how much room they take")
     command.add_argument("--clear", action="store_true", help="remove them")
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "warmup":
         from . import warmup
 
-        return warmup.run(max(1, options.jobs), options.only, options.dtype)
+        return warmup.run(max(1, options.jobs), options.only, options.dtype, options.all)
     return _cache(options.clear)
 
 

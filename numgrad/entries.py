@@ -32,13 +32,13 @@ def generate_inplace(op, inplace):
 def operator(entry, own=0, strict=True):
     """The entry as a method for Python's operators: NotImplemented for operands of foreign types.
 
-    ``own`` is the place of the operand whose method it is; called on another object, the method raises a TypeError if
+    ``own`` is the place of the operand whose method it is (None: any); called on another object, the method raises a TypeError if
     ``strict``.
     """
     general = entry.__globals__["general"]
 
     def checked(op, inputs, *rest):
-        if not isinstance(inputs[own], Tensor):
+        if own is not None and not isinstance(inputs[own], Tensor):
             if not strict:
                 return NotImplemented
             raise TypeError(f"Tensor's operator {op.name} doesn't apply to a '{type(inputs[own]).__name__}' object")

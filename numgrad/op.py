@@ -33,17 +33,21 @@ class Op:
 
     ``inputs`` are the tensor parameters in order, ``attributes`` the plain ones with their defaults; ``needs``
     names what backward asked to be saved (inputs, attributes, ``out``, ``<input>_meta``); ``reference`` is a NumPy
-    function with the same arguments and ``domain`` the interval its float inputs are tested on.
+    function with the same arguments and ``domain`` the interval its float inputs are tested on. ``no_gradient``
+    names inputs that have no derivative; ``differs``: the reference has other special values than
+    PyTorch, which numgrad follows.
     """
 
     form = "op"
 
-    def __init__(self, fn, *, name=None, reference=None, domain=(-3.0, 3.0), cases=None, install=("ng", "Tensor")):
+    def __init__(self, fn, *, name=None, reference=None, domain=(-3.0, 3.0), cases=None, install=("ng", "Tensor"),
+                 no_gradient=(), differs=False):  # fmt: skip
         self.fn, self.name, self.__doc__ = fn, name or fn.__name__, fn.__doc__
         parameters = inspect.signature(fn).parameters.values()
         self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         self.attributes = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.reference, self.domain, self.cases, self.install = reference, domain, cases, install
+        self.no_gradient, self.differs = no_gradient, differs
         self.gradient: Any = None
         self.recorded_gradient: Any = None
         self.needs: list[str] = []

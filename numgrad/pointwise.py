@@ -59,18 +59,18 @@ class Pointwise(Op):
     floating-point dtype), "bool" (computed in the promoted dtype, bool out). ``refuse``: kinds of dtypes that are
     an error ("b" bool, "i" integers, "f" floating point). ``check(name, dtypes)`` may raise for operands' dtypes.
     ``nonzero_divisor``: integers are refused where the last operand is 0. ``numbers_from``: the first operand that may
-    be a Python number; -1 if all may. ``no_gradient``: inputs whose derivative is not known.
+    be a Python number; -1 if all may.
     """
 
     form = "pointwise"
 
     def __init__(
-        self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, numbers_from=0, no_gradient=(),
+        self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, numbers_from=0,
         inplace=True, **options,
     ):  # fmt: skip
         super().__init__(fn, **options)
         self.result, self.refuse, self.check, self.allows_inplace = result, refuse, check, inplace
-        self.nonzero_divisor, self.numbers_from, self.no_gradient = nonzero_divisor, numbers_from, no_gradient
+        self.nonzero_divisor, self.numbers_from = nonzero_divisor, numbers_from
         self.integer_fn = None
         self.static = [
             name for name, default in self.attributes.items()

@@ -159,6 +159,14 @@ class Case:
         """The op's result on ``inputs`` (default: the case's own)."""
         return self.op.entry(*(inputs or self.inputs), **self.attributes)
 
+    def leaves(self) -> list:
+        """Fresh inputs (strided ones as they are), of which those that have a gradient require it."""
+        inputs = [x.clone() if x.is_contiguous() else x.detach() for x in self.inputs]
+        for name, x in zip(self.op.inputs, inputs):
+            if x.is_floating_point() and name not in self.op.no_gradient:
+                x.requires_grad_()
+        return inputs
+
     def __repr__(self):
         return f"{self.op.name}-{self.label}"
 

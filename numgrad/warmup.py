@@ -12,13 +12,21 @@ from .op import OPS
 from .ops import random
 
 
-def run(jobs: int, only: str = "", dtype_names: Sequence[str] = ("float32",)) -> int:
-    """Compile in ``jobs`` processes what ops whose name contains ``only`` need in these floating-point dtypes.
+USUAL = (
+    "add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "abs", "exp", "log", "maximum", "where", "eq", "lt", "gt",
+    "relu", "gelu", "silu", "sigmoid", "tanh", "leaky_relu", "sum", "mean", "var", "amax",
+    "softmax_rows", "log_softmax_rows", "cross_entropy_rows", "layer_norm_rows", "rms_norm_rows",
+)  # fmt: skip
 
-    Returns an exit status: 0, 1 if kernels do not compile, 2 if there is nothing to compile.
+
+def run(jobs: int, only: str = "", dtype_names: Sequence[str] = ("float32",), whole_table: bool = False) -> int:
+    """Compile in ``jobs`` processes, in these floating-point dtypes, a training step and the usual ops' kernels.
+
+    With ``whole_table`` or ``only`` the ops are all of the table, or those whose name contains ``only``. Returns an
+    exit status: 0, 1 if kernels do not compile, 2 if there is nothing to compile.
     """
     started = time.perf_counter()
-    tasks = [name for name in _tasks() if only in name]
+    tasks = [name for name in _tasks(whole_table or bool(only)) if only in name]
     if not tasks:
         print(f"warmup: no op's name contains {only!r}", file=sys.stderr)
         return 2
@@ -55,8 +63,9 @@ def _progress(items, total: int):
         print(file=sys.stderr)
 
 
-def _tasks() -> list[str]:
-    return ["training", "callers", *(name for name, op in OPS.items() if testing.cases_for(op))]
+def _tasks(whole_table: bool) -> list[str]:
+    names = OPS if whole_table else USUAL
+    return ["training", "callers", *(name for name in names if testing.cases_for(OPS[name]))]
 
 
 def warm(name: str, dtype_names: Sequence[str]) -> None:
@@ -66,12 +75,10 @@ def warm(name: str, dtype_names: Sequence[str]) -> None:
     if name == "callers":
         return _callers()
     op = OPS[name]
-    if "f" in getattr(op, "refuse", ""):
-        dtype_names = ("int64",)
     for dtype_name in dtype_names:
         for case in testing.cases_for(op, dtypes.BY_NAME[dtype_name]):
-            for tensor in case.inputs:
-                if op.gradient is not None and tensor.is_floating_point():
+            for label, tensor in zip(op.inputs, case.inputs):
+                if op.gradient is not None and label not in op.no_gradient and tensor.is_floating_point():
                     tensor.requires_grad_()
             out = case.run()
             for result in out if isinstance(out, tuple) else (out,):

@@ -70,6 +70,13 @@ def test_warmup_fills_the_cache(tmp_path):
     assert list((tmp_path / "cache").glob("numgrad_sigmoid_*.py"))
 
 
+def test_the_usual_ops_exist():
+    from numgrad.op import OPS
+    from numgrad.warmup import USUAL
+
+    assert [name for name in USUAL if name not in OPS] == []
+
+
 def test_warmup_of_nothing():
     done = command("warmup", "--only", "no such op")
     assert done.returncode == 2 and "no op's name contains 'no such op'" in done.stderr

@@ -39,8 +39,8 @@ def test_op_runs_and_agrees_with_its_reference(case):
             arrays = [x.numpy().astype(np.float64) for x in case.inputs]
             expected = case.op.reference(*arrays, **case.attributes)
             np.testing.assert_allclose(out.numpy().astype(np.float64), expected, rtol=2e-5, atol=2e-5)
-        inputs = [x.detach().clone() for x in case.inputs]
-        wanted = [x.requires_grad_() for x in inputs if x.is_floating_point()]
+        inputs = case.leaves()
+        wanted = [x for x in inputs if x.requires_grad]
         out = case.run(*inputs)
         if out.requires_grad:
             gradients = ng.autograd.grad(out, wanted, ng.ones_like(out), allow_unused=True)

@@ -239,6 +239,13 @@ def reduction(name, step, finish, combine, identity, inputs, out, T, along, attr
             f"    {result}[row] = {finished}",
         ]
     else:
+        # bool is kept as uint8 in the buffer, as everywhere in memory.
+        running = "(part[c] != 0)" if T is np.bool_ else "part[c]"
+        values = load("row", "c", stored, T)
+
+        def held(text):
+            return store(text, T, T)
+
         lines += [
             f"blocks = (inner + {_COLUMNS - 1}) // {_COLUMNS}",
             "for unit in range(begin, end):",
@@ -248,18 +255,18 @@ def reduction(name, step, finish, combine, identity, inputs, out, T, along, attr
             f"    totals = shifted({result}, unit // blocks * inner + first)",
             "    part = local",
             "    for c in range(width):",
-            "        part[c] = identity",
+            f"        part[c] = {held('identity')}",
             "    for r in range(count):",
             "        row = shifted(values, r * inner)",
             "        for c in range(width):",
-            f"            part[c] = step(part[c], {load('row', 'c', stored, T)}{more})",
+            f"            part[c] = {held(f'step({running}, {values}{more})')}",
             "    for c in range(width):",
-            "        total = part[c]",
+            f"        total = {running}",
             f"        totals[c] = {finished}",
         ]
         # Accumulate in a small buffer on the stack, so that narrow outputs keep a wide running value.
         at = lines.index("    part = local")
-        lines[at] = f"    part = stack_array({_COLUMNS}, {T.__name__}(0))"
+        lines[at] = f"    part = stack_array({_COLUMNS}, {type_name(T)}(0))"
     source = (
         f'"""Reduction {name} in {T.__name__} over {stored.__name__}, {along} axis."""\n\n{_IMPORTS}\n\n'
         f"def {name}_kernel(operands, begin, end):\n" + "".join(f"    {line}\n" for line in lines)

@@ -317,7 +317,7 @@ def _(input):
 WORDS["fabs"].tensor_op = magnitude
 
 
-@pointwise(reference=np.sign)
+@pointwise(reference=np.sign, differs=True)  # 0 for NaN
 def sign(input):
     """-1, 0 or 1; 0 for NaN."""
     return where(input > 0.0, 1.0, where(input < 0.0, -1.0, 0.0))
@@ -338,7 +338,7 @@ def _(g):
     return g * 0.0
 
 
-@pointwise(reference=np.sign, name="sgn")
+@pointwise(reference=np.sign, name="sgn", differs=True)  # 0 for NaN
 def sgn(input):
     """`sign`, under the name that complex tensors share."""
     return where(input > 0.0, 1.0, where(input < 0.0, -1.0, 0.0))
@@ -405,7 +405,7 @@ def nan_to_num_(self, nan=0.0, posinf=None, neginf=None) -> Tensor:
 
 def _reflected(entry):
     """The method for an operator whose left operand is no Tensor."""
-    apply = operator(entry, own=1, strict=False)
+    apply = operator(entry, own=None)
 
     def reflected(self, other):
         return apply(other, self)

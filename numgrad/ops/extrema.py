@@ -169,7 +169,7 @@ def _same_dtypes(name, operands):
         raise RuntimeError(f"{name} is not yet implemented for tensors with different dtypes.")
 
 
-@pointwise(reference=np.heaviside, check=_same_dtypes, numbers_from=2)
+@pointwise(reference=np.heaviside, differs=True, check=_same_dtypes, numbers_from=2)
 def heaviside(input, values):
     """0 where ``input`` is negative, ``values`` where it is 0, 1 where it is positive."""
     return where(input == 0.0, values, where(input > 0.0, 1.0, 0.0))
@@ -180,9 +180,14 @@ def _(input, values):
     return where(input == 0, values, where(input > 0, 1, 0))
 
 
-@pointwise(reference=np.nextafter, refuse="bi")
+@pointwise(reference=np.nextafter, differs=True, refuse="bi")
 def nextafter(input, other):
     """The next representable number from ``input`` towards ``other``."""
     return np.nextafter(input, other)
+
+
+@nextafter.backward
+def _(g, input, other):
+    return where(input == other, 0.0, g), g * 0.0
 
 

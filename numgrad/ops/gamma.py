@@ -75,7 +75,7 @@ def _trigamma(x):
 
 
 @pointwise(
-    result="float", install=("special",), inplace=False, reference=_scipy("zeta"), domain=(1.5, 4.0),
+    result="float", install=("special",), inplace=False, reference=_scipy("zeta"), differs=True, domain=(1.5, 4.0),
     no_gradient=("input",),
 )  # fmt: skip
 def zeta(input, other):
@@ -150,6 +150,10 @@ def mvlgamma(input, p: int) -> Tensor:
 @method
 def mvlgamma_(self, p: int) -> Tensor:
     """In-place version of `mvlgamma`."""
+    if not self._m.dtype.is_floating_point:
+        raise RuntimeError(
+            f"mvlgamma_: result type Float can't be cast to the desired output type {self._m.dtype!r}; use .float() first"
+        )
     return self.copy_(mvlgamma(self.clone(), p))
 
 
@@ -205,7 +209,7 @@ def _incomplete(a, x, upper):
     return found if upper else 1.0 - found
 
 
-@pointwise(refuse="bi", reference=_scipy("gammainc"), domain=(0.5, 3.0), no_gradient=("input",))
+@pointwise(refuse="bi", reference=_scipy("gammainc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))
 def igamma(input, other):
     """The regularized lower incomplete gamma function P(``input``, ``other``)."""
     return _incomplete(np.float64(input), np.float64(other), False)
@@ -216,7 +220,7 @@ def _(g, input, other):
     return 0.0, g * exp((input - 1.0) * log(other) - other - lgamma(input))
 
 
-@pointwise(refuse="bi", reference=_scipy("gammaincc"), domain=(0.5, 3.0), no_gradient=("input",))
+@pointwise(refuse="bi", reference=_scipy("gammaincc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))
 def igammac(input, other):
     """The regularized upper incomplete gamma function Q(``input``, ``other``)."""
     return _incomplete(np.float64(input), np.float64(other), True)
@@ -258,29 +262,30 @@ def _scaled_bessel(x, order):
 
 
 def _bessel(x, order):
-    return math.inf if math.isinf(x) else _scaled_bessel(x, order) * math.exp(fabs(x))
+    # At infinity NaN, the product of 0 and infinity, which is PyTorch's value too.
+    return _scaled_bessel(x, order) * math.exp(fabs(x))
 
 
-@pointwise(result="float", reference=_scipy("i0"))
+@pointwise(result="float", reference=_scipy("i0"), differs=True)
 def i0(input):
     """The modified Bessel function of the first kind of order 0."""
     return _bessel(np.float64(input), 0)
 
 
-@pointwise(result="float", reference=_scipy("i1"), install=("special",), inplace=False)
+@pointwise(result="float", reference=_scipy("i1"), differs=True, install=("special",), inplace=False)
 def i1(input):
     """The modified Bessel function of the first kind of order 1."""
     size = _bessel(np.float64(input), 1)
     return where(input < 0.0, -size, size)
 
 
-@pointwise(result="float", reference=_scipy("i0e"), install=("special",), inplace=False)
+@pointwise(result="float", reference=_scipy("i0e"), differs=True, install=("special",), inplace=False)
 def i0e(input):
     """``exp(-|input|) * i0(input)``."""
     return _scaled_bessel(np.float64(input), 0)
 
 
-@pointwise(result="float", reference=_scipy("i1e"), install=("special",), inplace=False)
+@pointwise(result="float", reference=_scipy("i1e"), differs=True, install=("special",), inplace=False)
 def i1e(input):
     """``exp(-|input|) * i1(input)``."""
     size = _scaled_bessel(np.float64(input), 1)

@@ -289,7 +289,7 @@ def _put_arguments(op, input, index, source):
     return at, reshape(source, tuple(at.indices[0]._m.shape))
 
 
-@function(install=("Tensor",))
+@function
 def put(input, index, source, accumulate=False):
     """``input`` with the elements at the positions ``index`` of the flat tensor replaced by ``source``, or with it
     added."""

@@ -5,7 +5,7 @@ import itertools
 from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..layout import Size, broadcast_shapes, normalize_axis
-from ..op import as_tensor_operand, cast, function, note_anomaly, plain, recording, same_device, write_out
+from ..op import as_tensor_operand, cast, function, note_anomaly, recording, same_device, write_out
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
@@ -373,6 +373,5 @@ def combinations(input, r=2, with_replacement=False) -> Tensor:
         return zeros(0, dtype=input._m.dtype, device=input._m.device)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = list(choose(range(input._m.numel), r))
-    if not rows:
-        return zeros(0, r, dtype=input._m.dtype, device=input._m.device)
-    return input[tensor_of(rows, dtype=dtypes.int64).to(plain(input)._m.device)]
+    index = tensor_of(rows, dtype=dtypes.int64) if rows else zeros(0, r, dtype=dtypes.int64)
+    return input[index.to(input._m.device)]

@@ -230,7 +230,7 @@ def _(g, input, other):
     return scale * other, scale * -input
 
 
-@pointwise(reference=np.sinc, result="float")
+@pointwise(reference=np.sinc, result="float", differs=True)  # NaN at infinities
 def sinc(input):
     """``sin(pi * input) / (pi * input)``, 1 at 0."""
     angle = PI * input
@@ -352,7 +352,7 @@ sigmoid = _word("sigmoid", "``1 / (1 + exp(-input))``.", _scipy("expit"))
 erf = _word("erf", "The error function.", _scipy("erf"))
 erfc = _word("erfc", "``1 - erf(input)``, accurate for large ``input``.", _scipy("erfc"))
 erfinv = _word("erfinv", "The inverse of the error function.", _scipy("erfinv"), domain=(-0.95, 0.95))
-lgamma = _word("lgamma", "The logarithm of the gamma function's magnitude.", _scipy("gammaln"), domain=(0.1, 3.0))
+lgamma = _word("lgamma", "The logarithm of the gamma function's magnitude.", _scipy("gammaln"), domain=(0.1, 3.0), differs=True)
 digamma = _word("digamma", "The derivative of `lgamma`.", _scipy("digamma"), domain=(0.1, 3.0))
 
 

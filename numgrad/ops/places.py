@@ -353,10 +353,13 @@ class Writing:
 
         @write_at.backward
         def _(g, src_meta, at, mode):
-            inner = None if src_meta is None or not src_meta.dtype.is_floating_point else _read_back(g, at)
-            if inner is not None and inner._m.shape != src_meta.shape:
-                inner = inner.sum()
-            return (g if mode == ADD else cleared(g, at)), inner
+            outer = g if mode == ADD else cleared(g, at)
+            if src_meta is None or not src_meta.dtype.is_floating_point:
+                return outer, None
+            if src_meta.ndim:
+                return outer, _read_back(g, at)
+            # One value for all places: where it is set, places that are named twice count once.
+            return outer, (_read_back(g, at) if mode == ADD else g - outer).sum()
 
         self.name, self.entry = name, write_at
 

@@ -103,6 +103,8 @@ def amin(input, dim=(), keepdim=False, *, out=None):
 
 def _extreme(fold, name, input, dim, keepdim, out):
     input = as_tensor_operand(name, input, "input")
+    if input._m.dtype.kind == "b":
+        return (any if name == "amax" else all)(input, None if dim == () else dim, keepdim, out=out)
     found = _shared_extreme(input, name, tuple(normalize_axes(name, None if dim == () else dim, input._m.ndim)), keepdim)
     return found if out is None else ENTRIES["write_out"](name, found, out)
 

@@ -103,8 +103,9 @@ def _(g, input, out, dim):
     if not input._m.ndim:
         return g
     # d out[k] / d x[i] = exp(x[i] - out[k]) for i <= k: sums from the end, of both signs of g apart, in logarithms.
-    positive = _from_end(g.clamp(min=0).log() - out, dim) + input
-    negative = _from_end((-g).clamp(min=0).log() - out, dim) + input
+    size, nothing = g.abs().log(), dtypes.finfo(g._m.dtype).min
+    positive = _from_end(size.masked_fill(g <= 0, nothing) - out, dim) + input
+    negative = _from_end(size.masked_fill(g >= 0, nothing) - out, dim) + input
     return positive.exp() - negative.exp()
 
 

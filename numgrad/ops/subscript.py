@@ -458,7 +458,8 @@ def __setitem__(self, key, value):
         value = scalar
     elif value._m.device != target._m.device:
         value = value.to(target._m.device)
-    _put(target, at, cast(value, target._m.dtype), SET, "__setitem__")
+    _same_dtype("__setitem__", target, value)
+    _put(target, at, value, SET, "__setitem__")
 
 
 def _assign(target, value):
@@ -490,16 +491,19 @@ def _put(target, at, value, mode, name):
     return _index_put.inplace(name, target, _broadcast_value(target, at, value), at, mode)
 
 
+def _same_dtype(op, target, values):
+    if values._m.dtype is not target._m.dtype:
+        raise RuntimeError(
+            f"{op}: Index put requires the source and destination dtypes match, got {target._m.dtype!r} for the "
+            f"destination and {values._m.dtype!r} for the source; convert the values with .to(...)"
+        )
+
+
 def _put_arguments(op, input, indices, values):
     if isinstance(indices, Tensor):
         raise TypeError(f"{op}(): argument 'indices' must be tuple of Tensors, not Tensor")
     values = as_tensor_operand(op, values, "values")
-    if values._m.dtype is not input._m.dtype:
-        raise RuntimeError(
-            f"{op}: Index put requires the source and destination dtypes match, got {input._m.dtype!r} for the "
-            "destination "
-            f"and {values._m.dtype!r} for the source; convert the values with .to(...)"
-        )
+    _same_dtype(op, input, values)
     used, axis = [], 0
     for position, index in enumerate(indices):
         if index is None:

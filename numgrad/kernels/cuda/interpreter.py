@@ -213,10 +213,12 @@ def _translate(fn, T=None):
         arguments.args = [ast.arg("cuda"), *arguments.args, *arguments.kwonlyargs]
         arguments.kwonlyargs, arguments.kw_defaults, arguments.defaults = [], [], []
         called = {name for name, value in _called(fn).items() if _is_threaded(value)}
-        node = _Translator(fn.__name__, called, T).visit(node)
+        translator = _Translator(fn.__name__, called, T)
+        node = translator.visit(node)
         node.body.append(ast.parse("if False:\n    yield").body[0])
         module = ast.fix_missing_locations(ast.Module([node], []))
         names.pop("cuda", None)
+        names.update(translator.constants)
         exec(compile(module, f"<interpreted {fn.__name__}>", "exec"), names)
         result = names[node.name]
     else:
@@ -231,10 +233,13 @@ class _Translator(ast.NodeTransformer):
 
     def __init__(self, function, called, T):
         self.function, self.called, self.T = function, called, T
+        self.constants: dict = {}
 
     def visit_Constant(self, node):
         if type(node.value) is float and self.T is not None:
-            return ast.Call(ast.Name("_constant_type", ast.Load()), [node], []) if False else ast.Constant(self.T(node.value))
+            name = f"constant{len(self.constants)}_"
+            self.constants[name] = self.T(node.value)
+            return ast.Name(name, ast.Load())
         return node
 
     def visit_Call(self, node):

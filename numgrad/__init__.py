@@ -141,6 +141,7 @@ from .ops.distinct import (
     bucketize as bucketize,
     count_nonzero as count_nonzero,
     histc as histc,
+    isin as isin,
     searchsorted as searchsorted,
     unique as unique,
     unique_consecutive as unique_consecutive,
@@ -204,6 +205,7 @@ from .ops.mask import (
     masked_scatter as masked_scatter,
     masked_select as masked_select,
     nonzero as nonzero,
+    unravel_index as unravel_index,
 )
 from .ops.math import (
     acos as acos,
@@ -270,6 +272,7 @@ from .ops.matmul import (
     outer as outer,
 )
 from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
+from .ops.quantile import nanquantile as nanquantile, quantile as quantile
 from .ops.random import (
     bernoulli as bernoulli,
     get_rng_state as get_rng_state,
@@ -358,12 +361,14 @@ from .ops.search import (
 )
 from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp, softmax_root as softmax
 from .ops.statistics import (
+    cdist as cdist,
     cosine_similarity as cosine_similarity,
     dist as dist,
     nanmean as nanmean,
     nansum as nansum,
     norm as norm,
     pairwise_distance as pairwise_distance,
+    renorm as renorm,
     std as std,
     std_mean as std_mean,
     var as var,

@@ -32,8 +32,8 @@ def generate_inplace(op, inplace):
 def operator(entry, own=0, strict=True):
     """The entry as a method for Python's operators: NotImplemented for operands of foreign types.
 
-    ``own`` is the place of the operand whose method it is (None: any); called on another object, the method raises a TypeError if
-    ``strict``.
+    ``own`` is the place of the operand whose method it is (None: any); called on another object, the method raises a
+    TypeError if ``strict``.
     """
     general = entry.__globals__["general"]
 

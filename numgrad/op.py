@@ -19,7 +19,7 @@ from .autograd import Leaf, Node, is_grad_enabled, next_seq, switch
 from .device import CPU
 from .errors import DTypeError
 from .kernels.vocab import WORDS
-from .layout import Size
+from .layout import Size, overlaps_itself
 from .storage import Meta, Storage, meta, strided_meta
 from .tensor import Tensor, address, alias, empty_tensor, from_array, make, new, storage_of
 
@@ -641,14 +641,25 @@ def _place_in(base, offset):
     return place
 
 
-def write_out(name, result, out):
-    """Copy a result into ``out=``: resized if its shape differs, refused if its dtype cannot hold the result."""
+def write_out(name, result, out, *sources):
+    """Copy a result into ``out=``: resized if its shape differs, refused if its dtype cannot hold the result, if several
+    of its elements are in one place, or if it shares memory with one of the ``sources`` that it must not overwrite."""
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if (out._n is not None or result._n is not None) and is_grad_enabled():
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
             "arguments requires grad."
+        )
+    if overlaps_itself(out._m.shape, out._m.strides):
+        raise RuntimeError(
+            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation."
+        )
+    if out._s is not None and any(source._s is out._s for source in sources):
+        raise RuntimeError(
+            f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+            "memory location. Please clone() the tensor before performing the operation."
         )
     if not dtypes.can_cast(result._m.dtype, out._m.dtype):
         raise RuntimeError(f"{name}: result type {result._m.dtype!r} can't be cast to the desired output type {out._m.dtype!r}")

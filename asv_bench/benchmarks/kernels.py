@@ -6,7 +6,6 @@ import numgrad as ng
 from numgrad import autograd, testing
 from numgrad.op import OPS
 
-
 OP_NAMES = sorted(name for name, op in OPS.items() if testing.cases_for(op))
 SHAPES = {"small": (64, 16), "large": (1024, 1024)}
 
@@ -51,12 +50,9 @@ class Backward:
     def setup(self, name, size):
         ng.set_num_threads(1)
         case = _case(name, size)
-        self.inputs = [
-            tensor.requires_grad_()
-            for label, tensor in zip(OPS[name].inputs, case.inputs)
-            if tensor.is_floating_point() and label not in OPS[name].no_gradient
-        ]
-        out = case.run()
+        inputs = case.leaves()
+        self.inputs = [tensor for tensor in inputs if tensor.requires_grad]
+        out = case.run(*inputs)
         self.out = out[0] if isinstance(out, tuple) else out
         self.gradient = ng.ones_like(self.out)
         self.time_backward(name, size)

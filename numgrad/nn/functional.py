@@ -47,7 +47,7 @@ from ..ops.random import (
     dropout3d as dropout3d,
     feature_alpha_dropout as feature_alpha_dropout,
 )
-from ..ops.rearrange import pad as pad
+from ..ops.pad import pad as pad
 from ..ops.softmax import log_softmax as log_softmax, softmax as softmax, softmin as softmin
 from ..ops.statistics import (
     cosine_similarity as cosine_similarity,

@@ -16,6 +16,8 @@ from . import loss as loss
 from . import mask as mask
 from . import math as math
 from . import matmul as matmul
+from . import pad as pad
+from . import quantile as quantile
 from . import power as power
 from . import rearrange as rearrange
 from . import reduce as reduce

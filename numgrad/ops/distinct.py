@@ -229,3 +229,25 @@ def count_nonzero(input, dim=None) -> Tensor:
     return _count(input != 0, dim)
 
 
+
+
+@function(install=("ng",))
+def isin(elements, test_elements, *, assume_unique=False, invert=False) -> Tensor:
+    """Whether each element is among ``test_elements`` (or, with ``invert``, is not)."""
+    if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
+        raise TypeError("isin(): at least one of 'elements' and 'test_elements' must be a Tensor")
+    if not isinstance(elements, Tensor):
+        elements = scalar_tensor(elements, dtype=test_elements._m.dtype, device=test_elements._m.device)
+    if not isinstance(test_elements, Tensor):
+        test_elements = scalar_tensor(test_elements, dtype=elements._m.dtype, device=elements._m.device)
+    elements, test_elements = plain(elements), plain(test_elements)
+    d = dtypes.promote(elements._m.dtype, test_elements._m.dtype)
+    among = reshape(cast(test_elements, d), (test_elements._m.numel,))
+    wanted = cast(elements, d)
+    if not among._m.numel:
+        found = zeros(tuple(wanted._m.shape), dtype=dtypes.bool_, device=wanted._m.device)
+    else:
+        ordered = sorted_rows(among, 0)[0]
+        places = searchsorted(ordered, wanted).clamp(max=among._m.numel - 1)
+        found = ordered[places] == wanted
+    return ~found if invert else found

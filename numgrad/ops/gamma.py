@@ -152,7 +152,7 @@ def mvlgamma_(self, p: int) -> Tensor:
     """In-place version of `mvlgamma`."""
     if not self._m.dtype.is_floating_point:
         raise RuntimeError(
-            f"mvlgamma_: result type Float can't be cast to the desired output type {self._m.dtype!r}; use .float() first"
+            f"mvlgamma_: result type Float can't be cast to the output type {self._m.dtype!r}; use .float() first"
         )
     return self.copy_(mvlgamma(self.clone(), p))
 

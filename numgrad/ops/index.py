@@ -75,7 +75,7 @@ def gather(input, dim, index, *, sparse_grad=False, out=None):
             f"gather(): Expected out tensor to have dtype {input._m.dtype!r}, but got {out._m.dtype!r} instead"
         )
     found = _gather("gather", input, normalize_axis("gather", dim, input._m.ndim), index, False)
-    return found if out is None else write_out("gather", found, out)
+    return found if out is None else write_out("gather", found, out, input, index)
 
 
 def _gather(op, input, dim, index, wrap):
@@ -149,7 +149,7 @@ def index_select(input, dim, index, *, out=None):
             raise RuntimeError("index_select(): Index to scalar can have only 1 value, got "
                                f"{found._m.numel} value(s)")  # fmt: skip
         found = reshape(found, ())
-    return found if out is None else write_out("index_select", found, out)
+    return found if out is None else write_out("index_select", found, out, input, index)
 
 
 def index_source(op, input, dim, index, source):
@@ -274,7 +274,7 @@ def take(input, index, *, out=None):
     if not input._m.numel and at.indices[0]._m.numel:
         raise IndexError("take(): tried to take from an empty tensor")
     found = _taken(reshape(input, (-1,)), at)
-    return found if out is None else write_out("take", found, out)
+    return found if out is None else write_out("take", found, out, input, index)
 
 
 def _put_arguments(op, input, index, source):

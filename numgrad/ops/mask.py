@@ -41,6 +41,8 @@ def coordinates(mask):
         return reshape(positions, (-1, 1))
     count = positions._m.numel
     out = empty_tensor(meta(dtypes.int64, (count, len(shape)), positions._m.device))
+    if not shape:
+        return out
     sizes = np.array(shape, np.int64)
     launch(kernels.unravel, {}, (positions._d, sizes, out._d, len(shape)), count, 4 * len(shape), positions._m.device)
     return out
@@ -144,7 +146,7 @@ def masked_select(input, mask, *, out=None) -> Tensor:
     input = input if input._m.shape == shape else input.expand(shape)
     mask = mask if mask._m.shape == shape else mask.expand(shape)
     found = _selected(reshape(input, (-1,)), masked_places(mask))
-    return found if out is None else write_out("masked_select", found, out)
+    return found if out is None else write_out("masked_select", found, out, input, mask)
 
 
 def _masked_source(op, shape, d, mask, source):
@@ -180,3 +182,23 @@ def masked_scatter_(self, mask, source) -> Tensor:
     return self.copy_(masked_scatter(self, mask, source))
 
 
+
+
+@function(install=("ng",))
+def unravel_index(indices, shape):
+    """The coordinates of row-major positions ``indices`` in a tensor of ``shape``, one tensor a dimension."""
+    indices = as_tensor_operand("unravel_index", indices, "indices")
+    if indices._m.dtype.kind != "i":
+        raise ValueError(f"unravel_index: expected 'indices' to be integer dtype, but got {indices._m.dtype!r}")
+    if isinstance(shape, Tensor):
+        shape = shape.tolist()
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(not isinstance(size, int) for size in shape):
+        raise TypeError(f"unravel_index: expected 'shape' to be a sequence of ints, got {shape!r}")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"unravel_index: 'shape' cannot have negative values, got {shape}")
+    found, step = [], 1
+    for size in reversed(shape):
+        found.append(indices.div(step, rounding_mode="floor") % size)
+        step *= size
+    return tuple(reversed(found))

@@ -352,7 +352,9 @@ sigmoid = _word("sigmoid", "``1 / (1 + exp(-input))``.", _scipy("expit"))
 erf = _word("erf", "The error function.", _scipy("erf"))
 erfc = _word("erfc", "``1 - erf(input)``, accurate for large ``input``.", _scipy("erfc"))
 erfinv = _word("erfinv", "The inverse of the error function.", _scipy("erfinv"), domain=(-0.95, 0.95))
-lgamma = _word("lgamma", "The logarithm of the gamma function's magnitude.", _scipy("gammaln"), domain=(0.1, 3.0), differs=True)
+lgamma = _word(
+    "lgamma", "The logarithm of the gamma function's magnitude.", _scipy("gammaln"), domain=(0.1, 3.0), differs=True
+)
 digamma = _word("digamma", "The derivative of `lgamma`.", _scipy("digamma"), domain=(0.1, 3.0))
 
 

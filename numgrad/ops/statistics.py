@@ -6,11 +6,12 @@ from math import inf, prod
 from .. import dtypes
 from ..kernels.vocab import lanes, leader, pow, row_sum, sqrt, where
 from ..layout import normalize_axes
-from ..op import as_tensor_operand, cast, function, write_out
+from ..op import ENTRIES, as_tensor_operand, cast, function, method, write_out
 from ..pointwise import pointwise
 from ..reduction import reduction
 from ..rowwise import rowwise
 from ..tensor import Tensor
+from .places import rewritten
 from .reduce import amax, amin
 from .reduce import mean as arithmetic_mean
 from .reduce import sum as total_sum
@@ -241,8 +242,6 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tenso
         axes = normalize_axes("norm", dim, input._m.ndim)
         if len(axes) != 2:
             raise RuntimeError(f"norm: the nuclear norm needs two dimensions, got {list(axes)}")
-        from ..op import ENTRIES
-
         values = ENTRIES["svdvals"](input.movedim(axes, (-2, -1)))
         found = total_sum(values, -1)
         if keepdim:
@@ -312,3 +311,45 @@ def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     return found if out is None else write_out("nanmean", found, out)
 
 
+
+
+@function(install=("ng",))
+def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary") -> Tensor:
+    """The ``p`` norms of all differences of rows: (..., n, d), (..., m, d) -> (..., n, m)."""
+    x1, x2 = as_tensor_operand("cdist", x1, "x1"), as_tensor_operand("cdist", x2, "x2")
+    for name, x in (("X1", x1), ("X2", x2)):
+        if not x._m.dtype.is_floating_point:
+            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {x._m.dtype!r}")
+        if x._m.ndim < 2:
+            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x._m.ndim}D")
+    if x1._m.shape[-1] != x2._m.shape[-1]:
+        raise RuntimeError(
+            f"X1 and X2 must have the same number of columns. X1: {x1._m.shape[-1]} X2: {x2._m.shape[-1]}"
+        )
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
+    difference = x1.unsqueeze(-2) - x2.unsqueeze(-3)
+    if not difference._m.shape[-1]:
+        return total_sum(difference, -1)
+    return vector_norm("cdist", difference, p, -1, False)
+
+
+@function
+def renorm(input, p, dim, maxnorm, *, out=None) -> Tensor:
+    """``input`` with the sub-tensors along ``dim`` that have a larger ``p`` norm than ``maxnorm`` scaled down to it."""
+    if p <= 0:
+        raise RuntimeError("renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    if input._m.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input._m.ndim} dimensions")
+    (axis,) = normalize_axes("renorm", dim, input._m.ndim)
+    norms = norm(input, p, tuple(k for k in range(input._m.ndim) if k != axis), True)
+    found = input * (maxnorm / (norms + 1e-7)).masked_fill(norms <= maxnorm, 1.0)
+    return found if out is None else write_out("renorm", found, out)
+
+
+@method
+def renorm_(self, p, dim, maxnorm) -> Tensor:
+    """In-place version of `renorm`."""
+    return rewritten("renorm_", self, lambda old: renorm(old, p, dim, maxnorm))

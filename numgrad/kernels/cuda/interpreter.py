@@ -53,8 +53,9 @@ class Pointer:
 
     def __setitem__(self, index, value):
         at = self.place(index)
-        _running.touch(self.array, at, True)
+        before = self.array[at]
         self.array[at] = value
+        _running.touch(self.array, at, True, before == self.array[at])
 
     def vector(self, index, width):
         """The position of a vector access; KernelError unless its address is a multiple of its size, 16 at most."""
@@ -120,14 +121,16 @@ class _Running:
         self.writers.clear()
         self.readers.clear()
 
-    def touch(self, array, at, write):
+    def touch(self, array, at, write, unchanged=False):
+        """Note an access; KernelError if another thread of the block touched the element since the last barrier and
+        one of the two wrote. Several threads may write the same value."""
         if self.thread is None:
             return
         key = array.__array_interface__["data"][0] + at * array.itemsize
         me = self.epoch, self.thread
         writer = self.writers.get(key)
         reader = self.readers.get(key)
-        other_writer = writer is not None and writer[0] == self.epoch and writer != me
+        other_writer = writer is not None and writer[0] == self.epoch and writer != me and not unchanged
         other_reader = write and reader is not None and reader[0] == self.epoch and reader != me
         if (other_writer or other_reader) and self.machine.races:
             raise KernelError(f"threads {self.thread} and {(writer if other_writer else reader)[1]} race for an element")
@@ -145,15 +148,11 @@ _running = _Running()
 # --- from a function to a generator ----------------------------------------------------------------------------------
 
 
-class _Names(dict):
-    """The globals of a translated function."""
-
-
 _INTRINSICS = {getattr(vectors, name): _MEANING[name] for name in VECTOR_NAMES}
 _WORD_NAMES = {word: CPU_WORDS[name] for name, word in vocab.WORDS.items()}
 
 
-def _meaning(value, T=None):
+def _meaning(value):
     """What a name of a kernel means here: words and intrinsics in plain Python, functions translated."""
     try:
         known = _INTRINSICS.get(value) or _WORD_NAMES.get(value)
@@ -164,7 +163,7 @@ def _meaning(value, T=None):
     fn = getattr(value, "py_func", value)
     if type(fn) is not python_types.FunctionType or fn in _PLAIN:
         return value
-    return _translate(fn, T)
+    return _translate(fn)
 
 
 _PLAIN = {*CPU_WORDS.values(), *_MEANING.values()}
@@ -197,10 +196,9 @@ def _environment(fn):
 _translated: dict = {}
 
 
-def _translate(fn, T=None):
-    """``fn`` as it runs here; a generator that takes the thread first where it is threaded. Its float constants
-    become ``T``."""
-    found = _translated.get((fn, T))
+def _translate(fn):
+    """``fn`` as it runs here; a generator that takes the thread first where it is threaded."""
+    found = _translated.get(fn)
     if found is not None:
         return found
     threaded = _is_threaded(fn)
@@ -213,7 +211,7 @@ def _translate(fn, T=None):
         arguments.args = [ast.arg("cuda"), *arguments.args, *arguments.kwonlyargs]
         arguments.kwonlyargs, arguments.kw_defaults, arguments.defaults = [], [], []
         called = {name for name, value in _called(fn).items() if _is_threaded(value)}
-        translator = _Translator(fn.__name__, called, T)
+        translator = _Translator(fn.__name__, called, _compute_types.get(fn))
         node = translator.visit(node)
         node.body.append(ast.parse("if False:\n    yield").body[0])
         module = ast.fix_missing_locations(ast.Module([node], []))
@@ -224,7 +222,7 @@ def _translate(fn, T=None):
     else:
         closure = fn.__closure__ and tuple(python_types.CellType(_meaning(cell.cell_contents)) for cell in fn.__closure__)
         result = python_types.FunctionType(fn.__code__, names, fn.__name__, fn.__defaults__, closure)
-    _translated[fn, T] = result
+    _translated[fn] = result
     return result
 
 
@@ -270,7 +268,12 @@ def _body(body: Body):
     for used, value in names.items():
         if type(value) is python_types.FunctionType and value not in _PLAIN:
             names[used] = _body(Body(value, body.T))
-    return _translate(function, body.T) if body.threads else function
+    if body.threads:
+        _compute_types[function] = body.T
+    return function
+
+
+_compute_types: dict = {}  # of row bodies, whose float constants are retyped when they are translated
 
 
 @functools.lru_cache(256)
@@ -281,19 +284,11 @@ def _kernel(digest, source_key):
     names.update(_MEANING)
     for name, value in source.names.items():
         names[name] = _MEANING[name] if name in _MEANING else getattr(value, "py_func", value)
-    bodies = {name: _body(body) for name, body in source.bodies.items()}
-    names.update(bodies)
+    names.update((name, _body(body)) for name, body in source.bodies.items())
     filename = f"<{source.name} {digest}>"
     linecache.cache[filename] = (len(source.text), None, source.text.splitlines(True), filename)
     exec(compile(source.text, filename, "exec"), names)
-    for name, body in source.bodies.items():
-        if body.threads:
-            names[name] = bodies[name]
-            _is_generator.add(bodies[name])
     return _translate(names[source.name])
-
-
-_is_generator: set = set()
 
 
 class _SourceKey:

@@ -1,0 +1,258 @@
+"""Convolutions in one to three spatial dimensions and their two gradients, each of which is an op of its own, so that
+derivatives of any order are made of the three."""
+
+from math import prod
+
+from ..kernels.conv import Plan
+from ..op import as_tensor_operand, conform, dense, function, same_device, structured
+from ..storage import meta
+from ..tensor import empty_tensor
+from .view import reshape, zero
+
+_LIMIT = 1 << 14
+_plans: dict = {}  # shapes and settings -> kernels.conv.Plan
+_settings: dict = {}  # metas and arguments of a call -> checked attributes
+
+
+def _plan(m, x_shape, w_shape, out_size, stride, padding, dilation, groups):
+    """The plan for an input of ``x_shape`` and a weight of ``w_shape``, in ``m``'s dtype and on its device."""
+    key = m.dtype, m.device, x_shape, w_shape, out_size, stride, padding, dilation, groups
+    found = _plans.get(key)
+    if found is None:
+        if m.device.type != "cpu":
+            raise RuntimeError(f"convolution: expected tensors on the CPU, got {m.device}; move them with .cpu()")
+        if m.dtype.kind == "b":
+            raise RuntimeError('convolution: "slow_conv" not implemented for \'Bool\'; convert with .float() or .long()')
+        if len(_plans) > _LIMIT:
+            _plans.clear()
+        lead = 3 - len(stride)
+        triples = [(fill,) * lead + tuple(values) for fill, values in (
+            (1, x_shape[2:]), (1, out_size), (1, w_shape[2:]), (1, stride), (0, padding), (1, dilation),
+        )]  # fmt: skip
+        found = _plans[key] = Plan(m.np, x_shape[0], groups, w_shape[1], w_shape[0] // groups, *triples)
+    return found
+
+
+def _shape(m):
+    return tuple(m.shape)
+
+
+@structured(install=(), name="convolution", raw=True, cases="none")
+def convolution(input, weight, bias=None, *, stride, padding, dilation, groups, out_size):
+    """``out[n, k, o] = bias[k] + sum over c, t of input[n, c, o * stride - padding + t * dilation] * weight[k, c, t]``:
+    (N, C, *size), (K, C / groups, *taps), (K,) -> (N, K, *out_size). ``padding`` is what comes before."""
+    m, w = input._m, weight._m
+    plan = _plan(m, _shape(m), _shape(w), out_size, stride, padding, dilation, groups)
+    out = empty_tensor(meta(m.dtype, (m.shape[0], w.shape[0], *out_size), m.device))
+    plan.forward(dense(input)._d, dense(weight)._d, None if bias is None else dense(bias)._d, out._d)
+    return out
+
+
+@convolution.backward
+def _(g, input, weight, bias_meta, stride, padding, dilation, groups):
+    d_input = d_weight = d_bias = None
+    g = conform(g, input._m)
+    if input._n is not None:
+        d_input = conv_input_grad(g, weight, _shape(input._m)[2:], stride, padding, dilation, groups)
+    if weight._n is not None:
+        d_weight = conv_weight_grad(g, input, _shape(weight._m)[2:], stride, padding, dilation, groups)
+    if bias_meta is not None:
+        d_bias = _sum_channels(g)
+    return d_input, d_weight, d_bias
+
+
+def _sum_channels(g):
+    """The sum over all dimensions but the second."""
+    m = g._m
+    if m.ndim > 3:
+        g = reshape(g, (m.shape[0], m.shape[1], prod(m.shape[2:])))
+    return g.sum((0, 2))
+
+
+@structured(install=(), name="conv_input_grad", raw=True, cases="none")
+def conv_input_grad(g, weight, *, size, stride, padding, dilation, groups):
+    """The gradient of `convolution` for its input of spatial ``size``: what transposed convolutions compute."""
+    m, w = g._m, weight._m
+    x_shape = m.shape[0], w.shape[1] * groups, *size
+    plan = _plan(m, x_shape, _shape(w), _shape(m)[2:], stride, padding, dilation, groups)
+    out = empty_tensor(meta(m.dtype, x_shape, m.device))
+    plan.input_gradient(dense(g)._d, dense(weight)._d, out._d)
+    return out
+
+
+@conv_input_grad.backward
+def _(gg, g, weight, stride, padding, dilation, groups):
+    d_g = d_weight = None
+    gg = conform(gg, g._m)
+    if g._n is not None:
+        d_g = convolution(gg, weight, stride, padding, dilation, groups, _shape(g._m)[2:])
+    if weight._n is not None:
+        d_weight = conv_weight_grad(g, gg, _shape(weight._m)[2:], stride, padding, dilation, groups)
+    return d_g, d_weight
+
+
+@structured(install=(), name="conv_weight_grad", raw=True, cases="none")
+def conv_weight_grad(g, input, *, taps, stride, padding, dilation, groups):
+    """The gradient of `convolution` for its weight, whose kernel has the size ``taps``."""
+    m, x = g._m, input._m
+    w_shape = m.shape[1], x.shape[1] // groups, *taps
+    plan = _plan(m, _shape(x), w_shape, _shape(m)[2:], stride, padding, dilation, groups)
+    out = empty_tensor(meta(m.dtype, w_shape, m.device))
+    if m.numel:
+        plan.weight_gradient(dense(g)._d, dense(input)._d, out._d)
+    else:
+        zero(out)
+    return out
+
+
+@conv_weight_grad.backward
+def _(gg, g, input, stride, padding, dilation, groups):
+    d_g = d_input = None
+    gg = conform(gg, g._m)
+    if g._n is not None:
+        d_g = convolution(input, gg, stride, padding, dilation, groups, _shape(g._m)[2:])
+    if input._n is not None:
+        d_input = conv_input_grad(g, gg, _shape(input._m)[2:], stride, padding, dilation, groups)
+    return d_g, d_input
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+def _several(name, what, value, n):
+    """``value`` as a tuple of ``n`` ints."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,) * n
+    if not isinstance(value, (tuple, list)) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
+        raise TypeError(f"{name}(): argument '{what}' must be int or tuple of ints, not {value!r}")
+    if len(value) == 1:
+        return tuple(value) * n
+    if len(value) != n:
+        raise RuntimeError(
+            f"{name}: expected {what} to be a single integer value or a list of {n} values to match the convolution "
+            f"dimensions, but got {what}={list(value)}"
+        )
+    return tuple(value)
+
+
+def _paddings(name, padding, taps, stride, dilation):
+    """(before, after) as tuples."""
+    n = len(taps)
+    if not isinstance(padding, str):
+        before = _several(name, "padding", padding, n)
+        if any(p < 0 for p in before):
+            raise RuntimeError(f"{name}: negative padding is not supported, got {list(before)}; cut off with indexing")
+        return before, before
+    if padding == "valid":
+        return (0,) * n, (0,) * n
+    if padding != "same":
+        raise RuntimeError(f"{name}: Invalid padding string: '{padding}'; it may be 'same' or 'valid'")
+    if any(s != 1 for s in stride):
+        raise RuntimeError(f"{name}: padding='same' is not supported for strided convolutions, got stride {list(stride)}")
+    totals = [d * (t - 1) for d, t in zip(dilation, taps)]
+    return tuple(total // 2 for total in totals), tuple(total - total // 2 for total in totals)
+
+
+def _check(name, n, x, w, bias, stride, padding, dilation, groups):
+    """The attributes of `convolution` for metas ``x`` (batched or not), ``w`` and ``bias``."""
+    stride, dilation = _several(name, "stride", stride, n), _several(name, "dilation", dilation, n)
+    if x.ndim not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"{name}: Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: "
+            f"{list(x.shape)}"
+        )
+    if w.ndim != n + 2:
+        raise RuntimeError(
+            f"{name}: Expected {n + 2}-dimensional weight (out_channels, in_channels / groups, *kernel_size), but got "
+            f"weight of size {list(w.shape)}"
+        )
+    if groups <= 0:
+        raise RuntimeError(f"{name}: non-positive groups is not supported, got groups={groups}")
+    if any(s <= 0 for s in stride):
+        raise RuntimeError(f"{name}: non-positive stride is not supported, got stride={list(stride)}")
+    if any(d <= 0 for d in dilation):
+        raise RuntimeError(f"{name}: dilation should be greater than zero, got dilation={list(dilation)}")
+    outs, channels, *taps = w.shape
+    if outs < groups:
+        raise RuntimeError(
+            f"{name}: Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of "
+            f"size {list(w.shape)} instead"
+        )
+    if outs % groups:
+        raise RuntimeError(
+            f"{name}: Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight "
+            f"of size {list(w.shape)} instead"
+        )
+    if x.shape[-n - 1] != channels * groups:
+        raise RuntimeError(
+            f"{name}: Given groups={groups}, weight of size {list(w.shape)}, expected input{list(x.shape)} to have "
+            f"{channels * groups} channels, but got {x.shape[-n - 1]} channels instead"
+        )
+    if bias is not None and tuple(bias.shape) != (outs,):
+        raise RuntimeError(
+            f"{name}: Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outs} elements, but "
+            f"got bias of size {list(bias.shape)} instead"
+        )
+    if x.dtype is not w.dtype or (bias is not None and bias.dtype is not x.dtype):
+        raise RuntimeError(
+            f"{name}: Input type ({x.dtype!r}), weight type ({w.dtype!r})"
+            + ("" if bias is None else f" and bias type ({bias.dtype!r})")
+            + " should be the same; convert with .to(...)"
+        )
+    before, after = _paddings(name, padding, taps, stride, dilation)
+    padded = [size + p + q for size, p, q in zip(x.shape[-n:], before, after)]
+    reach = [d * (t - 1) + 1 for d, t in zip(dilation, taps)]
+    if any(size < r for size, r in zip(padded, reach)) or 0 in taps:
+        raise RuntimeError(
+            f"{name}: Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: "
+            f"({' x '.join(map(str, reach))}). Kernel size can't be greater than actual input size"
+        )
+    out_size = tuple((size - r) // s + 1 for size, r, s in zip(padded, reach, stride))
+    return stride, before, dilation, groups, out_size
+
+
+def _convolved(name, n, input, weight, bias, stride, padding, dilation, groups):
+    input, weight = as_tensor_operand(name, input, "input"), as_tensor_operand(name, weight, "weight")
+    if bias is not None:
+        bias = as_tensor_operand(name, bias, "bias")
+    arguments = [tuple(value) if isinstance(value, list) else value for value in (stride, padding, dilation, groups)]
+    key = (name, input._m, weight._m, None if bias is None else bias._m, *arguments)
+    found = _settings.get(key)
+    if found is None:
+        same_device(name, [tensor for tensor in (input, weight, bias) if tensor is not None])
+        if len(_settings) > _LIMIT:
+            _settings.clear()
+        found = _settings[key] = _check(name, n, input._m, weight._m, key[3], *arguments)
+    if input._m.ndim == n + 2:
+        return convolution(input, weight, *found, bias)
+    return convolution(input.unsqueeze(0), weight, *found, bias).squeeze(0)
+
+
+@function(install=("ng",))
+def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation: (N, C, L) or (C, L), weight (K, C / groups, taps), bias (K,) -> (N, K, L') or (K, L').
+
+    ``L' = floor((L + 2 * padding - dilation * (taps - 1) - 1) / stride) + 1``; ``padding`` may be "same" or "valid".
+    Raises RuntimeError where shapes, dtypes or settings do not fit.
+    """
+    return _convolved("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+@function(install=("ng",))
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation: (N, C, H, W) or (C, H, W), weight (K, C / groups, kh, kw), bias (K,) -> (N, K, H', W').
+
+    ``H' = floor((H + 2 * padding - dilation * (kh - 1) - 1) / stride) + 1``; ``padding`` may be "same" or "valid".
+    Raises RuntimeError where shapes, dtypes or settings do not fit.
+    """
+    return _convolved("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+@function(install=("ng",))
+def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation: (N, C, D, H, W) or (C, D, H, W), weight (K, C / groups, kd, kh, kw) -> (N, K, D', H', W').
+
+    ``D' = floor((D + 2 * padding - dilation * (kd - 1) - 1) / stride) + 1``; ``padding`` may be "same" or "valid".
+    Raises RuntimeError where shapes, dtypes or settings do not fit.
+    """
+    return _convolved("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)

@@ -68,7 +68,7 @@ def train(model, data, epochs, batch_size=64, print_losses=0):
 
 
 def draw(path, model, losses, accuracies, x, y):
-    """A picture of the loss, the accuracy, and 40 test images with the digit the model sees: red where it is another."""
+    """A picture of loss, accuracy and 40 test images with the digit the model sees: red where it is another."""
     model.eval()
     with torch.no_grad():
         seen = model(x).argmax(dim=1).cpu()
@@ -100,7 +100,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", metavar="PATH", help="write the trained weights there, as safetensors")
     parser.add_argument("--picture", metavar="PATH", default="digits_mlp.png")
-    parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the losses of the first N steps")
+    parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
     options = parser.parse_args()
 
     digits = load_digits()

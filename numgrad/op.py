@@ -642,8 +642,8 @@ def _place_in(base, offset):
 
 
 def write_out(name, result, out, *sources):
-    """Copy a result into ``out=``: resized if its shape differs, refused if its dtype cannot hold the result, if several
-    of its elements are in one place, or if it shares memory with one of the ``sources`` that it must not overwrite."""
+    """Copy a result into ``out=``: resized if its shape differs, refused if its dtype cannot hold the result, if
+    several of its elements are in one place, or if it shares memory with one of the ``sources``."""
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if (out._n is not None or result._n is not None) and is_grad_enabled():
@@ -656,10 +656,10 @@ def write_out(name, result, out, *sources):
             f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
             "location. Please clone() the tensor before performing the operation."
         )
-    if out._s is not None and any(source._s is out._s for source in sources):
+    if any(source is out or (out._s is not None and source._s is out._s) for source in sources):
         raise RuntimeError(
-            f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
-            "memory location. Please clone() the tensor before performing the operation."
+            f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+            "single memory location. Please clone() the tensor before performing the operation."
         )
     if not dtypes.can_cast(result._m.dtype, out._m.dtype):
         raise RuntimeError(f"{name}: result type {result._m.dtype!r} can't be cast to the desired output type {out._m.dtype!r}")

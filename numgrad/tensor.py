@@ -2,12 +2,13 @@
 installs methods and operators."""
 
 import weakref
+from collections.abc import Iterator
 
 import numpy as np
 
 from . import autograd, dtypes
 from .autograd import Leaf
-from .device import CPU
+from .device import CPU, Device
 from .layout import Size
 from .printing import tensor_text
 from .storage import Meta, Storage, flat, meta, shaped, strided_meta
@@ -71,11 +72,11 @@ class Tensor:
         return self._m.strides if dim is None else self._m.strides[dim]
 
     @property
-    def dtype(self):
+    def dtype(self) -> dtypes.dtype:
         return self._m.dtype
 
     @property
-    def device(self):
+    def device(self) -> Device:
         return self._m.device
 
     @property
@@ -142,10 +143,10 @@ class Tensor:
     def is_neg(self) -> bool:
         return False
 
-    def resolve_conj(self):
+    def resolve_conj(self) -> "Tensor":
         return self
 
-    def resolve_neg(self):
+    def resolve_neg(self) -> "Tensor":
         return self
 
     def is_shared(self) -> bool:
@@ -179,11 +180,11 @@ class Tensor:
             return 0
         return (address(self._d) - address(root)) // self._m.dtype.itemsize
 
-    def untyped_storage(self):
+    def untyped_storage(self) -> "UntypedStorage":
         """The memory that this tensor shares with its views."""
         return UntypedStorage(self)
 
-    def storage(self):
+    def storage(self) -> "UntypedStorage":
         return UntypedStorage(self)
 
     @property
@@ -231,7 +232,7 @@ class Tensor:
         return n is None or n.leaf
 
     @property
-    def grad(self):
+    def grad(self) -> "Tensor | None":
         """The accumulated gradient, or None."""
         n = self._n
         if n is not None and n.leaf:
@@ -277,7 +278,7 @@ class Tensor:
         n = self._n
         return n is not None and not n.leaf and bool(self.__dict__.get("_retains_grad"))
 
-    def retain_grad(self):
+    def retain_grad(self) -> None:
         """Keep ``.grad`` also though this is no leaf."""
         n = self._n
         if n is None:
@@ -310,7 +311,7 @@ class Tensor:
         n.tensor = weakref.ref(self)
         return n.register_hook(hook)
 
-    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
         """Add the derivatives of this tensor to the ``.grad`` of the leaves it was computed from.
 
         ``gradient``: the derivative of the final result with respect to this tensor, of its shape; optional for
@@ -324,7 +325,7 @@ class Tensor:
         else:
             backward(self, gradient, retain_graph, create_graph, inputs)
 
-    def detach(self):
+    def detach(self) -> "Tensor":
         """This tensor's data without its history; shares memory and version."""
         return alias(self, self._d, self._m)
 
@@ -340,7 +341,7 @@ class Tensor:
         return self
 
     @property
-    def data(self):
+    def data(self) -> "Tensor":
         """The data as a tensor that is not recorded; writes to it are counted as writes to this one."""
         found = alias(self, self._d, self._m)
         found.__dict__["_writer"] = ".data"
@@ -393,13 +394,13 @@ class Tensor:
         """The elements as nested lists of Python numbers."""
         return self._host().tolist()
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             return array.astype(dtype)
         return array.copy() if copy else array
 
-    def __array_wrap__(self, array, context=None, return_scalar=False):
+    def __array_wrap__(self, array, context=None, return_scalar=False) -> "Tensor":
         return from_array(np.asarray(array))
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
@@ -410,48 +411,48 @@ class Tensor:
             return array.view(np.bool_).__dlpack__() if self._m.dtype is dtypes.bool_ else array.__dlpack__()
         return self._d.__dlpack__(stream=stream)
 
-    def __dlpack_device__(self):
+    def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0) if self._m.device is CPU else (2, self._m.device.index)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         if self._m.numel != 1:
             if self._m.numel == 0:
                 raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous; use .any() or .all()")
         return bool(self.item())
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.item())
 
-    def __int__(self):
+    def __int__(self) -> int:
         return int(self.item())
 
-    def __complex__(self):
+    def __complex__(self) -> complex:
         return complex(self.item())
 
-    def __index__(self):
+    def __index__(self) -> int:
         if self._m.numel != 1 or self._m.dtype.is_floating_point:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
-    def __len__(self):
+    def __len__(self) -> int:
         if self._m.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
         return self._m.shape[0]
 
     __hash__ = object.__hash__
 
-    def __contains__(self, element):
+    def __contains__(self, element) -> bool:
         if isinstance(element, (Tensor, int, float, bool)):
             return bool((element == self).any())
         raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
-    def __iter__(self):
+    def __iter__(self) -> "Iterator[Tensor]":
         if self._m.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))
 
-    def __repr__(self, *, tensor_contents=None):
+    def __repr__(self, *, tensor_contents=None) -> str:
         suffixes = []
         m = self._m
         if m.device is not CPU:
@@ -461,12 +462,12 @@ class Tensor:
             suffixes.append("requires_grad=True" if n.leaf else f"grad_fn=<{n.name}>")
         return tensor_text(self._host(), m.dtype.name, suffixes)
 
-    def __format__(self, spec):
+    def __format__(self, spec) -> str:
         if self._m.ndim == 0 and type(self) is Tensor:
             return format(self.item(), spec)
         return object.__format__(self, spec)
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo) -> "Tensor":
         if id(self) in memo:
             return memo[id(self)]
         if self._n is not None and not self._n.leaf:
@@ -495,7 +496,7 @@ class Tensor:
         array = np.array(self._host())
         return _rebuild, (type(self), array, str(self.device), self.requires_grad, extra)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state) -> None:
         self.__dict__.update(state)
 
 

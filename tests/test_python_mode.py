@@ -31,14 +31,17 @@ def test_this_file_passes_in_python_mode():
     assert result.returncode == 0, result.stdout[-3000:]
 
 
+@pytest.mark.skipif(not PYTHON_MODE, reason="test_ops.py tests the compiled kernels")
 @pytest.mark.parametrize("case", list(small_cases()), ids=repr)
 def test_op_runs_and_agrees_with_its_reference(case):
     with np.errstate(all="ignore"):
         out = case.run()
         if case.op.reference is not None and case.op.form == "pointwise":
-            arrays = [x.numpy().astype(np.float64) for x in case.inputs]
+            arrays = [x.numpy().astype(np.float64) if x.is_floating_point() else x.numpy() for x in case.inputs]
             expected = case.op.reference(*arrays, **case.attributes)
             np.testing.assert_allclose(out.numpy().astype(np.float64), expected, rtol=2e-5, atol=2e-5)
+        if case.op.gradient is None:
+            return
         inputs = case.leaves()
         wanted = [x for x in inputs if x.requires_grad]
         out = case.run(*inputs)

@@ -1,8 +1,9 @@
 """Convolutions of flat arrays: ``out(n, g, k, o) = sum over c, t of x(n, g, c, o * stride - padding + t * dilation) *
 w(g, k, c, t)`` and its two gradients, in three spatial dimensions (missing ones have size 1).
 
-There are two methods. *Loops* add one tap to one output row at a time: for depthwise layers and integers. *Products*
+There are three methods. *Loops* add one tap to one output row at a time: for depthwise layers and integers. *Products*
 gather the input values of a block of output rows as columns, small enough to stay in the cache, and call BLAS on them.
+*Direct* kernels (`conv_direct`) need no columns, but stride 1.
 
 The work is cut into *units* that depend on the shapes alone; the threads share them out, so that results do not depend
 on how many there are. A *part* is what one thread does: a run of units, with a buffer of its own.
@@ -15,7 +16,7 @@ import numpy as np
 from numpy import int64
 
 from .. import config
-from . import blas
+from . import blas, conv_direct
 from .jit import caller, inlined, integer, kernel_template, pointer, shifted
 
 PARALLEL = 1 << 18  # multiply-adds from which a second thread pays
@@ -179,8 +180,9 @@ def product_input(operands, begin, end, *, T, BITS):
                 width = rows * g[OW]
                 source = shifted(gradient, image * g[K] * out_plane + row * g[OW])
                 blas.gemm(
-                    BITS, 1, 0, channels * taps, width, g[K], one, factors, depth, source, out_plane, zero, columns, width
-                )
+                    BITS, 1, 0, channels * taps, width, g[K], one, factors, depth, source, out_plane, zero, columns,
+                    width,
+                )  # fmt: skip
                 scatter(columns, g, channel, channels, row, rows, target)
 
 
@@ -217,8 +219,9 @@ def product_weight(operands, begin, end, *, T, BITS):
                     if g[IN_PLACE]:
                         values = shifted(source, channel * plane + row * g[OW])
                         blas.gemm(
-                            BITS, 0, 1, count, channels, width, one, errors, out_plane, values, plane, beta, target, depth
-                        )
+                            BITS, 0, 1, count, channels, width, one, errors, out_plane, values, plane, beta, target,
+                            depth,
+                        )  # fmt: skip
                     else:
                         gather(source, g, channel, channels, row, rows, columns, T)
                         blas.gemm(
@@ -378,8 +381,8 @@ class Plan:
     """A convolution ready to be called: ``forward(x, weight, bias, out)``, ``input_gradient(g, weight, dx)`` and
     ``weight_gradient(g, x, dweight)`` on flat contiguous arrays (bias may be None).
 
-    ``size``, ``out_size``, ``taps``, ``stride``, ``padding`` (before) and ``dilation`` are triples; x is (images, groups
-    * channels, *size), the weight (groups * outs, channels, *taps), out (images, groups * outs, *out_size).
+    ``size``, ``out_size``, ``taps``, ``stride``, ``padding`` (before) and ``dilation`` are triples; x is (images,
+    groups * channels, *size), the weight (groups * outs, channels, *taps), out (images, groups * outs, *out_size).
     """
 
     def __init__(self, dtype, images, groups, channels, outs, size, out_size, taps, stride, padding, dilation):
@@ -395,6 +398,7 @@ class Plan:
             self.products and channels >= NARROW and stride == (1, 1, 1) and images > 0
             and all(p <= d * (t - 1) for p, d, t in zip(padding, dilation, taps))
         )  # fmt: skip
+        self.direct = conv_direct.suits(dtype, images, outs, size, out_size, taps, stride, dilation)
         self._forward = self._input = self._weight = self._mirror = None
 
     def _geometry(self, depth, c_chunk, k_chunk, units_of):
@@ -415,10 +419,10 @@ class Plan:
             return 1
         return min(config.threads, units)
 
-    def _call(self, address, geometry, *arrays):
-        """Run a kernel of parts over all units."""
-        parts = self._parts(int(geometry[UNITS]))
-        buffer = _scratch.get(self.dtype, int(geometry[BUFFER]) * parts)
+    def _call(self, address, geometry, *arrays, units=UNITS, buffer=BUFFER):
+        """Run a kernel of parts over all units; ``units`` and ``buffer`` are the places of these in the geometry."""
+        parts = self._parts(int(geometry[units]))
+        buffer = _scratch.get(self.dtype, int(geometry[buffer]) * parts)
         slots = *arrays, geometry, buffer, parts
         if parts == 1:
             caller(len(slots))(address, *slots, 0, 1)
@@ -433,13 +437,21 @@ class Plan:
         else:
             caller(len(slots), parallel=True)(address, *slots, 0, units, parts, 1)
 
-    def forward(self, x, weight, bias, out):
-        """The convolution itself."""
+    def forward(self, x, weight, bias, out, mirror=False):
+        """The convolution itself; with ``mirror`` the weight is that of the convolution whose input gradient this is."""
         has_bias = bias is not None
         bias = bias if has_bias else weight
         if not len(out):
             return
         T = self.dtype.type
+        if self.direct:
+            self._direct(x, weight, bias, out, has_bias, mirror)
+            return
+        if mirror:
+            turned = np.empty(len(weight), self.dtype)
+            slots = weight, turned, self.outs, self.channels, prod(self.shape[2])
+            caller(5)(mirrored(T=T), *slots, 0, self.groups * self.channels)
+            weight = turned
         if not self.products:
             geometry = np.array(self.numbers, np.int64)
             units = self.images * self.groups * self.outs
@@ -449,6 +461,21 @@ class Plan:
             depth = self.channels * prod(self.shape[2])
             self._forward = self._geometry(depth, 1, 1, lambda blocks: self.images * self.groups * blocks)
         self._call(product_forward(T=T, BITS=blas.load(), BIAS=has_bias), self._forward, x, weight, bias, out)
+
+    def _direct(self, x, weight, bias, out, has_bias, mirror):
+        T = self.dtype.type
+        size, out_size, taps, _, padding, dilation = self.shape
+        if self._forward is None:
+            self._forward = conv_direct.geometry(
+                self.dtype, self.images, self.groups, self.channels, self.outs, size, out_size, taps, padding, dilation
+            )
+        out_tile, vectors, lanes = conv_direct.shape_of_tiles(self.dtype)
+        tiles = self.groups * -(-self.outs // out_tile)
+        packed = np.empty(tiles * out_tile * self.channels * prod(taps), self.dtype)
+        slots = weight, packed, self.channels, self.outs, prod(taps), int(mirror)
+        caller(6)(conv_direct.pack(T=T, OUT_TILE=out_tile), *slots, 0, tiles)
+        address = conv_direct.direct(T=T, BIAS=has_bias, OUT_TILE=out_tile, VECTORS=vectors, LANES=lanes)
+        self._call(address, self._forward, x, packed, bias, out, units=conv_direct.UNITS, buffer=conv_direct.BUFFER)
 
     def input_gradient(self, gradient, weight, dx):
         """The gradient for x; every element of ``dx`` is written."""
@@ -467,10 +494,7 @@ class Plan:
                     self.dtype, self.images, self.groups, self.outs, self.channels, out_size, size, taps, stride, back,
                     dilation,
                 )  # fmt: skip
-            turned = np.empty(len(weight), self.dtype)
-            slots = weight, turned, self.channels, self.outs, prod(taps)
-            caller(5)(mirrored(T=T), *slots, 0, self.groups * self.outs)
-            self._mirror.forward(gradient, turned, None, dx)
+            self._mirror.forward(gradient, weight, None, dx, mirror=True)
         else:
             if self._input is None:
                 taps = prod(self.shape[2])

@@ -3,8 +3,10 @@
 from .. import autograd
 from ..op import install
 from . import activation as activation
+from . import batch_norm as batch_norm
 from . import bitwise as bitwise
 from . import compare as compare
+from . import conv as conv
 from . import copy as copy
 from . import create as create
 from . import distinct as distinct
@@ -17,6 +19,7 @@ from . import mask as mask
 from . import math as math
 from . import matmul as matmul
 from . import pad as pad
+from . import pool as pool
 from . import quantile as quantile
 from . import power as power
 from . import rearrange as rearrange
@@ -26,6 +29,11 @@ from . import scatter as scatter
 from . import search as search
 from . import statistics as statistics
 from . import subscript as subscript
+from . import classification as classification
+from . import norm as norm
+from . import random as random
+from . import softmax as softmax
+from . import update as update
 from . import view as view
 from .arithmetic import add
 from .copy import clone

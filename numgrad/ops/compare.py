@@ -176,7 +176,7 @@ def _condition(name, condition):
 
 
 @method(name="where")
-def _where_method(self, condition, other):
+def _where_method(self, condition, other) -> Tensor:
     """The tensor's own elements where the condition holds, else ``other``."""
     return choose(_condition("where", condition), self, other)
 

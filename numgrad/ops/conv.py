@@ -22,7 +22,7 @@ def _plan(m, x_shape, w_shape, out_size, stride, padding, dilation, groups):
         if m.device.type != "cpu":
             raise RuntimeError(f"convolution: expected tensors on the CPU, got {m.device}; move them with .cpu()")
         if m.dtype.kind == "b":
-            raise RuntimeError('convolution: "slow_conv" not implemented for \'Bool\'; convert with .float() or .long()')
+            raise RuntimeError("convolution: not implemented for 'Bool'; convert with .float() or .long()")
         if len(_plans) > _LIMIT:
             _plans.clear()
         lead = 3 - len(stride)
@@ -148,7 +148,7 @@ def _paddings(name, padding, taps, stride, dilation):
     if padding != "same":
         raise RuntimeError(f"{name}: Invalid padding string: '{padding}'; it may be 'same' or 'valid'")
     if any(s != 1 for s in stride):
-        raise RuntimeError(f"{name}: padding='same' is not supported for strided convolutions, got stride {list(stride)}")
+        raise RuntimeError(f"{name}: padding='same' is not supported for strided convolutions, got {list(stride)}")
     totals = [d * (t - 1) for d, t in zip(dilation, taps)]
     return tuple(total // 2 for total in totals), tuple(total - total // 2 for total in totals)
 
@@ -180,8 +180,8 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
         )
     if outs % groups:
         raise RuntimeError(
-            f"{name}: Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight "
-            f"of size {list(w.shape)} instead"
+            f"{name}: Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got "
+            f"weight of size {list(w.shape)} instead"
         )
     if x.shape[-n - 1] != channels * groups:
         raise RuntimeError(
@@ -190,8 +190,8 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
         )
     if bias is not None and tuple(bias.shape) != (outs,):
         raise RuntimeError(
-            f"{name}: Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outs} elements, but "
-            f"got bias of size {list(bias.shape)} instead"
+            f"{name}: Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outs} elements, "
+            f"but got bias of size {list(bias.shape)} instead"
         )
     if x.dtype is not w.dtype or (bias is not None and bias.dtype is not x.dtype):
         raise RuntimeError(

@@ -140,7 +140,7 @@ def _(g, target_meta, source_meta):
 
 
 @method
-def contiguous(self, memory_format=None):
+def contiguous(self, memory_format=None) -> Tensor:
     """The tensor itself if it is row-major, else a copy."""
     return self if self._m.contiguous else contiguous_copy(self)
 
@@ -201,7 +201,7 @@ def zero_(self):
 
 
 @method(name="to")
-def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
+def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None) -> Tensor:
     """The tensor in another dtype, on another device, or both; itself if nothing changes (unless ``copy``)."""
     for arg in args:
         if isinstance(arg, dtypes.dtype) or arg in (float, int, bool):
@@ -225,7 +225,7 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
 
 
 def _converter(name, d):
-    def convert(self, memory_format=None):
+    def convert(self, memory_format=None) -> Tensor:
         return self if self._m.dtype is d else to_dtype(self, d)
 
     convert.__name__ = convert.__qualname__ = name
@@ -240,13 +240,13 @@ for _name, _dtype in (("float", dtypes.float32), ("double", dtypes.float64), ("l
 
 
 @method
-def cpu(self, memory_format=None):
+def cpu(self, memory_format=None) -> Tensor:
     """The tensor on the CPU."""
     return to(self, device="cpu")
 
 
 @method
-def cuda(self, device=None, non_blocking=False, memory_format=None):
+def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
     """The tensor on a CUDA device."""
     return to(self, device="cuda" if device is None else device)
 
@@ -267,7 +267,7 @@ _TYPE_NAMES = {"float32": "FloatTensor", "float64": "DoubleTensor", "int64": "Lo
 
 
 @method
-def type_as(self, other):
+def type_as(self, other) -> Tensor:
     """The tensor in the dtype and on the device of ``other``."""
     return to(self, dtype=other._m.dtype, device=other._m.device)
 

@@ -248,7 +248,7 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
 
 
 def _new(name, make_one):
-    def new(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    def new(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
         m = self._m
         return make_one(*size, dtype=dtype or m.dtype, device=device or m.device, requires_grad=requires_grad)
 
@@ -263,13 +263,13 @@ _new("new_ones", ones)
 
 
 @method
-def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
     """`full` in this tensor's dtype and on its device."""
     return full(size, fill_value, dtype=dtype or self._m.dtype, device=device or self._m.device, requires_grad=requires_grad)
 
 
 @method
-def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
     """`tensor` in this tensor's dtype and on its device."""
     d, device = dtype or self._m.dtype, resolve(device or self._m.device)
     return _finish(_from_data("new_tensor", data, d), device, requires_grad)

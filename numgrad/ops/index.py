@@ -64,7 +64,7 @@ def at_least_1d(tensor):
 
 
 @function
-def gather(input, dim, index, *, sparse_grad=False, out=None):
+def gather(input, dim, index, *, sparse_grad=False, out=None) -> Tensor:
     """``out[i, j, ...] = input[i, ..., index[i, j, ...], ...]`` with the index at dimension ``dim``.
 
     ``index`` has as many dimensions as ``input`` and is no larger than it except in ``dim``; so is the result.
@@ -93,7 +93,7 @@ def _gather(op, input, dim, index, wrap):
 
 
 @function
-def take_along_dim(input, indices, dim=None, *, out=None):
+def take_along_dim(input, indices, dim=None, *, out=None) -> Tensor:
     """`gather` with ``input`` and ``indices`` broadcast against each other; without ``dim``, of the flat tensor."""
     indices = as_tensor_operand("take_along_dim", indices, "indices")
     if indices._m.dtype is not dtypes.int64:
@@ -138,7 +138,7 @@ def _vector(op, input, dim, index):
 
 
 @function
-def index_select(input, dim, index, *, out=None):
+def index_select(input, dim, index, *, out=None) -> Tensor:
     """The sub-tensors of ``input`` at the positions ``index`` (a vector) of dimension ``dim``."""
     input = as_tensor_operand("index_select", input, "input")
     scalar = not input._m.ndim
@@ -191,7 +191,7 @@ def _scaled(source, alpha):
 
 
 @function
-def index_add(input, dim, index, source, *, alpha=1, out=None):
+def index_add(input, dim, index, source, *, alpha=1, out=None) -> Tensor:
     """``input`` with ``alpha * source`` added to its sub-tensors at the positions ``index`` of dimension ``dim``."""
     target, dim, at, source = index_source("index_add", input, dim, index, source)
     found = reshape(_adding(target, _scaled(source, alpha), at, ADD), tuple(input._m.shape))
@@ -207,7 +207,7 @@ def index_add_(self, dim, index, source, *, alpha=1):
 
 
 @function
-def index_copy(input, dim, index, source, *, out=None):
+def index_copy(input, dim, index, source, *, out=None) -> Tensor:
     """``input`` with its sub-tensors at the positions ``index`` of dimension ``dim`` replaced by those of
     ``source``."""
     target, dim, at, source = index_source("index_copy", input, dim, index, source)
@@ -242,7 +242,7 @@ def one_value(op, value, like):
 
 
 @function
-def index_fill(input, dim, index, value):
+def index_fill(input, dim, index, value) -> Tensor:
     """``input`` with its sub-tensors at the positions ``index`` of dimension ``dim`` set to ``value``."""
     target, dim, at = _vector("index_fill", input, dim, index)
     return reshape(_filling(target, one_value("index_fill", value, input), at), tuple(input._m.shape))
@@ -267,7 +267,7 @@ def _flat_places(op, index):
 
 
 @function
-def take(input, index, *, out=None):
+def take(input, index, *, out=None) -> Tensor:
     """The elements at the positions ``index`` of the flat tensor, in the shape of ``index``."""
     input = as_tensor_operand("take", input, "input")
     at = _flat_places("take", index)
@@ -290,7 +290,7 @@ def _put_arguments(op, input, index, source):
 
 
 @function
-def put(input, index, source, accumulate=False):
+def put(input, index, source, accumulate=False) -> Tensor:
     """``input`` with the elements at the positions ``index`` of the flat tensor replaced by ``source``, or with it
     added."""
     at, source = _put_arguments("put", input, index, source)

@@ -76,7 +76,7 @@ def _(g, input, other):
 
 
 @function
-def matmul(input, other, *, out=None):
+def matmul(input, other, *, out=None) -> Tensor:
     """The matrix product of tensors of any rank: 1-d operands are vectors, leading dimensions are batches that
     broadcast (NumPy's ``@``)."""
     if out is not None:
@@ -100,7 +100,7 @@ def matmul(input, other, *, out=None):
 
 
 def _shaped(name, ndims, doc):
-    def product(input, mat2, *, out=None):
+    def product(input, mat2, *, out=None) -> Tensor:
         input, mat2 = as_tensor_operand(name, input, "input"), as_tensor_operand(name, mat2, "mat2")
         for tensor, ndim, argument in zip((input, mat2), ndims, ("input", "mat2")):
             if tensor._m.ndim != ndim:
@@ -296,7 +296,7 @@ addr = _adding("addr", _outer, "``beta * input + alpha * outer(vec1, vec2)``.", 
 
 
 @function
-def outer(input, vec2, *, out=None):
+def outer(input, vec2, *, out=None) -> Tensor:
     """The outer product of two vectors."""
     if input._m.ndim != 1 or vec2._m.ndim != 1:
         raise RuntimeError(f"outer: Expected 1-D arguments, got {input._m.ndim}-D and {vec2._m.ndim}-D")
@@ -305,7 +305,7 @@ def outer(input, vec2, *, out=None):
 
 
 @function
-def inner(input, other, *, out=None):
+def inner(input, other, *, out=None) -> Tensor:
     """The sum of products over the last dimensions."""
     if input._m.ndim == 0 or other._m.ndim == 0:
         return input * other
@@ -321,7 +321,7 @@ def inner(input, other, *, out=None):
 
 
 @function
-def bilinear(input1, input2, weight, bias=None):
+def bilinear(input1, input2, weight, bias=None) -> Tensor:
     """``x1^T A x2 + b`` for every output: ``(..., i), (..., j), (o, i, j), (o) -> (..., o)``."""
     lead = tuple(input1._m.shape[:-1])
     if tuple(input2._m.shape[:-1]) != lead:
@@ -341,17 +341,17 @@ def bilinear(input1, input2, weight, bias=None):
     return found if bias is None else found + bias
 
 
-def _matmul_operator(self, other):
+def _matmul_operator(self, other) -> Tensor:
     if not isinstance(other, Tensor) and not hasattr(other, "__array__"):
         return NotImplemented
     return matmul(self, other)
 
 
-def _reflected_matmul(self, other):
+def _reflected_matmul(self, other) -> Tensor:
     return matmul(as_tensor_operand("matmul", other, "input"), self)
 
 
-def _inplace_matmul(self, other):
+def _inplace_matmul(self, other) -> Tensor:
     return self.copy_(matmul(self, other))
 
 

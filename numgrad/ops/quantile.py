@@ -46,7 +46,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
     n = ordered._m.shape[-1]
     nan = ordered.detach().isnan()
     count = (n - nan.sum(-1, True)).to(m.dtype)
-    wanted = reshape(q.detach(), (-1,))
+    wanted = reshape(q, (-1,))
     if skip_nan:
         rank = wanted * (count - 1).clamp(min=0)
     else:

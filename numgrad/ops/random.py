@@ -207,7 +207,7 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None
 
 
 @function
-def bernoulli(input, p=None, *, generator=None, out=None):
+def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
     """1 with the probability at its place in ``input`` (or ``p`` everywhere), else 0."""
     input = _floating("bernoulli", as_tensor_operand("bernoulli", input, "input"))
     found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
@@ -221,7 +221,7 @@ def bernoulli(input, p=None, *, generator=None, out=None):
 
 
 @function
-def multinomial(input, num_samples, replacement=False, *, generator=None, out=None):
+def multinomial(input, num_samples, replacement=False, *, generator=None, out=None) -> Tensor:
     """Indices drawn with the weights in the rows of ``input``: (c,) -> (samples,), (r, c) -> (r, samples)."""
     input = _floating("multinomial", as_tensor_operand("multinomial", input, "input"))
     if input._m.ndim not in (1, 2):

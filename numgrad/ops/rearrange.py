@@ -245,7 +245,7 @@ def _(g, diagonal, lower):
 
 
 def _triangular(name, lower, doc):
-    def triangle(input, diagonal=0, *, out=None):
+    def triangle(input, diagonal=0, *, out=None) -> Tensor:
         input = as_tensor_operand(name, input, "input")
         if input._m.ndim < 2:
             raise RuntimeError(
@@ -416,7 +416,7 @@ def _several(name, least, dim_of):
                 return split(input, size // indices_or_sections, dim)
         return tensor_split(input, indices_or_sections, dim)
 
-    def given(input, *indices_or_sections):
+    def given(input, *indices_or_sections) -> tuple[Tensor, ...]:
         return parts(input, indices_or_sections[0] if len(indices_or_sections) == 1 else indices_or_sections)
 
     given.__name__ = given.__qualname__ = name

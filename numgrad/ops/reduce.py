@@ -90,13 +90,13 @@ def all(found, x):
 
 
 @function
-def amax(input, dim=(), keepdim=False, *, out=None):
+def amax(input, dim=(), keepdim=False, *, out=None) -> Tensor:
     """The largest value over ``dim`` (all by default); its gradient is shared evenly among equals."""
     return _extreme(_amax, "amax", input, dim, keepdim, out)
 
 
 @function
-def amin(input, dim=(), keepdim=False, *, out=None):
+def amin(input, dim=(), keepdim=False, *, out=None) -> Tensor:
     """The smallest value over ``dim`` (all by default); its gradient is shared evenly among equals."""
     return _extreme(_amin, "amin", input, dim, keepdim, out)
 
@@ -125,7 +125,7 @@ def _(g, input, out, dim, keepdim):
 
 
 @function
-def prod(input, dim=None, keepdim=False, *, dtype=None):
+def prod(input, dim=None, keepdim=False, *, dtype=None) -> Tensor:
     """The product over ``dim`` (all by default); bool and integers multiply in int64."""
     input = as_tensor_operand("prod", input, "input")
     if dtype is not None:

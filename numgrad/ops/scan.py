@@ -125,13 +125,13 @@ def _summed(name, entry, input, dim, dtype, out):
 
 
 @function
-def cumsum(input, dim, *, dtype=None, out=None):
+def cumsum(input, dim, *, dtype=None, out=None) -> Tensor:
     """Running sum along ``dim``; bool and integers add up in int64."""
     return _summed("cumsum", _cumsum, input, dim, dtype, out)
 
 
 @function
-def cumprod(input, dim, *, dtype=None, out=None):
+def cumprod(input, dim, *, dtype=None, out=None) -> Tensor:
     """Running product along ``dim``; bool and integers multiply in int64."""
     return _summed("cumprod", _cumprod, input, dim, dtype, out)
 
@@ -149,7 +149,7 @@ def cumprod_(self, dim, *, dtype=None):
 
 
 @function
-def logcumsumexp(input, dim, *, out=None):
+def logcumsumexp(input, dim, *, out=None) -> Tensor:
     """``log(cumsum(exp(input)))`` along ``dim``, without overflow."""
     input = as_tensor_operand("logcumsumexp", input, "input")
     if not input._m.dtype.is_floating_point:
@@ -206,7 +206,7 @@ def cummin(input, dim, *, out=None):
 
 
 @function
-def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
+def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None) -> Tensor:
     """``x[k + 1] - x[k]`` along ``dim``, ``n`` times, after joining ``prepend`` and ``append`` to the ends."""
     input = as_tensor_operand("diff", input, "input")
     if not input._m.ndim:

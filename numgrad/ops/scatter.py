@@ -48,7 +48,7 @@ def _source(op, src, value):
 
 
 @function
-def scatter(input, dim, index, src=None, *, value=None, reduce=None, out=None):
+def scatter(input, dim, index, src=None, *, value=None, reduce=None, out=None) -> Tensor:
     """``input`` with ``out[..., index[i, j, ...], ...] = src[i, j, ...]`` along ``dim``; ``src`` may be a number.
 
     ``reduce``: "add" or "multiply" instead of overwriting.
@@ -90,7 +90,7 @@ def _full(src, at, target):
 
 
 @function
-def scatter_add(input, dim, index, src, *, out=None):
+def scatter_add(input, dim, index, src, *, out=None) -> Tensor:
     """``input`` with ``src[i, j, ...]`` added at ``[..., index[i, j, ...], ...]`` along ``dim``."""
     src = as_tensor_operand("scatter_add", src, "src")
     target, at, src = _arguments("scatter_add", input, dim, index, src)
@@ -195,7 +195,7 @@ def _check_reduce(op, reduce, allowed):
 
 
 @function
-def scatter_reduce(input, dim, index, src, reduce, *, include_self=True, out=None):
+def scatter_reduce(input, dim, index, src, reduce, *, include_self=True, out=None) -> Tensor:
     """``input`` with the values of ``src`` that meet at ``[..., index[i, j, ...], ...]`` folded into it by ``reduce``:
     "sum", "prod", "mean", "amax" or "amin"; without ``include_self`` the old values there do not count."""
     _check_reduce("scatter_reduce", reduce, tuple(_MODES))
@@ -217,7 +217,7 @@ def scatter_reduce_(self, dim, index, src, reduce, *, include_self=True):
 
 
 @function
-def index_reduce(input, dim, index, source, reduce, *, include_self=True, out=None):
+def index_reduce(input, dim, index, source, reduce, *, include_self=True, out=None) -> Tensor:
     """``input`` with the sub-tensors of ``source`` folded into those at the positions ``index`` (a vector) of ``dim``
     by
     ``reduce``: "prod", "mean", "amax" or "amin"."""

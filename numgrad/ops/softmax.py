@@ -130,12 +130,12 @@ def _with_out(name, found, out):
     return found if out is None else write_out(name, found, out)
 
 
-def softmax_root(input, dim, dtype=None, *, out=None):
+def softmax_root(input, dim, dtype=None, *, out=None) -> Tensor:
     """``exp(x) / sum(exp(x))`` along ``dim``."""
     return _with_out("softmax", _along("softmax", softmax_rows, input, dim, dtype), out)
 
 
-def log_softmax_root(input, dim, dtype=None, *, out=None):
+def log_softmax_root(input, dim, dtype=None, *, out=None) -> Tensor:
     """``log(softmax(x))`` along ``dim``, without underflow."""
     return _with_out("log_softmax", _along("log_softmax", log_softmax_rows, input, dim, dtype), out)
 
@@ -163,7 +163,7 @@ def softmin(input, dim=None, _stacklevel=3, dtype=None):
 
 
 @function
-def logsumexp(input, dim, keepdim=False, *, out=None):
+def logsumexp(input, dim, keepdim=False, *, out=None) -> Tensor:
     """``log(sum(exp(x)))`` over ``dim``, without overflow."""
     input = as_tensor_operand("logsumexp", input, "input")
     if not input._m.dtype.is_floating_point:

@@ -129,14 +129,14 @@ def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=N
 
 
 @function
-def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None) -> tuple[Tensor, Tensor]:
     """(variance, mean) over ``dim`` (all by default)."""
     found, axes = _variance("var_mean", input, dim, unbiased, correction, keepdim)
     return found, arithmetic_mean(input, axes or None, keepdim)
 
 
 @function
-def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None) -> tuple[Tensor, Tensor]:
     """(standard deviation, mean) over ``dim`` (all by default)."""
     found, axes = _variance("std_mean", input, dim, unbiased, correction, keepdim)
     return _root(found), arithmetic_mean(input, axes or None, keepdim)

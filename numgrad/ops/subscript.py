@@ -312,7 +312,7 @@ def _hashable(key):
 
 
 @method
-def __getitem__(self, key):
+def __getitem__(self, key) -> Tensor:
     """``x[key]``: a view for integers, slices, None and Ellipsis, a copy where index tensors or masks take part."""
     m = self._m
     kind = type(key)
@@ -428,7 +428,7 @@ def _without_leading_ones(value, ndim):
 
 
 @method
-def __setitem__(self, key, value):
+def __setitem__(self, key, value) -> None:
     """``x[key] = value``: a number or a tensor that broadcasts to what ``key`` selects."""
     value = _value(self, value)
     if isinstance(key, Tensor) and key._m.dtype is dtypes.bool_ and key._m.shape == self._m.shape:

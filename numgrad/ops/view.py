@@ -39,7 +39,7 @@ def _(g, input_meta):
 
 
 @method
-def view(self, *shape, dtype=None):
+def view(self, *shape, dtype=None) -> Tensor:
     """The same elements under another shape, sharing memory; one size may be -1. With a dtype, the same bytes."""
     if len(shape) == 1 and hasattr(shape[0], "np"):
         dtype, shape = shape[0], ()
@@ -77,7 +77,7 @@ def _view_dtype(self, dtype):
 
 
 @function
-def reshape(input, *shape):
+def reshape(input, *shape) -> Tensor:
     """The same elements under another shape: a view where possible, else a copy. One size may be -1."""
     input = as_tensor_operand("reshape", input, "input")
     key = input._m, shape
@@ -101,13 +101,13 @@ _reshapes: dict = {}  # (meta, sizes) -> (shape, whether a copy is needed)
 
 
 @method
-def view_as(self, other):
+def view_as(self, other) -> Tensor:
     """`view` with the shape of ``other``."""
     return view(self, tuple(other._m.shape))
 
 
 @method
-def reshape_as(self, other):
+def reshape_as(self, other) -> Tensor:
     """`reshape` to the shape of ``other``."""
     return reshape(self, tuple(other._m.shape))
 
@@ -127,7 +127,7 @@ def _(g, dims):
 
 
 @function
-def permute(input, *dims):
+def permute(input, *dims) -> Tensor:
     """The dimensions in another order; ``dims`` names all of them."""
     wanted = sizes("permute", dims)
     m = input._m
@@ -141,7 +141,7 @@ def permute(input, *dims):
 
 
 @function
-def transpose(input, dim0, dim1):
+def transpose(input, dim0, dim1) -> Tensor:
     """Two dimensions exchanged."""
     input = as_tensor_operand("transpose", input, "input")
     ndim = input._m.ndim
@@ -153,19 +153,19 @@ def transpose(input, dim0, dim1):
 
 
 @function
-def swapaxes(input, axis0, axis1):
+def swapaxes(input, axis0, axis1) -> Tensor:
     """`transpose` under NumPy's name."""
     return transpose(input, axis0, axis1)
 
 
 @function
-def swapdims(input, dim0, dim1):
+def swapdims(input, dim0, dim1) -> Tensor:
     """`transpose` under another name."""
     return transpose(input, dim0, dim1)
 
 
 @function
-def t(input):
+def t(input) -> Tensor:
     """The transpose of a matrix; vectors and 0-d tensors as they are."""
     input = as_tensor_operand("t", input, "input")
     if input._m.ndim > 2:
@@ -173,12 +173,12 @@ def t(input):
     return transpose(input, 0, 1) if input._m.ndim == 2 else _permute(input, tuple(range(input._m.ndim)))
 
 
-def _reversed(self):
+def _reversed(self) -> Tensor:
     """All dimensions reversed."""
     return _permute(self, tuple(reversed(range(self._m.ndim))))
 
 
-def _matrix_transpose(self):
+def _matrix_transpose(self) -> Tensor:
     """The last two dimensions exchanged."""
     if self._m.ndim < 2:
         raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self._m.ndim}-D tensor.")
@@ -192,13 +192,13 @@ Tensor.mH = property(_matrix_transpose)
 
 
 @function
-def adjoint(input):
+def adjoint(input) -> Tensor:
     """The conjugate transpose of the last two dimensions."""
     return transpose(input, -2, -1)
 
 
 @function
-def movedim(input, source, destination):
+def movedim(input, source, destination) -> Tensor:
     """Dimensions ``source`` moved to the positions ``destination``, the others in their order."""
     ndim = input._m.ndim
     source = normalize_axes("movedim", source, ndim)
@@ -214,7 +214,7 @@ def movedim(input, source, destination):
 
 
 @function
-def moveaxis(input, source, destination):
+def moveaxis(input, source, destination) -> Tensor:
     """`movedim` under NumPy's name."""
     return movedim(input, source, destination)
 
@@ -241,7 +241,7 @@ def _(g, input_meta):
 
 
 @method
-def expand(self, *shape, implicit=False):
+def expand(self, *shape, implicit=False) -> Tensor:
     """A view in which dimensions of size 1, and new ones in front, repeat; -1 keeps a size."""
     wanted = sizes("expand", shape)
     m = self._m
@@ -258,7 +258,7 @@ def expand(self, *shape, implicit=False):
 
 
 @method
-def expand_as(self, other):
+def expand_as(self, other) -> Tensor:
     """`expand` to the shape of ``other``."""
     return _expand(self, tuple(other._m.shape))
 
@@ -355,7 +355,7 @@ def _(g, input_meta, size, stride, place):
 
 
 @function
-def as_strided(input, size, stride, storage_offset=None):
+def as_strided(input, size, stride, storage_offset=None) -> Tensor:
     """A view with any sizes and strides over the tensor's storage; ``storage_offset`` counts from its start."""
     size, stride = sizes("as_strided", (size,)), sizes("as_strided", (stride,))
     root, offset = as_strided_view(input, size, stride, storage_offset)
@@ -437,7 +437,7 @@ def _(g, input_meta, dim, index):
 
 
 @function
-def select(input, dim, index):
+def select(input, dim, index) -> Tensor:
     """The sub-tensor at ``index`` of dimension ``dim``, without that dimension."""
     if not input._m.ndim:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
@@ -452,7 +452,7 @@ def select(input, dim, index):
 
 
 @function
-def narrow(input, dim, start, length):
+def narrow(input, dim, start, length) -> Tensor:
     """``length`` elements from ``start`` on along ``dim``."""
     if not input._m.ndim:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
@@ -485,7 +485,7 @@ def _(g, dim):
 
 
 @function
-def unsqueeze(input, dim):
+def unsqueeze(input, dim) -> Tensor:
     """A new dimension of size 1 at ``dim``."""
     return _unsqueeze(input, normalize_axis("unsqueeze", dim, input._m.ndim, extra=1))
 
@@ -503,7 +503,7 @@ def _(g, input_meta):
 
 
 @function
-def squeeze(input, dim=None):
+def squeeze(input, dim=None) -> Tensor:
     """Without the dimensions of size 1: all of them, or those of ``dim`` that have it."""
     return _squeeze(input, normalize_axes("squeeze", dim, input._m.ndim))
 
@@ -527,7 +527,7 @@ for _name, _change in (("unsqueeze_", unsqueeze), ("squeeze_", squeeze), ("t_", 
 
 
 @function
-def flatten(input, start_dim=0, end_dim=-1):
+def flatten(input, start_dim=0, end_dim=-1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` as one."""
     ndim = input._m.ndim
     start, end = normalize_axis("flatten", start_dim, ndim), normalize_axis("flatten", end_dim, ndim)
@@ -545,13 +545,13 @@ def flatten(input, start_dim=0, end_dim=-1):
 
 
 @function
-def ravel(input):
+def ravel(input) -> Tensor:
     """All elements in one dimension."""
     return reshape(input, (-1,)) if input._m.numel else reshape(input, (0,))
 
 
 @function
-def unflatten(input, dim, sizes):
+def unflatten(input, dim, sizes) -> Tensor:
     """Dimension ``dim`` as several of the given sizes, one of which may be -1."""
     dim = normalize_axis("unflatten", dim, input._m.ndim)
     if not sizes:
@@ -564,7 +564,7 @@ def unflatten(input, dim, sizes):
 
 
 @function
-def unbind(input, dim=0):
+def unbind(input, dim=0) -> tuple[Tensor, ...]:
     """The sub-tensors along ``dim``, without that dimension, as a tuple."""
     if not input._m.ndim:
         raise RuntimeError("unbind: Dimension specified as 0 but tensor has no dimensions")
@@ -573,7 +573,7 @@ def unbind(input, dim=0):
 
 
 @function
-def split(tensor, split_size_or_sections, dim=0):
+def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
     """Views of ``split_size`` elements along ``dim`` (the last may be smaller), or of the sizes given."""
     if not tensor._m.ndim:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
@@ -599,7 +599,7 @@ def split(tensor, split_size_or_sections, dim=0):
 
 
 @function(install=("ng",))
-def split_with_sizes(input, split_sizes, dim=0):
+def split_with_sizes(input, split_sizes, dim=0) -> tuple[Tensor, ...]:
     """`split` into the sizes given."""
     return split(input, list(split_sizes), dim)
 
@@ -608,7 +608,7 @@ Tensor.split_with_sizes = split_with_sizes
 
 
 @function
-def chunk(input, chunks, dim=0):
+def chunk(input, chunks, dim=0) -> tuple[Tensor, ...]:
     """At most ``chunks`` views of equal size along ``dim``; the last may be smaller."""
     if not input._m.ndim:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
@@ -621,7 +621,7 @@ def chunk(input, chunks, dim=0):
 
 
 @function
-def tensor_split(input, indices_or_sections, dim=0):
+def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
     """Views along ``dim``: a number of nearly equal ones, or those between the indices given."""
     if not input._m.ndim:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
@@ -639,7 +639,7 @@ def tensor_split(input, indices_or_sections, dim=0):
 
 
 @function
-def diagonal(input, offset=0, dim1=0, dim2=1):
+def diagonal(input, offset=0, dim1=0, dim2=1) -> Tensor:
     """A view of the diagonals of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
     ndim = input._m.ndim
     dim1, dim2 = normalize_axis("diagonal", dim1, ndim), normalize_axis("diagonal", dim2, ndim)
@@ -679,7 +679,7 @@ def _(g, offset, dim1, dim2):
 
 
 @method
-def unfold(self, dimension, size, step):
+def unfold(self, dimension, size, step) -> Tensor:
     """A view of all slices of ``size`` elements, ``step`` apart, along ``dimension``; they are the last dimension."""
     m = self._m
     dimension = normalize_axis("unfold", dimension, m.ndim)
@@ -704,7 +704,7 @@ def view_as_real(input):
 
 
 @function(install=("Tensor",))
-def is_set_to(self, tensor):
+def is_set_to(self, tensor) -> bool:
     """Whether both tensors are the same view of the same memory."""
     return self._m is tensor._m and self.data_ptr() == tensor.data_ptr()
 

@@ -92,10 +92,26 @@ def cubin(source: Source, capability: tuple[int, int]) -> bytes:
 
 def link(text: str, capability: tuple[int, int]) -> bytes:
     """The cubin that nvJitLink makes of PTX."""
+    return _linked(text, capability)[0]
+
+
+def resources(text: str, capability: tuple[int, int]) -> dict[str, int]:
+    """What a kernel takes on a GPU: its registers a thread, and the bytes it spills for lack of more."""
+    log = _linked(text, capability, ptxas_options=["-v"])[1]
+    spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    registers = re.search(r"Used (\d+) registers", log)
+    if spills is None or registers is None:
+        raise RuntimeError(f"nvJitLink did not report the kernel's resources: {log!r}")
+    return {"registers": int(registers[1]), "spilled": int(spills[1]) + int(spills[2])}
+
+
+def _linked(text, capability, **options):
+    """(cubin, what nvJitLink says about it)."""
     from cuda.core import Linker, LinkerOptions, ObjectCode
 
-    options = LinkerOptions(arch=f"sm_{capability[0]}{capability[1]}")
-    return bytes(Linker(ObjectCode.from_ptx(text.encode()), options=options).link("cubin").code)
+    arch = f"sm_{capability[0]}{capability[1]}"
+    linker = Linker(ObjectCode.from_ptx(text.encode()), options=LinkerOptions(arch=arch, **options))
+    return bytes(linker.link("cubin").code), linker.get_info_log()
 
 
 def ptx(source: Source, capability: tuple[int, int]) -> str:

@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import functools
 import os
 
 import numpy as np
@@ -178,11 +179,14 @@ class Driver:
         self.loaded.append(code)  # a function lives as long as its module
         return int(self._check(self.api.cuKernelGetFunction(self.api.CUkernel(int(kernel.handle)))))
 
-    def launch(self, function: int, blocks: int, threads: int, stream: int, values) -> None:
-        """Launch a kernel; its parameters are integers and floats of eight bytes."""
-        code = launcher(len(values))(self.launch_address, function, blocks, threads, stream, *values)
-        if code:
-            self._check((self.api.CUresult(code),))
+    def launcher(self, parameters: int):
+        """``launch(function, blocks, threads, stream, *values) -> error code`` for a number of parameters, integers and
+        floats of eight bytes."""
+        return functools.partial(launcher(parameters), self.launch_address)
+
+    def fail(self, code: int) -> None:
+        """Raise the error that an error code stands for."""
+        self._check((self.api.CUresult(code),))
 
     def products(self, index: int):
         """cuBLAS on a device."""

@@ -11,9 +11,9 @@ from ..emit import _constant, store, type_name, typed_constant
 from ..jit import source_of
 from . import launch
 from .compile import Body, Source
+from .launch import THREADS
 
 IMPORTS = "from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64\n"
-THREADS = 256
 
 
 def _loaded(text, stored, T):
@@ -49,7 +49,8 @@ def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attribute
     """The kernel that applies ``fn`` element by element; the parameters are those of the CPU's `emit.pointwise`."""
     if order is None:
         order = fn.__code__.co_varnames[: fn.__code__.co_argcount + fn.__code__.co_kwonlyargcount]
-    return launch.Pointwise(_Pointwise(name, fn, inputs, outputs, T, strided, dict(inplace), attributes, constants, order))
+    text = _Pointwise(name, fn, inputs, outputs, T, strided, dict(inplace), attributes, constants, order)
+    return launch.Pointwise(text)
 
 
 class _Pointwise:
@@ -151,7 +152,7 @@ class _Pointwise:
 
     def by_rank(self, ndim, bits):
         """The variant for ``ndim`` dimensions with strides, and places that fit into ``bits`` bits."""
-        strided = [arg for arg in dict.fromkeys([*self.arrays, *(arg for _, arg, _ in self.targets)])]
+        strided = list(dict.fromkeys([*self.arrays, *(arg for _, arg, _ in self.targets)]))
         lines = ["i_ = cuda.grid(1)", "if i_ < count_:", "    rest_ = i_"]
         for axis in range(ndim - 1, 0, -1):
             lines.append(f"    rest_, k{axis}_ = divided{bits}(rest_, size{axis}_)")
@@ -375,7 +376,7 @@ class _Reduction:
         return self._source(f"columns{groups}", lines, 32 * groups, extra)
 
 
-# --- rows --------------------------------------------------------------------------------------------------------------
+# --- rows ------------------------------------------------------------------------------------------------------------
 
 
 def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None):
@@ -406,11 +407,12 @@ def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None):
     else:
         lines = ["row_ = cuda.blockIdx.x", f"row_body_({', '.join(call)})"]
     described = ", ".join(f"{arg} {kind}" for arg, kind, _, _ in arguments)
+    unit = "part" if parts else "row"
 
     def make(threads):
         kernel = f"{name}_rows{threads}"
         text = _module(
-            f"{name} in {T.__name__}: a block of {threads} threads a {'part' if parts else 'row'}. Arguments: {described}.",
+            f"{name} in {T.__name__}: a block of {threads} threads a {unit}. Arguments: {described}.",
             f"def {kernel}({', '.join(arg for arg, _ in parameters)}):\n{_indented(lines)}",
         )
         kinds = tuple(kind for _, kind in parameters)

@@ -28,7 +28,7 @@ class KernelError(RuntimeError):
     """A kernel did what a GPU does not forgive."""
 
 
-# --- memory ------------------------------------------------------------------------------------------------------------
+# --- memory ----------------------------------------------------------------------------------------------------------
 
 
 class Pointer:
@@ -133,7 +133,8 @@ class _Running:
         other_writer = writer is not None and writer[0] == self.epoch and writer != me and not unchanged
         other_reader = write and reader is not None and reader[0] == self.epoch and reader != me
         if (other_writer or other_reader) and self.machine.races:
-            raise KernelError(f"threads {self.thread} and {(writer if other_writer else reader)[1]} race for an element")
+            other = writer if other_writer else reader
+            raise KernelError(f"threads {self.thread} and {other[1]} race for an element")
         if write:
             self.writers[key] = me
         elif reader is None or reader[0] != self.epoch:
@@ -220,8 +221,8 @@ def _translate(fn):
         exec(compile(module, f"<interpreted {fn.__name__}>", "exec"), names)
         result = names[node.name]
     else:
-        closure = fn.__closure__ and tuple(python_types.CellType(_meaning(cell.cell_contents)) for cell in fn.__closure__)
-        result = python_types.FunctionType(fn.__code__, names, fn.__name__, fn.__defaults__, closure)
+        cells = [python_types.CellType(_meaning(cell.cell_contents)) for cell in fn.__closure__ or ()]
+        result = python_types.FunctionType(fn.__code__, names, fn.__name__, fn.__defaults__, tuple(cells) or None)
     _translated[fn] = result
     return result
 
@@ -253,7 +254,7 @@ class _Translator(ast.NodeTransformer):
         return node
 
 
-# --- modules -----------------------------------------------------------------------------------------------------------
+# --- modules ---------------------------------------------------------------------------------------------------------
 
 _TYPES = python_types.SimpleNamespace(**{name: name for name in ("int32", "int64", "float32", "float64", "uint8")})
 
@@ -387,7 +388,7 @@ def _run_warp(threads, lanes, waiting, answers, alive):
         if all(kind == "syncthreads" for kind, _ in asked):
             return
         if len(asked) > 1 or len(live) < len(lanes):
-            raise KernelError(f"the lanes of a warp do not come to a shuffle together: {sorted(asked)}, {len(live)} lanes")
+            raise KernelError(f"only some lanes of a warp come to a shuffle: {sorted(asked)}, {len(live)} lanes")
         values = {k: waiting[k][3] for k in lanes}
         for k in lanes:
             answers[k] = values[lanes.start + ((k - lanes.start) ^ waiting[k][4])]
@@ -516,13 +517,19 @@ class Machine:
     def load(self, source, index, capability):
         return source
 
-    def launch(self, source, blocks, threads, stream, values):
+    def launcher(self, parameters):
+        return self.launch
+
+    def launch(self, source, blocks, threads, stream, *values):
         self.launches.append(source.name)
         arguments = [
             self.pointer(value, np.dtype(kind[:-1])) if kind.endswith("*") else value
             for value, kind in zip(values, source.parameters, strict=True)
         ]
         run(source, blocks, arguments, self)
+
+    def fail(self, code):
+        raise DeviceError(f"launch: error {code}")
 
     def products(self, index):
         return _Products(self)
@@ -534,8 +541,8 @@ class _Products:
     def __init__(self, machine):
         self.machine = machine
 
-    def gemm(self, kind, flip_a, flip_b, m, n, k, alpha, a, a_rows, a_batch, b, b_rows, b_batch, beta, c, c_rows, c_batch,
-             count):  # fmt: skip
+    def gemm(self, kind, flip_a, flip_b, m, n, k, alpha, a, a_rows, a_batch, b, b_rows, b_batch, beta, c, c_rows,
+             c_batch, count):  # fmt: skip
         """``c = alpha * op(a) @ op(b) + beta * c``, ``count`` times, with strides between the matrices."""
 
         def matrix(address, rows, columns, step, k):

@@ -4,6 +4,8 @@ The kernels here are called as the CPU's callers call theirs, ``call(kernel, *sl
 buffers, Python numbers and, where the CPU passes the geometry of a strided space, a small host array.
 """
 
+import weakref
+
 import numba
 import numpy as np
 from llvmlite import ir
@@ -16,6 +18,8 @@ from . import memory
 from .compile import Source
 from .memory import local
 
+THREADS = 256  # in a block of an elementwise kernel
+
 
 def caller(slots: int, work: int):
     """The function ``call(kernel, *slots, begin, end)`` that launches on the current stream."""
@@ -23,16 +27,17 @@ def caller(slots: int, work: int):
 
 
 def _call(kernel, *arguments):
-    kernel(*arguments)
+    kernel.run(*arguments)
 
 
 def run(source: Source, blocks: int, values) -> None:
     """Launch ``blocks`` blocks of a kernel on the current stream with these parameters."""
-    device = local.device
-    function = device.functions.get(source.digest)
-    if function is None:
-        function = device.load(source)
-    device.driver.launch(function, blocks, source.threads, local.stream, values)
+    here = local.device
+    function = here.functions.get(source.digest) or here.load(source)
+    launch = here.launchers.get(len(values)) or here.launcher(len(values))
+    code = launch(function, blocks, source.threads, local.stream, *values)
+    if code:
+        here.driver.fail(code)
 
 
 def _values(slots, pointers):
@@ -47,6 +52,22 @@ def _values(slots, pointers):
     return values
 
 
+_RUN = """
+def run({slots}, begin_, count_):
+    here_ = local.device
+    {addresses}
+    if {first}.device is not here_ or ({all}) & 15 or not count_:
+        return general({slots}, begin_, count_)
+    try:
+        launch_, function_ = prepared[here_]
+    except KeyError:
+        launch_, function_ = prepare(here_)
+    code_ = launch_(function_, (count_ + {less}) // {elements}, {threads}, local.stream, {values}, count_)
+    if code_:
+        here_.driver.fail(code_)
+"""
+
+
 class Pointwise:
     """An elementwise kernel: one of 16-byte accesses, one for misaligned views, one for each number of dimensions."""
 
@@ -55,6 +76,7 @@ class Pointwise:
         self.aligned = [(k, size) for k, size in enumerate(text.alignments) if size > 1]
         self.variants: dict = {}
         self.geometries: dict = {}
+        self.run = self._general if text.strided else self._generate()
 
     def variant(self, kind, *arguments) -> Source:
         """The source of a variant: "vector", "scalar" or "by_rank" with its arguments."""
@@ -64,7 +86,30 @@ class Pointwise:
             found = self.variants[key] = getattr(self.text, kind)(*arguments)
         return found
 
-    def __call__(self, *slots):
+    def _generate(self):
+        """The call for aligned contiguous operands, without loops; all else goes to `_general`."""
+        text = self.text
+        slots = [name for name, _ in text.parameters]
+        pointers = [name for name, is_pointer in zip(slots, text.pointers) if is_pointer]
+        elements = THREADS * text.width
+        prepared = weakref.WeakKeyDictionary()
+
+        def prepare(here):
+            source = self.variant("vector")
+            found = here.launcher(len(slots) + 1), here.functions.get(source.digest) or here.load(source)
+            prepared[here] = found
+            return found
+
+        names = {"local": local, "prepared": prepared, "prepare": prepare, "general": self._general}
+        code = _RUN.format(
+            slots=", ".join(slots), first=pointers[0], all=" | ".join(f"{name}_" for name in pointers),
+            addresses="; ".join(f"{name}_ = {name}.ptr" for name in pointers), less=elements - 1, elements=elements,
+            threads=THREADS, values=", ".join(f"{name}_" if p else name for name, p in zip(slots, text.pointers)),
+        )  # fmt: skip
+        exec(compile(code, f"<launch of {self.name}>", "exec"), names)
+        return names["run"]
+
+    def _general(self, *slots):
         values = _values(slots, self.text.pointers)
         if self.text.strided:
             geometry, end = slots[-3], slots[-1]
@@ -104,6 +149,7 @@ class Reduction:
     def __init__(self, text):
         self.text, self.name = text, text.name
         self.variants: dict = {}
+        self.plans: dict = {}
 
     def variant(self, kind, *arguments) -> Source:
         """The source of a variant: "threads", "warps", "blocks" or "columns" with its arguments."""
@@ -113,43 +159,51 @@ class Reduction:
             found = self.variants[key] = getattr(self.text, kind)(*arguments)
         return found
 
-    def __call__(self, *slots):
+    def run(self, *slots):
         values = _values(slots, self.text.pointers)
-        count, inner, units = values[2], values[3], slots[-1]
-        if not units:
+        key = values[2], values[3], slots[-1]
+        plan = self.plans.get(key)
+        if plan is None:
+            if len(self.plans) > 1 << 12:
+                self.plans.clear()
+            plan = self.plans[key] = self._plan(*key)
+        source, misaligned, units, parts, width = plan
+        if units == 0:
             return
-        if self.text.along == "last":
-            self._along_last(values, count, units)
-        else:
-            self._along_outer(values, count, inner, units // -(-inner // COLUMNS))
-
-    def _along_last(self, values, count, rows):
-        if count <= 8:
-            run(self.variant("threads"), -(-rows // 256), [*values, rows])
-        elif count <= 512 or (count <= 4096 and rows >= 2048):
-            run(self.variant("warps"), -(-rows // 8), [*values, rows])
-        else:
-            threads = 256 if count <= 1 << 14 else 512
-            text = self.text
-            even = rows == 1 or count % text.width == 0
-            vector = even and text.itemsize >= 4 and values[0] % 16 == 0
-            parts = max(1, min(256 // rows, -(-count // (threads * 16))))
-            self._in_parts(self.variant("blocks", threads, vector), values, rows, parts, 1)
-
-    def _along_outer(self, values, count, inner, outer):
-        if count <= 32:
-            run(self.variant("threads"), -(-outer * inner // 256), [*values, outer * inner])
-        else:
-            strips = outer * -(-inner // 32)
-            parts = max(1, min(512 // strips, -(-count // 64)))
-            self._in_parts(self.variant("columns", 8), values, strips, parts, 32)
-
-    def _in_parts(self, source, values, units, parts, width):
-        if parts == 1:
+        if misaligned is not None and values[0] % 16:
+            source = misaligned
+        if parts == 0:
+            run(source, -(-units // width), [*values, units])
+        elif parts == 1:
             run(source, units, [*values, 1, 0, 0])
-            return
-        partial = memory.empty(units * parts * width, np.dtype(self.text.carried))
-        run(source, units * parts, [*values, parts, partial.ptr, memory.counters().ptr])
+        else:
+            partial = memory.empty(units * parts * width, np.dtype(self.text.carried))
+            run(source, units * parts, [*values, parts, partial.ptr, memory.counters().ptr])
+
+    def _plan(self, count, inner, units):
+        """(source, source for misaligned operands, units, parts, width).
+
+        ``parts`` 0: blocks take ``width`` units each. Else ``parts`` blocks work on each unit, and write ``width``
+        partial results each where they are several.
+        """
+        text = self.text
+        if text.along == "outer":
+            outer = units // max(-(-inner // COLUMNS), 1)
+            if count <= 32:
+                return self.variant("threads"), None, outer * inner, 0, THREADS
+            strips = outer * -(-inner // 32)
+            parts = max(1, min(512 // max(strips, 1), -(-count // 64)))
+            return self.variant("columns", 8), None, strips, parts, 32
+        if count <= 8:
+            return self.variant("threads"), None, units, 0, THREADS
+        if count <= 512 or (count <= 4096 and units >= 2048):
+            return self.variant("warps"), None, units, 0, THREADS // 32
+        threads = 256 if count <= 1 << 14 else 512
+        parts = max(1, min(256 // max(units, 1), -(-count // (threads * 16))))
+        scalar = self.variant("blocks", threads, False)
+        if text.itemsize < 4 or (units != 1 and count % text.width):
+            return scalar, None, units, parts, 1
+        return self.variant("blocks", threads, True), scalar, units, parts, 1
 
 
 COLUMNS = 256  # columns in one unit of the CPU's reductions along an outer axis
@@ -170,7 +224,7 @@ class Rowwise:
             found = self.variants[threads] = self.make(threads)
         return found
 
-    def __call__(self, *slots):
+    def run(self, *slots):
         values = _values(slots, self.pointers)
         blocks = slots[-1]
         if blocks:

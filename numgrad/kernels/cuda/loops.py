@@ -46,7 +46,7 @@ def loop_product(operands, begin, end, *, T, BIAS):
         out[at_out] = T(total)
 
 
-# --- random numbers: units are counters, which give four words each -------------------------------------------------
+# --- random numbers: units are counters, which give four words each --------------------------------------------------
 
 
 def words(unit, offset, key0, key1):

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..gemm import _merge, _orientation
 from . import emit, memory
+from .handwritten import template
 from .memory import local
-from .template import template
 
 _PRECISIONS = {"highest": 0, "high": 3, "medium": 3}  # cublasMath_t: float32 throughout, or TF32 tensor cores
 _precision = "highest"
@@ -44,8 +44,8 @@ class Cublas:
             found = self.numbers[key] = np.array([value], kind)
         return found.ctypes.data
 
-    def gemm(self, kind, flip_a, flip_b, m, n, k, alpha, a, a_rows, a_batch, b, b_rows, b_batch, beta, c, c_rows, c_batch,
-             count):  # fmt: skip
+    def gemm(self, kind, flip_a, flip_b, m, n, k, alpha, a, a_rows, a_batch, b, b_rows, b_batch, beta, c, c_rows,
+             c_batch, count):  # fmt: skip
         """``c = alpha * op(a) @ op(b) + beta * c`` of column-major matrices, ``count`` times at the given strides."""
         if self.stream != local.stream:
             self.cublas.set_stream(self.handle, local.stream)
@@ -63,9 +63,10 @@ class Cublas:
 
 
 def product(dtype, shape, a_strides, b_strides, out_strides, bias=False):
-    """The function ``run(a, b, bias, out, alpha=1.0, beta=0.0)`` of ``out(..., m, n) = alpha * a @ b + beta * out + bias``.
+    """``run(a, b, bias, out, alpha=1.0, beta=0.0)``: ``out(..., m, n) = alpha * a @ b + beta * out + bias``.
 
-    Shapes and strides are those of the CPU's `gemm.plan`. Batches that no single stride walks are products of their own.
+    Shapes and strides are those of the CPU's `gemm.plan`. Batches that no single stride walks are products of their
+    own.
     """
     dtype = np.dtype(dtype)
     *batch, m, k, n = shape
@@ -73,7 +74,8 @@ def product(dtype, shape, a_strides, b_strides, out_strides, bias=False):
         return _nothing
     if out_strides[-1] != 1 and n > 1:
         raise ValueError(
-            f"product: expected rows of out to be contiguous, got column stride {out_strides[-1]}; pass a contiguous out"
+            f"product: expected rows of out to be contiguous, got column stride {out_strides[-1]}; pass a contiguous "
+            "out"
         )
     dims = _merge([d for d in zip(batch, a_strides, b_strides, out_strides, strict=False) if d[0] != 1])
     if dtype.kind != "f":
@@ -137,7 +139,7 @@ def _places(dims):
     return places
 
 
-# --- bias: out = beta * out + bias, before a product that adds to it ------------------------------------------------
+# --- bias: out = beta * out + bias, before a product that adds to it -------------------------------------------------
 
 
 def _write_bias(bias):
@@ -170,14 +172,14 @@ def _bias_writer(dtype, m, n, out_row, count, out_batch):
     def add_bias(bias, out, at, beta):
         target = out[at:]
         if beta == 0:
-            kernels[0](bias, target, write, 0, count * m)
+            kernels[0].run(bias, target, write, 0, count * m)
         else:
-            kernels[1](target, bias, target, float(beta), scale, 0, count * m)
+            kernels[1].run(target, bias, target, float(beta), scale, 0, count * m)
 
     return add_bias
 
 
-# --- other dtypes: a thread for each element -----------------------------------------------------------------------
+# --- other dtypes: a thread for each element -------------------------------------------------------------------------
 
 
 def _loop_product(dtype, m, k, n, a_strides, b_strides, out_row, dims, bias):
@@ -189,6 +191,6 @@ def _loop_product(dtype, m, k, n, a_strides, b_strides, out_row, dims, bias):
     kernel = template(loop_product, {"T": dtype.type, "BIAS": bool(bias)})
 
     def run(a, b, bias, out, alpha=1.0, beta=0.0):
-        kernel(a, b, out if bias is None else bias, out, geometry, int(alpha), int(beta), 0, units)
+        kernel.run(a, b, out if bias is None else bias, out, geometry, int(alpha), int(beta), 0, units)
 
     return run

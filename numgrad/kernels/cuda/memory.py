@@ -31,12 +31,19 @@ class Device:
         self.driver, self.index = driver, index
         self.properties = driver.properties(index)
         self.functions: dict = {}
-        self.free: dict = {}  # (stream, size) -> blocks
+        self.free: dict = {}  # (stream, size) -> blocks, as (address, what the driver takes back)
         self.allocated = self.reserved = self.peak = 0
+        self.launchers: dict = {}  # number of parameters -> the driver's launch
         self.zeros: dict = {}
         self.constants: dict = {}
         self.products = None
         self.lock = threading.Lock()
+
+    def launcher(self, parameters: int):
+        """The driver's ``launch(function, blocks, threads, stream, *values)`` for a number of parameters; it returns an
+        error code, 0 for none."""
+        found = self.launchers[parameters] = self.driver.launcher(parameters)
+        return found
 
     def load(self, source):
         """The loaded function of a kernel on this device."""
@@ -46,20 +53,6 @@ class Device:
                 found = self.driver.load(source, self.index, self.properties["capability"])
                 self.functions[source.digest] = found
         return found
-
-    def allocate(self, size: int) -> "_Block":
-        """A block of at least ``size`` bytes for the current stream; OutOfMemoryError with the numbers."""
-        rounded = _rounded(size)
-        stream = local.stream
-        blocks = self.free.get((stream, rounded))
-        try:
-            address, handle = blocks.pop()  # type: ignore[union-attr]
-        except (AttributeError, IndexError):
-            address, handle = self._fresh(rounded, stream)
-        self.allocated += rounded
-        if self.allocated > self.peak:
-            self.peak = self.allocated
-        return _Block(self, address, handle, rounded, stream)
 
     def _fresh(self, size, stream):
         try:
@@ -81,25 +74,10 @@ class Device:
 
     def empty_cache(self) -> None:
         """Give all unused blocks back to the driver."""
-        free, self.free = self.free, {}
-        for (_, size), blocks in free.items():
-            for _, handle in blocks:
-                self.driver.release(handle)
+        for (_, size), blocks in self.free.items():
+            while blocks:
+                self.driver.release(blocks.pop()[1])
                 self.reserved -= size
-
-
-class _Block:
-    """A block on loan: back in its device's pool when the last buffer on it is gone."""
-
-    __slots__ = ("device", "address", "handle", "size", "stream")
-
-    def __init__(self, device, address, handle, size, stream):
-        self.device, self.address, self.handle, self.size, self.stream = device, address, handle, size, stream
-
-    def __del__(self):
-        device = self.device
-        device.allocated -= self.size
-        device.free.setdefault((self.stream, self.size), []).append((self.address, self.handle))
 
 
 def _rounded(size):
@@ -171,6 +149,16 @@ def require(chosen: Device) -> None:
         activate(chosen)
 
 
+def is_started() -> bool:
+    """Whether the driver was started."""
+    return _driver is not None
+
+
+def stream_of(chosen: Device) -> int:
+    """The handle of a device's current stream on this thread."""
+    return local.streams.get(chosen.index, 0)
+
+
 def set_stream(chosen: Device, handle: int) -> int:
     """Make a stream the current one of its device on this thread; the handle of the one before."""
     before = local.streams.get(chosen.index, 0)
@@ -184,13 +172,14 @@ def set_stream(chosen: Device, handle: int) -> int:
 
 
 class Buffer:
-    """Flat device memory of one dtype: ``ptr`` its address, ``size`` its elements. Slices share the memory."""
+    """Flat device memory of one dtype: ``ptr`` its address, ``size`` its elements. Slices share the memory, and keep
+    its ``owner``."""
 
-    __slots__ = ("ptr", "dtype", "size", "device", "block", "__weakref__")
+    __slots__ = ("ptr", "dtype", "size", "device", "owner", "__weakref__")
     ndim = 1
 
-    def __init__(self, ptr: int, dtype: np.dtype, size: int, device: Device, block):
-        self.ptr, self.dtype, self.size, self.device, self.block = ptr, dtype, size, device, block
+    def __init__(self, ptr: int, dtype: np.dtype, size: int, device: Device, owner):
+        self.ptr, self.dtype, self.size, self.device, self.owner = ptr, dtype, size, device, owner
 
     def __len__(self):
         return self.size
@@ -220,14 +209,16 @@ class Buffer:
         if step != 1:
             raise IndexError(f"device memory: slices have step 1, got {step}; strided views belong to tensors")
         ptr = self.ptr + start * self.dtype.itemsize
-        return Buffer(ptr, self.dtype, max(0, stop - start), self.device, self.block)
+        return Buffer(ptr, self.dtype, max(0, stop - start), self.device, self.owner or self)
 
     def __setitem__(self, key, value):
         target = self[key] if isinstance(key, slice) else self[key : key + 1]
         if not isinstance(value, Buffer):
             value = np.ascontiguousarray(np.broadcast_to(np.asarray(value, self.dtype), (target.size,)))
         if value.size != target.size or value.dtype != target.dtype:
-            raise ValueError(f"device memory: cannot write {value.size} x {value.dtype} over {target.size} x {target.dtype}")
+            raise ValueError(
+                f"device memory: cannot write {value.size} x {value.dtype} over {target.size} x {target.dtype}"
+            )
         if target.size:
             _write(target, value)
 
@@ -254,7 +245,7 @@ class Buffer:
         dtype = np.dtype(dtype)
         if self.nbytes % dtype.itemsize or self.ptr % dtype.itemsize:
             raise ValueError(f"device memory: {self.nbytes} bytes at {self.ptr:#x} are not whole elements of {dtype}")
-        return Buffer(self.ptr, dtype, self.nbytes // dtype.itemsize, self.device, self.block)
+        return Buffer(self.ptr, dtype, self.nbytes // dtype.itemsize, self.device, self.owner or self)
 
     @property
     def __cuda_array_interface__(self):
@@ -264,7 +255,7 @@ class Buffer:
         }  # fmt: skip
 
     def __array__(self, dtype=None, copy=None):
-        raise TypeError("can't convert cuda device memory to numpy; use Tensor.cpu() to copy the tensor to host memory first")
+        raise TypeError("can't convert cuda device memory to numpy; copy the tensor to the host with .cpu() first")
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         from .dlpack import capsule
@@ -289,22 +280,53 @@ def wait_for_current(device: Device, stream) -> None:
         device.driver.close_event(event)
 
 
+class _Root(Buffer):
+    """A buffer that owns its block: back in the device's pool when the last buffer on it is gone."""
+
+    __slots__ = ("block", "blocks", "bytes")
+
+    def __del__(self):
+        self.device.allocated -= self.bytes
+        self.blocks.append(self.block)
+
+
 def empty(size: int, dtype: np.dtype) -> Buffer:
-    """Uninitialised memory on the current device."""
-    here = local.device or device()
-    block = here.allocate(max(size, 1) * dtype.itemsize)
-    return Buffer(block.address, dtype, size, here, block)
+    """Uninitialised memory on the current device, for the current stream."""
+    return _take(local.device or device(), size, dtype, _rounded(size * dtype.itemsize))
+
+
+def _take(here, size, dtype, rounded):
+    stream = local.stream
+    blocks = here.free.get((stream, rounded))
+    if blocks is None:
+        blocks = here.free.setdefault((stream, rounded), [])
+    try:
+        block = blocks.pop()
+    except IndexError:
+        block = here._fresh(rounded, stream)
+    found = _Root(block[0], dtype, size, here, None)
+    found.block, found.blocks, found.bytes = block, blocks, rounded
+    allocated = here.allocated = here.allocated + rounded
+    if allocated > here.peak:
+        here.peak = allocated
+    return found
 
 
 def allocator(where):
     """The function ``empty(n, dtype)`` of a device, given by an object with an ``index``."""
     index = where.index or 0
+    last = last_dtype = None
+    rounded = 0
 
     def allocate(n, dtype):
+        nonlocal last, last_dtype, rounded
+        if n != last or dtype is not last_dtype:  # a meta asks for one size only
+            last, last_dtype, rounded = n, dtype, _rounded(n * dtype.itemsize)
         here = local.device
         if here is None or here.index != index:
-            activate(device(index))
-        return empty(n, dtype)
+            here = device(index)
+            activate(here)
+        return _take(here, n, dtype, rounded)
 
     return allocate
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from ...errors import Error
 from . import loops
+from .handwritten import template
 from .memory import Buffer
-from .template import template
 
 _SPAN = 1 << 63
 
@@ -16,7 +16,7 @@ _SPAN = 1 << 63
 class Generator:
     """A stream of random numbers: a key, the seed, and the counter that comes next."""
 
-    def __init__(self, seed: int = 67280421310721):
+    def __init__(self, seed: int):
         self._lock = threading.Lock()
         self.manual_seed(seed)
 
@@ -61,14 +61,23 @@ class Generator:
 
 
 _generators: dict = {}
+_first_seed = 67280421310721
 
 
 def generator(index: int) -> Generator:
     """The default generator of a device."""
     found = _generators.get(index)
     if found is None:
-        found = _generators.setdefault(index, Generator())
+        found = _generators.setdefault(index, Generator(_first_seed))
     return found
+
+
+def seed_all(seed: int) -> None:
+    """Start the default generators of all devices, those used later included, at ``seed``."""
+    global _first_seed
+    _first_seed = Generator(seed).initial_seed()
+    for found in _generators.values():
+        found.manual_seed(seed)
 
 
 def fill(kind: str, out: Buffer, a=0.0, b=1.0, stream: Generator | None = None) -> None:
@@ -95,4 +104,4 @@ def fill(kind: str, out: Buffer, a=0.0, b=1.0, stream: Generator | None = None) 
     units = -(-out.size // width)
     if units:
         first, key0, key1 = (stream or generator(out.device.index)).take(units)
-        kernel(out, out.size, first, key0, key1, a, b, 0, units)
+        kernel.run(out, out.size, first, key0, key1, a, b, 0, units)

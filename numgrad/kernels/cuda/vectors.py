@@ -129,7 +129,7 @@ def _divided(width):
 
         return signature, codegen
 
-    quotient_and_remainder.__doc__ = f"Quotient and remainder of numbers that are not negative and fit into {width} bits."
+    quotient_and_remainder.__doc__ = f"Quotient and remainder of numbers of {width} bits, not negative."
     return intrinsic(quotient_and_remainder)
 
 
@@ -148,7 +148,7 @@ def count_up(typingctx, counters, index):
     return signature, codegen
 
 
-# --- slots: eight bytes each, an address, an integer or a float64 -------------------------------------------------
+# --- slots: eight bytes each, an address, an integer or a float64 ----------------------------------------------------
 
 
 @intrinsic

@@ -10,7 +10,7 @@ import numpy as np
 from llvmlite import ir
 from numba import cuda
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
+from numba.cuda.extending import intrinsic, overload
 
 ALL_LANES = 0xFFFFFFFF
 _FLOATS = types.float32, types.float64
@@ -21,7 +21,7 @@ def device(fn):
     return cuda.jit(device=True, forceinline=True)(fn)
 
 
-# --- words of float and integer arguments ------------------------------------------------------------------------
+# --- words of float and integer arguments ----------------------------------------------------------------------------
 
 
 def _widest(*arguments):
@@ -141,7 +141,8 @@ def _is_finite(builder, kind, x):
 
 def _sigmoid(builder, kind, x):
     one = ir.Constant(x.type, 1.0)
-    return builder.fdiv(one, builder.fadd(one, _call(builder, "exp", builder.fneg(x))))
+    negated = builder.fsub(ir.Constant(x.type, -0.0), x)
+    return builder.fdiv(one, builder.fadd(one, _call(builder, "exp", negated)))
 
 
 def _one_float(x):
@@ -211,7 +212,31 @@ WORDS = {
 }
 
 
-# --- one value from the values of a warp or a block --------------------------------------------------------------
+# NumPy functions that bodies use and Numba's CUDA target lacks.
+_next_after = _library("nextafter", 2)
+
+
+@overload(np.nextafter, target="cuda")
+def _nextafter(x, y):
+    return lambda x, y: _next_after(x, y)
+
+
+@overload(np.signbit, target="cuda")
+def _signbit(x):
+    return lambda x: _sign_bit(x)
+
+
+def _top_bit(builder, kind, x):
+    if kind not in _FLOATS:
+        return builder.icmp_signed("<", x, ir.Constant(x.type, 0))
+    integer = ir.IntType(32 if kind == types.float32 else 64)
+    return builder.icmp_signed("<", builder.bitcast(x, integer), ir.Constant(integer, 0))
+
+
+_sign_bit = _word(1, _classified, _top_bit)
+
+
+# --- one value from the values of a warp or a block ------------------------------------------------------------------
 
 
 @device

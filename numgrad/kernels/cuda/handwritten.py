@@ -1,15 +1,16 @@
 """Hand-written kernels on CUDA: the body of a CPU kernel template, one of its units a thread."""
 
 import ast
+import functools
 import inspect
-import re
 import textwrap
+import types as python_types
 
 import numpy as np
 
-from ..jit import source_of
+from ..jit import _literal, source_of
 from . import memory
-from .compile import Source
+from .compile import VECTOR_NAMES, Source
 from .launch import run
 from .memory import Buffer, local
 
@@ -54,7 +55,7 @@ class Template:
         self.fn, self.name = template.fn, template.__name__
         self.parameters = parameters
         self.source_text = textwrap.dedent(inspect.getsource(self.fn))
-        self.written = _written_slots(self.source_text)
+        self.written = _written(self.fn, {})
         self.variants: dict = {}
 
     def variant(self, slots) -> Source:
@@ -67,9 +68,7 @@ class Template:
     def _source(self, count):
         node = ast.parse(self.source_text).body[0]
         body = "\n".join(self.source_text.split("\n")[node.body[0].lineno - 1 : node.end_lineno])
-        constants = {
-            k: v.__name__ if isinstance(v, type) else repr(v) for k, v in self.parameters.items()
-        }  # fmt: skip
+        constants = {k: _literal(value) for k, value in self.parameters.items()}
         text = _TEMPLATE.format(
             name=self.name,
             parameters=", ".join(f"{k}={v}" for k, v in constants.items()) or "all types",
@@ -79,17 +78,16 @@ class Template:
         )
         used = {name: self.fn.__globals__[name] for name in _names(self.fn.__code__) if name in self.fn.__globals__}
         used = {name: value for name, value in used.items() if name not in self.parameters}
-        return Source(
-            f"{self.name}_units", text, ("int64",) * (count + 2), 128, names=used, extra=source_of(self.fn)
-        )  # fmt: skip
+        kinds = ("int64",) * (count + 2)
+        return Source(f"{self.name}_units", text, kinds, 128, names=used, extra=source_of(self.fn))
 
-    def __call__(self, *slots):
+    def run(self, *slots):
         *slots, begin, end = slots
         if begin >= end:
             return
         values, returned = [], []
         for k, value in enumerate(slots):
-            if type(value) is Buffer:
+            if isinstance(value, Buffer):
                 if value.device is not local.device:
                     memory.require(value.device)
                 value = value.ptr
@@ -108,38 +106,61 @@ class Template:
 
 
 def _names(code):
-    for name in code.co_names:
-        yield name
+    yield from code.co_names
     for constant in code.co_consts:
         if hasattr(constant, "co_names"):
             yield from _names(constant)
 
 
-def _written_slots(text):
-    """The slots of a kernel that it writes to, or passes to functions that might."""
-    tree = ast.parse(text)
-    slot_of: dict = {}
-    written = set()
+@functools.cache
+def _written_parameters(fn):
+    """The positions of the parameters, pointers, that a function writes to."""
+    code = fn.__code__
+    return frozenset(_written(fn, {name: {k} for k, name in enumerate(code.co_varnames[: code.co_argcount])}))
 
-    def variable(node):
-        return slot_of.get(node.id) if isinstance(node, ast.Name) else None
 
+def _written(fn, places):
+    """The labels of the pointers that ``fn`` writes to, or may.
+
+    ``places``: variable -> the labels of what it may point to. The label of ``pointer(operands, k, T)`` is ``k``, those
+    of ``shifted(p, n)`` are p's.
+    """
+    tree = ast.parse(textwrap.dedent(inspect.getsource(fn)))
+
+    def labels(node):
+        if isinstance(node, ast.Name):
+            return places.get(node.id, set())
+        if isinstance(node, ast.IfExp):
+            return labels(node.body) | labels(node.orelse)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "pointer" and isinstance(node.args[1], ast.Constant):
+                return {node.args[1].value}
+            if node.func.id == "shifted":
+                return labels(node.args[0])
+        return set()
+
+    assignments = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):
-            pairs = [(target, node.value) for target in node.targets]
-            if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
-                pairs = list(zip(node.targets[0].elts, node.value.elts))
-            for target, value in pairs:
-                called = value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else None
-                if called == "pointer" and isinstance(value.args[1], ast.Constant):
-                    slot_of[target.id] = value.args[1].value
-                elif called == "shifted" and isinstance(value.args[0], ast.Name):
-                    slot_of[target.id] = variable(value.args[0])
+            target, value = node.targets[0], node.value
+            both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            assignments += zip(target.elts, value.elts) if both else [(target, value)]
+    changed = True
+    while changed:  # until what each variable may point to is complete
+        changed = False
+        for target, value in assignments:
+            if isinstance(target, ast.Name) and not labels(value) <= places.get(target.id, set()):
+                places[target.id] = places.get(target.id, set()) | labels(value)
+                changed = True
+    written: set = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            written.add(variable(node.value))
-        elif isinstance(node, ast.Call) and not (
-            isinstance(node.func, ast.Name) and re.fullmatch("pointer|shifted|integer|real", node.func.id)
-        ):
-            written.update(variable(argument) for argument in node.args)
-    return written - {None}
+            written |= labels(node.value)
+        elif isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in VECTOR_NAMES):
+            called = fn.__globals__.get(node.func.id) if isinstance(node.func, ast.Name) else None
+            called = getattr(called, "py_func", called)
+            known = _written_parameters(called) if isinstance(called, python_types.FunctionType) else None
+            for k, argument in enumerate(node.args):
+                if known is None or k in known:
+                    written |= labels(argument)
+    return written

@@ -1,0 +1,133 @@
+"""Convolution layers."""
+
+import math
+from typing import Any
+
+from ..tensor import Tensor
+from . import functional as F
+from . import init
+from .module import Module
+from .parameter import Parameter, empty_parameter
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def _several(value, n) -> tuple:
+    """``value`` as a tuple: a number stands for ``n`` of it."""
+    return (value,) * n if isinstance(value, int) else tuple(value)
+
+
+class _Conv(Module):
+    """What the convolutions of all dimensions have in common."""
+
+    bias: Parameter | None
+    _spatial: int
+    _convolve: Any
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size, stride=1, padding=0, dilation=1, groups: int = 1,
+        bias: bool = True, padding_mode: str = "zeros", device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__()
+        n = self._spatial
+        if groups <= 0:
+            raise ValueError("groups must be a positive integer")
+        if in_channels % groups:
+            raise ValueError(f"in_channels must be divisible by groups, got {in_channels} and {groups}")
+        if out_channels % groups:
+            raise ValueError(f"out_channels must be divisible by groups, got {out_channels} and {groups}")
+        kernel_size, stride, dilation = (_several(value, n) for value in (kernel_size, stride, dilation))
+        if isinstance(padding, str):
+            if padding not in ("same", "valid"):
+                raise ValueError(f"Invalid padding string {padding!r}, should be one of 'same', 'valid'")
+            if padding == "same" and any(s != 1 for s in stride):
+                raise ValueError("padding='same' is not supported for strided convolutions")
+        else:
+            padding = _several(padding, n)
+        if padding_mode not in _PADDING_MODES:
+            raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode={padding_mode!r}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.transposed = False
+        self.output_padding = (0,) * n
+        self.groups = groups
+        self.padding_mode = padding_mode
+        self._reversed_padding_repeated_twice = self._pad_widths()
+        shape = (out_channels, in_channels // groups, *kernel_size)
+        self.weight = empty_parameter(shape, device, dtype)
+        self.register_parameter("bias", empty_parameter((out_channels,), device, dtype) if bias else None)
+        self.reset_parameters()
+
+    def _pad_widths(self) -> list[int]:
+        """(before, after) of each dimension, the last one first, as `functional.pad` takes them."""
+        widths = []
+        for k in reversed(range(self._spatial)):
+            if self.padding == "same":
+                total = self.dilation[k] * (self.kernel_size[k] - 1)
+                widths += [total // 2, total - total // 2]
+            else:
+                widths += [0, 0] if self.padding == "valid" else [self.padding[k]] * 2
+        return widths
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            fan_in = self.weight.shape[1] * math.prod(self.kernel_size)
+            if fan_in:
+                bound = 1 / math.sqrt(fan_in)
+                init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        convolve, padding = type(self)._convolve, self.padding
+        if self.padding_mode != "zeros":
+            input, padding = F.pad(input, self._reversed_padding_repeated_twice, self.padding_mode), 0
+        return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        if self.padding != (0,) * len(self.kernel_size):
+            text += f", padding={self.padding}"
+        if self.dilation != (1,) * len(self.kernel_size):
+            text += f", dilation={self.dilation}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        return text
+
+
+class Conv1d(_Conv):
+    """Cross-correlation over one dimension: (N, in_channels, L) or (in_channels, L) -> (..., out_channels, L').
+
+    ``weight`` (out_channels, in_channels / groups, taps) and ``bias`` (out_channels,) start uniform in
+    +-1/sqrt(in_channels / groups * taps). Raises ValueError where arguments do not fit.
+    """
+
+    _spatial, _convolve = 1, staticmethod(F.conv1d)
+
+
+class Conv2d(_Conv):
+    """Cross-correlation over two dimensions: (N, in_channels, H, W) or without N -> (..., out_channels, H', W').
+
+    ``weight`` (out_channels, in_channels / groups, kh, kw) and ``bias`` (out_channels,) start uniform in
+    +-1/sqrt(in_channels / groups * kh * kw). Raises ValueError where arguments do not fit.
+    """
+
+    _spatial, _convolve = 2, staticmethod(F.conv2d)
+
+
+class Conv3d(_Conv):
+    """Cross-correlation over three dimensions: (N, in_channels, D, H, W) or without N -> (..., out_channels, D', ...).
+
+    ``weight`` (out_channels, in_channels / groups, kd, kh, kw) and ``bias`` (out_channels,) start uniform in
+    +-1/sqrt(in_channels / groups * kd * kh * kw). Raises ValueError where arguments do not fit.
+    """
+
+    _spatial, _convolve = 3, staticmethod(F.conv3d)

@@ -1,0 +1,141 @@
+"""Batch normalisation: every channel over the batch and all spatial dimensions."""
+
+from math import prod
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..kernels import batch_norm as kernels
+from ..op import as_tensor_operand, cast, conform, dense, function, same_device, structured
+from ..pointwise import caller
+from ..storage import meta
+from ..tensor import empty_tensor, from_array
+
+
+def _extent(m):
+    """(n, channels, size) of (N, C, *size)."""
+    return m.shape[0], m.shape[1], prod(m.shape[2:])
+
+
+def _over_channels(template, parameters, slots, extent, device):
+    """Run a kernel over all channels."""
+    n, channels, size = extent
+    if device.type != "cpu":
+        raise RuntimeError(f"batch_norm: expected tensors on the CPU, got {device}; move them with .cpu()")
+    if channels:
+        run = caller(len(slots), channels, max(n * size, 1), device)
+        run(template(**parameters), *slots, 0, channels)
+
+
+@structured(install=(), name="native_batch_norm", raw=True, cases="none")
+def _normalized(input, weight=None, bias=None, *, running_mean, running_var, training, momentum, eps):
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` in each channel; with ``training`` mean and var are the batch's,
+    and the running ones move towards them by ``momentum``."""
+    m = input._m
+    extent = n, channels, size = _extent(m)
+    x = dense(input)
+    T = m.np.type
+    if training:
+        mean, variance = np.zeros(channels), np.zeros(channels)
+        if n * size:
+            slots = x._d, mean, variance, *extent
+            _over_channels(kernels.statistics, {"T": T, "A": np.float64}, slots, extent, m.device)
+            _move(running_mean, mean, momentum)
+            _move(running_var, variance * (n * size / max(n * size - 1, 1)), momentum)
+    else:
+        mean, variance = (t.detach().numpy().astype(np.float64) for t in (running_mean, running_var))
+    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    scale, shift = (x if t is None else dense(cast(t, m.dtype)) for t in (weight, bias))
+    slots = x._d, mean, variance, scale._d, shift._d, out._d, np.empty(2 * channels), *extent, float(eps)
+    parameters = {"T": T, "A": np.float64, "WEIGHT": weight is not None, "BIAS": bias is not None}
+    _over_channels(kernels.normalize, parameters, slots, extent, m.device)
+    return out, (mean, variance)
+
+
+def _move(running, batch, momentum):
+    """``running = (1 - momentum) * running + momentum * batch``, in place."""
+    if running is not None and running._m.numel:
+        with no_grad():
+            m = running._m
+            found = (1 - momentum) * running.detach().numpy().astype(np.float64) + momentum * batch
+            fresh = empty_tensor(meta(m.dtype, m.shape, m.device))
+            fresh._d[:] = found
+            running.copy_(fresh)
+
+
+@_normalized.backward
+def _(g, input, weight, bias_meta, training, eps, context):
+    m = input._m
+    mean, variance = context
+    extent = _, channels, _ = _extent(m)
+    x, g = dense(input), conform(g, m)
+    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    d_weight, d_bias = (empty_tensor(meta(m.dtype, (channels,), m.device)) for _ in range(2))
+    scale = x if weight is None else dense(cast(weight, m.dtype))
+    arrays = g._d, x._d, mean, variance, scale._d, out._d, d_weight._d, d_bias._d, np.empty(2 * channels)
+    parameters = {"T": m.np.type, "A": np.float64, "WEIGHT": weight is not None, "TRAINING": training}
+    _over_channels(kernels.backward, parameters, (*arrays, *extent, float(eps)), extent, m.device)
+    return (
+        out,
+        None if weight is None else cast(d_weight, weight._m.dtype),
+        None if bias_meta is None else cast(d_bias, bias_meta.dtype),
+    )
+
+
+@_normalized.backward_as_ops
+def _(g, input, weight, bias_meta, training, eps, context):
+    # Recomputed from the input, so that the statistics' own dependence on it is recorded too.
+    ndim = input._m.ndim
+    dims = (0, *range(2, ndim))
+    shape = (1, -1, *(1,) * (ndim - 2))
+    if training:
+        centred = input - input.mean(dims, True)
+        variance = (centred * centred).mean(dims, True)
+    else:
+        mean, variance = (cast(from_array(values), input._m.dtype).reshape(shape) for values in context)
+        centred = input - mean
+    rstd = (variance + eps).rsqrt()
+    xhat = centred * rstd
+    value = g if weight is None else g * weight.to(input._m.dtype).reshape(shape)
+    if training:
+        d_input = (value - value.mean(dims, True) - xhat * (value * xhat).mean(dims, True)) * rstd
+    else:
+        d_input = value * rstd
+    d_weight = None if weight is None else (g * xhat).sum(dims)
+    d_bias = None if bias_meta is None else g.sum(dims)
+    return d_input, d_weight, d_bias
+
+
+@function(install=())
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` in each channel of (N, C, *size) (arXiv:1502.03167).
+
+    With ``training``, mean and biased variance are those of the batch, and ``running_mean`` and ``running_var`` (of the
+    unbiased variance; either may be None) move towards them by ``momentum``; otherwise they are the running ones.
+    Raises ValueError for a single value a channel in training, RuntimeError where sizes do not fit.
+    """
+    input = as_tensor_operand("batch_norm", input, "input")
+    m = input._m
+    if m.ndim == 1 and not m.numel:
+        return input.clone()
+    if m.ndim < 2:
+        raise IndexError(
+            f"batch_norm: Dimension out of range: expected input of shape (N, C, ...), got {list(m.shape)}; add a "
+            "batch dimension with unsqueeze(0)"
+        )
+    if not m.dtype.is_floating_point:
+        raise RuntimeError(f'"batch_norm" not implemented for {m.dtype!r}: it takes floating point; use .float()')
+    if training and m.numel // max(m.shape[1], 1) == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {m.shape}")
+    if training and not eps > 0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for what, tensor in given.items():
+        if tensor is None:
+            if not training and what.startswith("running"):
+                raise RuntimeError(f"batch_norm: {what} must be defined in evaluation mode")
+        elif tensor._m.numel != m.shape[1]:
+            raise RuntimeError(f"batch_norm: {what} should contain {m.shape[1]} elements not {tensor._m.numel}")
+    same_device("batch_norm", [input, *[tensor for tensor in given.values() if tensor is not None]])
+    momentum = 0.0 if momentum is None else float(momentum)
+    return _normalized(input, running_mean, running_var, bool(training), momentum, float(eps), weight, bias)

@@ -6,7 +6,6 @@ Importing this touches no driver; the first function that needs a device does.
 import contextlib
 from typing import Any
 
-from . import device as devices
 from .device import Device
 from .errors import DeviceError, OutOfMemoryError
 from .kernels.cuda import memory, random
@@ -64,8 +63,7 @@ def device(device: Any):
     if device is not None:
         set_device(device)
     try:
-        with devices.Device("cuda", current_device()):
-            yield
+        yield
     finally:
         memory.activate(before)
 

@@ -13,7 +13,18 @@ from .autograd import Node, is_grad_enabled, next_seq, switch
 from .kernels import emit
 from .layout import normalize_axes
 from .op import (
-    ENTRIES, Op, as_tensor_operand, attach, cast, check_forward, deferred, dense, forget_kernels, node_class_of, note_anomaly, write_out,
+    ENTRIES,
+    Op,
+    as_tensor_operand,
+    attach,
+    cast,
+    check_forward,
+    deferred,
+    dense,
+    forget_kernels,
+    node_class_of,
+    note_anomaly,
+    write_out,
 )  # fmt: skip
 from .pointwise import build_plan, caller
 from .storage import meta, strided_meta

@@ -7,7 +7,6 @@ input be None. The first result is the op's, the others are kept for the gradien
 asked for as keyword-only parameters.
 """
 
-import functools
 import inspect
 import re
 from math import prod
@@ -15,8 +14,21 @@ from math import prod
 from .autograd import switch
 from .kernels import emit
 from .op import (
-    ENTRIES, Op, SavedResult, StructuredNode, as_tensor_operand, attach, build_entry, cast, check_forward, dense,
-    node_class_of, plain, record, recording, same_device,
+    ENTRIES,
+    Op,
+    SavedResult,
+    StructuredNode,
+    as_tensor_operand,
+    attach,
+    build_entry,
+    cast,
+    check_forward,
+    dense,
+    node_class_of,
+    plain,
+    record,
+    recording,
+    same_device,
 )  # fmt: skip
 from .pointwise import caller
 from .storage import meta
@@ -118,7 +130,7 @@ def _call(op, tensors, attributes):
     rows = prod(lead)
     sizes = _sizes(op, checked, rows)
     arrays = []
-    for argument, tensor in zip(op.row_inputs, checked):
+    for tensor in checked:
         if tensor is not None:
             if tensor._m.dtype is not d and tensor._m.dtype.is_floating_point:
                 tensor = cast(tensor, d)

@@ -16,7 +16,7 @@ LAYERS = {
     "op": 4, "entries": 4, "function": 4, "pointwise": 4, "reduction": 4, "rowwise": 4,
     "ops": 5,
     "compile": 6, "nn": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "special": 6, "cuda": 6, "func": 6,
-    "testing": 7, "warmup": 7, "__init__": 7,
+    "testing": 7, "stubs": 7, "warmup": 7, "__init__": 7,
     "__main__": 8,
 }  # fmt: skip
 
@@ -68,13 +68,14 @@ def imports_of(path: Path):
             for alias in node.names:
                 whole = f"{base}.{alias.name}"
                 inner = whole.removeprefix("numgrad.")
-                names.append(whole if inner in MODULES or (module, inner) in PERMITTED else base)
+                ours = whole.startswith("numgrad.") and (inner in MODULES or (module, inner) in PERMITTED)
+                names.append(whole if ours else base)
         for name in names:
             if name == "numgrad":
                 name = "numgrad.__init__"
             if name.startswith("numgrad.") and name.removeprefix("numgrad.") != module:
                 yield name.removeprefix("numgrad."), node.lineno, node not in late
-            elif not name.startswith("numgrad."):
+            elif not name.startswith("numgrad.") and name not in MODULES:  # NVIDIA's package is called cuda too
                 yield name, node.lineno, node not in late
 
 

@@ -89,7 +89,7 @@ def test_redefinition_replaces_the_kernel():
     first = redefined(ng.ones(3))
 
     @ng.pointwise
-    def redefined(x):  # noqa: F811
+    def redefined(x):
         return x + 2.0
 
     second = redefined(ng.ones(3))

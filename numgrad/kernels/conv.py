@@ -438,7 +438,7 @@ class Plan:
             caller(len(slots), parallel=True)(address, *slots, 0, units, parts, 1)
 
     def forward(self, x, weight, bias, out, mirror=False):
-        """The convolution itself; with ``mirror`` the weight is that of the convolution whose input gradient this is."""
+        """The convolution; with ``mirror`` the weight is that of the convolution whose input gradient this is."""
         has_bias = bias is not None
         bias = bias if has_bias else weight
         if not len(out):
@@ -520,7 +520,7 @@ class Plan:
             taps = prod(self.shape[2])
             c_chunk = max(1, min(self.channels, -(-CHUNK // taps)))
             c_chunks = -(-self.channels // c_chunk)
-            k_chunk = self.outs if c_chunks * self.groups > 1 else max(1, -(-self.outs // 4))
+            k_chunk = self.outs if c_chunks * self.groups > 1 or self.outs < CHUNK else -(-self.outs // 2)
             units = self.groups * c_chunks * -(-self.outs // k_chunk)
             self._weight = self._geometry(c_chunk * taps, c_chunk, k_chunk, lambda blocks: units)
         self._call(product_weight(T=T, BITS=blas.load()), self._weight, gradient, x, dweight)

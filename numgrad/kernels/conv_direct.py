@@ -15,7 +15,7 @@ from numpy import int64
 
 from .jit import PYTHON_MODE, integer, kernel_template, pointer, shifted
 
-BLOCK_BYTES = 384 << 10  # of padded input rows: they are read once for each few output channels
+BLOCK_BYTES = 192 << 10  # of padded input rows: they are read once for each few output channels
 LEAST_PIXELS = 512  # output pixels of all images from which the packing of the weight pays
 
 # Places in the geometry array of a convolution.
@@ -52,7 +52,8 @@ def _tile(typingctx, x, offsets, weight, out, channels, plane, taps, out_row, ou
         element = x.type.pointee
         vector = ir.VectorType(element, lanes)
         size = context.get_abi_sizeof(element)
-        zero, lane = ir.Constant(vector, None), ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
+        zero, undefined = ir.Constant(vector, None), ir.Constant(vector, ir.Undefined)
+        lane = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
 
         def number(n):
             return ir.Constant(ir.IntType(64), n)
@@ -71,8 +72,8 @@ def _tile(typingctx, x, offsets, weight, out, channels, plane, taps, out_row, ou
                 scalars = builder.gep(factors, [builder.mul(tap.index, number(outs))])
                 for k in range(outs):
                     single = builder.load(builder.gep(scalars, [number(k)]))
-                    lone = builder.insert_element(ir.Constant(vector, ir.Undefined), single, ir.Constant(ir.IntType(32), 0))
-                    factor = builder.shuffle_vector(lone, ir.Constant(vector, ir.Undefined), lane)
+                    lone = builder.insert_element(undefined, single, ir.Constant(ir.IntType(32), 0))
+                    factor = builder.shuffle_vector(lone, undefined, lane)
                     for v in range(vectors):
                         product = builder.fmul(factor, pixels[v], flags=("contract",))
                         total = builder.fadd(builder.load(sums[k][v]), product, flags=("contract",))
@@ -91,8 +92,8 @@ def _tile(typingctx, x, offsets, weight, out, channels, plane, taps, out_row, ou
 def pack(operands, begin, end, *, T, OUT_TILE):
     """Tiles of output channels [begin, end): ``out(tile, c, t, k) = weight(g, k, c, t)``, 0 beyond the last channel.
 
-    With MIRROR the weight is that of the convolution whose input gradient is wanted: channels and output channels change
-    places and taps run backwards. Slots: weight, out, channels, output channels a group, taps, mirror."""
+    With ``mirror`` the weight is that of the convolution whose input gradient is wanted: channels and output channels
+    change places and taps run backwards. Slots: weight, out, channels, output channels a group, taps, mirror."""
     weight, out = pointer(operands, 0, T), pointer(operands, 1, T)
     channels, outs, taps = integer(operands, 2), integer(operands, 3), integer(operands, 4)
     mirror = integer(operands, 5)
@@ -116,7 +117,7 @@ def pack(operands, begin, end, *, T, OUT_TILE):
 
 @kernel_template
 def direct(operands, begin, end, *, T, BIAS, OUT_TILE, VECTORS, LANES):
-    """Parts [begin, end) of a convolution. Slots: x, packed weight, bias (or anything), out, geometry, buffer, parts."""
+    """Parts [begin, end) of a convolution. Slots: x, packed weight, bias or anything, out, geometry, buffer, parts."""
     x, weight, bias = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, T)
     out, g, buffer = pointer(operands, 3, T), pointer(operands, 4, int64), pointer(operands, 5, T)
     parts = integer(operands, 6)
@@ -195,7 +196,7 @@ def geometry(dtype, images, groups, channels, outs, size, out_size, taps, paddin
     offsets = [a * dilation[1] * line + b * dilation[2] for a in range(tap_height) for b in range(tap_width)]
     return np.array(
         [
-            groups, channels, outs, h, w, oh, ow, len(offsets), reach, padding[1], padding[2], line, rows, blocks, plane,
-            tiles, images * groups * blocks, buffer, *offsets,
+            groups, channels, outs, h, w, oh, ow, len(offsets), reach, padding[1], padding[2], line, rows, blocks,
+            plane, tiles, images * groups * blocks, buffer, *offsets,
         ], np.int64,
     )  # fmt: skip

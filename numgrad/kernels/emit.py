@@ -231,11 +231,11 @@ def reduction(name, step, finish, combine, identity, inputs, out, T, along, attr
             f"    values = shifted({x}, row * count)",
             "    total = identity",
             f"    for first in range(0, count, {_BLOCK}):  # blocks keep the rounding error small",
-            f"        block = shifted(values, first)",
-            f"        part = identity",
+            "        block = shifted(values, first)",
+            "        part = identity",
             f"        for i in range(min({_BLOCK}, count - first)):",
             f"            part = step(part, {load('block', 'i', stored, T)}{more})",
-            f"        total = combine(total, part)",
+            "        total = combine(total, part)",
             f"    {result}[row] = {finished}",
         ]
     else:

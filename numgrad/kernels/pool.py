@@ -11,6 +11,7 @@ from numpy import int64
 
 from .conv import KD, KH, KW, OD, OH, OW, SW, D, H, W, input_row, touched
 from .jit import inlined, integer, kernel_template, pointer, real, shifted
+from .vmath_plain import where
 
 
 def geometry(size, out_size, taps, stride, padding, dilation):
@@ -44,15 +45,16 @@ def bounds(size, out_size):
 
 
 @kernel_template
-def max_forward(operands, begin, end, *, T, INDICES):
+def max_forward(operands, begin, end, *, T, INDICES, STEP):
     """Planes [begin, end) of a maximum over windows; NaN wins. Slots: x, out, indices (flat places in the plane;
-    anything without INDICES), geometry, the lowest value of T."""
+    anything without INDICES), geometry, the lowest value of T. STEP is the stride along rows where the compiler is to
+    know it, else 0."""
     x, out, indices = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, int64)
     g = pointer(operands, 3, int64)
     lowest = T(real(operands, 4))
     rows = g[OD] * g[OH]
     size = rows * g[OW]
-    step = g[SW]
+    step = int64(STEP) if STEP else g[SW]
     for unit in range(begin, end):
         source = shifted(x, unit * g[D] * g[H] * g[W])
         target = shifted(out, unit * size)
@@ -78,12 +80,12 @@ def max_forward(operands, begin, end, *, T, INDICES):
                                     value, old, old_place = values[j * step], best[j], place[j]
                                     # Of equal values the first stays, of NaNs the last; the first of all is taken.
                                     taken = (value > old) | (value != value) | (old_place < 0)
-                                    best[j] = value if taken else old
-                                    place[j] = at + j * step if taken else old_place
+                                    best[j] = where(taken, value, old)
+                                    place[j] = where(taken, at + j * step, old_place)
                             else:
                                 for j in range(high - low):
                                     value, old = values[j * step], best[j]
-                                    best[j] = value if (value > old) | (value != value) else old
+                                    best[j] = where((value > old) | (value != value), value, old)
 
 
 @kernel_template

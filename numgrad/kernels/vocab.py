@@ -11,7 +11,6 @@ import numpy as np
 
 from .vmath import WORDS as CPU_WORDS
 
-
 _probe = None
 
 

@@ -5,6 +5,7 @@ from ..op import install
 from . import activation as activation
 from . import batch_norm as batch_norm
 from . import bitwise as bitwise
+from . import classification as classification
 from . import compare as compare
 from . import conv as conv
 from . import copy as copy
@@ -18,21 +19,20 @@ from . import loss as loss
 from . import mask as mask
 from . import math as math
 from . import matmul as matmul
+from . import norm as norm
 from . import pad as pad
 from . import pool as pool
-from . import quantile as quantile
 from . import power as power
+from . import quantile as quantile
+from . import random as random
 from . import rearrange as rearrange
 from . import reduce as reduce
 from . import scan as scan
 from . import scatter as scatter
 from . import search as search
+from . import softmax as softmax
 from . import statistics as statistics
 from . import subscript as subscript
-from . import classification as classification
-from . import norm as norm
-from . import random as random
-from . import softmax as softmax
 from . import update as update
 from . import view as view
 from .arithmetic import add

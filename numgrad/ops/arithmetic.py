@@ -60,7 +60,7 @@ def _(g, alpha):
     return -alpha * g, g
 
 
-@pointwise(reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 * tensor2)
+@pointwise(reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 * tensor2, refuse="b")
 def addcmul(input, tensor1, tensor2, *, value=1):
     """``input + value * tensor1 * tensor2``, broadcast."""
     return input + value * tensor1 * tensor2
@@ -303,7 +303,7 @@ def positive(input) -> Tensor:
     return input
 
 
-@pointwise(reference=np.abs, name="abs")
+@pointwise(reference=np.abs, refuse="b", name="abs")
 def magnitude(input):
     """The absolute value."""
     return fabs(input)

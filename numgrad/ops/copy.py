@@ -6,7 +6,17 @@ from .. import config, dtypes
 from ..device import CPU, resolve
 from ..layout import broadcast_shapes, overlaps_itself
 from ..op import (
-    as_operand, cast, check_inplace, method, plain, rebase, record, recording, structured, sum_to, written,
+    as_operand,
+    cast,
+    check_inplace,
+    method,
+    plain,
+    rebase,
+    record,
+    recording,
+    structured,
+    sum_to,
+    written,
 )  # fmt: skip
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
@@ -208,9 +218,7 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
             dtype = dtypes.as_dtype(arg)
         elif isinstance(arg, Tensor):
             dtype, device = arg._m.dtype, arg._m.device
-        elif isinstance(arg, bool):
-            non_blocking = arg
-        elif arg is not None:
+        elif arg is not None and not isinstance(arg, bool):  # a bool is non_blocking
             device = arg
     found = self
     if device is not None:

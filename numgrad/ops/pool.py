@@ -99,7 +99,7 @@ def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode,
     keep = recorded or return_indices
     indices = empty_tensor(meta(dtypes.int64, shape, m.device)) if keep else values
     slots = dense(plain(input))._d, values._d, indices._d, windows.geometry, _lowest(m.dtype)
-    parameters = {"T": m.np.type, "INDICES": bool(keep)}
+    parameters = {"T": m.np.type, "INDICES": bool(keep), "STEP": stride[-1] if stride[-1] <= 2 else 0}
     launch(kernels.max_forward, parameters, slots, prod(shape[:-n]), windows.work, m.device)
     if recorded:
         values._n = record(_taken.op, (input, indices), values, {"n": n})

@@ -56,7 +56,7 @@ def _whole_power(base, exponent):
     return result
 
 
-@pointwise(reference=np.power, domain=(0.5, 3.0), name="pow", install=())
+@pointwise(reference=np.power, domain=(0.5, 3.0), refuse="b", name="pow", install=())
 def _pow(input, exponent):
     """``input ** exponent``, broadcast."""
     return power(input, exponent)

@@ -2,25 +2,43 @@
 
 import numpy as np
 
-from .. import dtypes, generator as streams
+from .. import dtypes
+from .. import generator as streams
 from ..device import CPU, resolve
 from ..generator import Generator, default_generator
-from ..op import as_tensor_operand, check_inplace, function, method, rebase, record, recording, structured, write_out, written
+from ..op import (
+    as_tensor_operand,
+    check_inplace,
+    function,
+    method,
+    rebase,
+    record,
+    recording,
+    structured,
+    write_out,
+    written,
+)
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import _copy_into, write
 from .view import sizes
 
 
+def _memory_order(m):
+    """The dimensions from the one with the longest steps to the one with the shortest, as PyTorch walks them."""
+    return sorted(range(m.ndim), key=lambda k: -m.strides[k])
+
+
 def _draw(tensor, fill):
-    """Fill ``tensor`` with ``fill(flat ndarray)``, drawn in row-major order on the CPU."""
+    """Fill ``tensor`` with ``fill(flat ndarray)``, drawn on the CPU in the order in which the elements lie in memory."""
     m = tensor._m
     if m.contiguous and m.device is CPU:
         fill(tensor._d)
         return tensor
     drawn = np.empty(m.numel, m.np)
     fill(drawn)
-    found = from_array(drawn.reshape(m.shape))
+    order = _memory_order(m)
+    found = from_array(drawn.reshape([m.shape[k] for k in order]).transpose(np.argsort(order)))
     write(found if m.device is CPU else found.to(m.device), tensor)
     return tensor
 
@@ -31,6 +49,8 @@ def _sampler(name, fill, doc):
     def sample(self, *args, generator=None, **kwargs):
         check_inplace(name, self)
         track = recording((self,))
+        if fill is _normal:
+            kwargs["contiguous"] = self._m.contiguous
         _draw(self, lambda flat: fill(flat, *args, generator=generator, **kwargs))
         written(self, name)
         if track:
@@ -48,10 +68,10 @@ def _uniform(flat, a=0.0, b=1.0, *, generator, **ends):
     streams.fill_uniform(flat, ends.get("from", a), ends.get("to", b), generator)
 
 
-def _normal(flat, mean=0.0, std=1.0, *, generator):
+def _normal(flat, mean=0.0, std=1.0, *, generator, contiguous=True):
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    streams.fill_normal(flat, mean, std, generator)
+    streams.fill_normal(flat, mean, std, generator, contiguous)
 
 
 def _random(flat, *args, generator):
@@ -61,13 +81,6 @@ def _random(flat, *args, generator):
         streams.fill_randint(flat, 0, args[0], generator)
     else:
         streams.fill_randint(flat, args[0], args[1], generator)
-
-
-def _bernoulli(flat, p=0.5, *, generator):
-    if isinstance(p, Tensor):
-        streams.fill_bernoulli_array(flat, np.ascontiguousarray(np.broadcast_to(p._host(), flat.shape)).ravel(), generator)
-    else:
-        streams.fill_bernoulli(flat, p, generator)
 
 
 _sampler("uniform_", _uniform, "Fill with uniform numbers in [from, to).")
@@ -87,14 +100,17 @@ _sampler("geometric_", lambda flat, p, *, generator: streams.fill_geometric(flat
 def bernoulli_(self, p=0.5, *, generator=None):
     """Fill with 1 with probability ``p`` (a number or a tensor), else 0."""
     check_inplace("bernoulli_", self)
+    track = recording((self,))
     if isinstance(p, Tensor):
-        probabilities = np.ascontiguousarray(np.broadcast_to(p._host(), tuple(self._m.shape))).ravel()
+        probabilities = np.broadcast_to(p._host(), self._m.shape).transpose(_memory_order(self._m)).ravel()
         _draw(self, lambda flat: streams.fill_bernoulli_array(flat, probabilities, generator))
     else:
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
         _draw(self, lambda flat: streams.fill_bernoulli(flat, p, generator))
     written(self, "bernoulli_")
+    if track:
+        rebase(self, record(_copy_into.op, (self, None), self, {}))
     return self
 
 

@@ -7,6 +7,7 @@ from ..kernels.vocab import maximum, minimum, where
 from ..layout import normalize_axes, normalize_axis
 from ..op import ENTRIES, as_tensor_operand, cast, function, structured
 from ..reduction import reduction
+from ..tensor import Tensor
 
 
 @reduction(identity=0, result="sum", reference=np.sum)

@@ -7,7 +7,7 @@ from ..kernels import scan as kernels
 from ..layout import normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording, structured, write_out
 from ..storage import meta
-from ..tensor import empty_tensor
+from ..tensor import Tensor, empty_tensor
 from .join import cat
 from .launch import element, launch
 from .places import Along, rewritten, spread

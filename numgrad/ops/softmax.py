@@ -7,6 +7,7 @@ from ..kernels.vocab import exp, lanes, log, maxnum, row_max, row_sum
 from ..layout import normalize_axes, normalize_axis
 from ..op import as_tensor_operand, cast, function, write_out
 from ..rowwise import rowwise
+from ..tensor import Tensor
 from .view import transpose
 
 NEG_INF = float("-inf")

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
 from ... import config
 from ..jit import load_module, source_of
 from ..vocab import CPU_WORDS, typed
@@ -207,8 +205,3 @@ def _device_names(names, made):
             made[fn] = found[name] = vocab.device(copy)
             copy.__globals__.update(_device_names(used, made))
     return found
-
-
-def cpu_type(name: str) -> type:
-    """The NumPy scalar type that a parameter such as "float32*" points to."""
-    return getattr(np, name.rstrip("*"))

@@ -4,8 +4,6 @@ The kernels here are called as the CPU's callers call theirs, ``call(kernel, *sl
 buffers, Python numbers and, where the CPU passes the geometry of a strided space, a small host array.
 """
 
-import weakref
-
 import numba
 import numpy as np
 from llvmlite import ir
@@ -54,15 +52,15 @@ def _values(slots, pointers):
 
 _RUN = """
 def run({slots}, begin_, count_):
-    here_ = local.device
+    here_ = local_.device
     {addresses}
     if {first}.device is not here_ or ({all}) & 15 or not count_:
-        return general({slots}, begin_, count_)
-    try:
-        launch_, function_ = prepared[here_]
-    except KeyError:
-        launch_, function_ = prepare(here_)
-    code_ = launch_(function_, (count_ + {less}) // {elements}, {threads}, local.stream, {values}, count_)
+        return general_({slots}, begin_, count_)
+    function_ = here_.functions.get(digest_)
+    if function_ is None:
+        function_ = load_(here_)
+    launch_ = here_.launchers.get({parameters}) or here_.launcher({parameters})
+    code_ = launch_(function_, (count_ + {less}) // {elements}, {threads}, local_.stream, {values}, count_)
     if code_:
         here_.driver.fail(code_)
 """
@@ -92,19 +90,18 @@ class Pointwise:
         slots = [name for name, _ in text.parameters]
         pointers = [name for name, is_pointer in zip(slots, text.pointers) if is_pointer]
         elements = THREADS * text.width
-        prepared = weakref.WeakKeyDictionary()
 
-        def prepare(here):
+        def load(here):
             source = self.variant("vector")
-            found = here.launcher(len(slots) + 1), here.functions.get(source.digest) or here.load(source)
-            prepared[here] = found
-            return found
+            names["digest_"] = source.digest
+            return here.functions.get(source.digest) or here.load(source)
 
-        names = {"local": local, "prepared": prepared, "prepare": prepare, "general": self._general}
+        names = {"local_": local, "digest_": None, "load_": load, "general_": self._general}
         code = _RUN.format(
-            slots=", ".join(slots), first=pointers[0], all=" | ".join(f"{name}_" for name in pointers),
-            addresses="; ".join(f"{name}_ = {name}.ptr" for name in pointers), less=elements - 1, elements=elements,
-            threads=THREADS, values=", ".join(f"{name}_" if p else name for name, p in zip(slots, text.pointers)),
+            slots=", ".join(slots), first=pointers[0], all=" | ".join(f"at_{name}" for name in pointers),
+            addresses="; ".join(f"at_{name} = {name}.ptr" for name in pointers), less=elements - 1, elements=elements,
+            threads=THREADS, values=", ".join(f"at_{name}" if p else name for name, p in zip(slots, text.pointers)),
+            parameters=len(slots) + 1,
         )  # fmt: skip
         exec(compile(code, f"<launch of {self.name}>", "exec"), names)
         return names["run"]

@@ -370,7 +370,7 @@ def copy_to_current(source) -> Buffer:
 def constant(array: np.ndarray) -> Buffer:
     """A small host array in device memory, kept by its content: geometries, tables of sizes."""
     known = local.device.constants
-    key = array.dtype.char, array.tobytes()
+    key = local.stream, array.dtype.char, array.tobytes()
     found = known.get(key)
     if found is None:
         if len(known) > 1 << 12:

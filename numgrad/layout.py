@@ -1,6 +1,7 @@
 """Pure shape and stride arithmetic: broadcasting, axes, views, collapsing. Strides count elements."""
 
 from math import prod
+from typing import Any
 
 from .errors import ShapeError
 
@@ -16,7 +17,7 @@ class Size(tuple):
     def __repr__(self):
         return f"torch.Size([{', '.join(map(str, self))}])"
 
-    def __getitem__(self, index):
+    def __getitem__(self, index) -> Any:
         found = tuple.__getitem__(self, index)
         return Size(found) if isinstance(index, slice) else found
 

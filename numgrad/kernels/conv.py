@@ -23,7 +23,8 @@ PARALLEL = 1 << 18  # multiply-adds from which a second thread pays
 NARROW = 3  # output channels a group below which BLAS does not repay the gathering of columns
 COLUMN_ELEMENTS = 1 << 16  # elements of a block of columns: they are to stay in the second-level cache
 LEAST_COLUMNS = 192  # columns a block has at least: narrower products are slow
-CHUNK = 64  # rows of columns that a unit of the gradients handles at least
+CHUNK = 144  # rows of columns that a unit of the gradients handles at least
+OUT_CHUNK = 64  # output channels from which a weight's gradient that is one unit is halved
 
 # Places in the geometry array: images, groups, channels and output channels a group,
 N, G, C, K = range(4)
@@ -520,7 +521,7 @@ class Plan:
             taps = prod(self.shape[2])
             c_chunk = max(1, min(self.channels, -(-CHUNK // taps)))
             c_chunks = -(-self.channels // c_chunk)
-            k_chunk = self.outs if c_chunks * self.groups > 1 or self.outs < CHUNK else -(-self.outs // 2)
+            k_chunk = self.outs if c_chunks * self.groups > 1 or self.outs < OUT_CHUNK else -(-self.outs // 2)
             units = self.groups * c_chunks * -(-self.outs // k_chunk)
             self._weight = self._geometry(c_chunk * taps, c_chunk, k_chunk, lambda blocks: units)
         self._call(product_weight(T=T, BITS=blas.load()), self._weight, gradient, x, dweight)

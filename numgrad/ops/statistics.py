@@ -53,7 +53,7 @@ def _(g, x, mean, freedom):
     return (2.0 / freedom if freedom else inf) * g.unsqueeze(-1) * (x - arithmetic_mean(x, -1, True))
 
 
-@pointwise(install=(), name="std")
+@pointwise(install=(), name="std", domain=(0.1, 3.0))
 def _root(input):
     return sqrt(input)
 

@@ -18,9 +18,9 @@ def device(request):
     chosen = request.config.getoption("--device")
     with contextlib.ExitStack() as stack:
         if chosen == "interpreter":
-            from numgrad.kernels.cuda import interpreter, memory
+            from numgrad.kernels.cuda import memory, simulation
 
-            stack.enter_context(memory.using(interpreter.Machine()))
+            stack.enter_context(memory.using(simulation.Machine()))
         elif chosen == "cuda":
             from numgrad import cuda
 

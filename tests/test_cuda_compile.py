@@ -11,7 +11,7 @@ pytest.importorskip("numba_cuda")
 
 import numgrad as ng
 from numgrad.kernels import index, rearrange, scan, sort
-from numgrad.kernels.cuda import compile, emit, handwritten, interpreter, loops, memory
+from numgrad.kernels.cuda import compile, emit, handwritten, loops, memory, simulation
 from numgrad.kernels.jit import Template
 from numgrad.op import OPS
 from numgrad.testing import cases_for
@@ -21,7 +21,7 @@ TABLED = [op for op in OPS.values() if op.form in ("pointwise", "reduction", "ro
 LABELS = ("vector", "broadcast", "last", "outer", "rows")
 
 
-class Recorder(interpreter.Machine):
+class Recorder(simulation.Machine):
     """A device that notes kernels instead of running them."""
 
     def __init__(self):

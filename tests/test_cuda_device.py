@@ -1,5 +1,6 @@
 """Memory, streams, random numbers and launches of CUDA devices, on an interpreted one."""
 
+import inspect
 import subprocess
 import sys
 
@@ -15,7 +16,8 @@ from numgrad.device import Device
 from numgrad.errors import DeviceError, OutOfMemoryError
 from numgrad.kernels import cuda as kernels
 from numgrad.kernels.cuda import launch, memory, random
-from numgrad.kernels.cuda.interpreter import Machine
+from numgrad.kernels.cuda.driver import Driver
+from numgrad.kernels.cuda.simulation import Machine
 from numgrad.kernels.philox import philox4x32
 
 GPU = Device("cuda", 0)
@@ -88,6 +90,12 @@ def test_a_dlpack_capsule_keeps_the_memory(machine):
     assert cuda.memory_allocated() == 0
 
 
+def test_memory_of_another_library(machine):
+    owner = kernels.copy_to_device(np.arange(3.0), GPU)
+    adopted = kernels.adopt(owner)
+    assert adopted.ptr == owner.ptr and kernels.copy_to_host(adopted).tolist() == [0, 1, 2]
+
+
 # --- the pool ------------------------------------------------------------------------------------------------------
 
 
@@ -158,6 +166,22 @@ def test_tensors_of_two_devices(machine):
     assert str(y.device) == "cuda:1"
     assert y.cpu().tolist() == [0, 2, 4, 6, 8]
     assert (x + 1).to("cuda:1").cpu().tolist() == [1, 2, 3, 4, 5]
+
+
+def test_the_simulated_driver_has_the_interface_of_the_real_one():
+    def interface(kind):
+        functions = {name: fn for name, fn in vars(kind).items() if callable(fn) and not name.startswith("_")}
+        return {name: list(inspect.signature(fn).parameters) for name, fn in functions.items()}
+
+    simulated = interface(Machine)
+    del simulated["pointer"], simulated["launch"]
+    assert simulated == interface(Driver)
+
+
+def test_the_chosen_device_computes(device):
+    x = ng.arange(6.0, device=device).reshape(2, 3).requires_grad_()
+    (x.t() @ x).exp().log().sum().backward()
+    np.testing.assert_allclose(x.grad.cpu().numpy(), [[6, 6, 6], [24, 24, 24]], rtol=1e-4)
 
 
 def test_without_a_driver_there_are_no_devices():

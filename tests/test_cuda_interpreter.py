@@ -1,4 +1,7 @@
-"""The CUDA kernels, interpreted at tiny sizes with every access checked, against the CPU's."""
+"""The CUDA kernels, interpreted at tiny sizes with every access checked, against the CPU's.
+
+With ``--device cuda`` those tests that do not ask how kernels were launched run on the GPU instead.
+"""
 
 import types
 
@@ -13,7 +16,8 @@ from numgrad.kernels import cuda as kernels
 from numgrad.kernels import index, scan
 from numgrad.kernels.cuda import emit, interpreter, memory
 from numgrad.kernels.cuda.compile import Source
-from numgrad.kernels.cuda.interpreter import KernelError, Machine
+from numgrad.kernels.cuda.interpreter import KernelError
+from numgrad.kernels.cuda.simulation import Machine
 from numgrad.op import OPS
 from numgrad.testing import cases_for
 
@@ -21,10 +25,21 @@ TABLED = [op for op in OPS.values() if op.form in ("pointwise", "reduction", "ro
 GPU = Device("cuda", 0)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def machine():
+    """A simulated GPU, which notes its launches."""
     with memory.using(Machine()) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def gpu(request):
+    """The GPU of tests that do not ask for a simulated one."""
+    if "machine" in request.fixturenames or request.config.getoption("--device") == "cuda":
+        yield
+    else:
+        with memory.using(Machine()):
+            yield
 
 
 def host(tensor):

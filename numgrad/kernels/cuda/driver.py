@@ -1,6 +1,6 @@
 """The CUDA driver, through cuda-core and cuda-bindings: the one file that talks to a GPU.
 
-`memory` calls it by this interface alone; `interpreter.Machine` has the same one without a GPU.
+`memory` calls it by this interface alone; `simulation.Machine` has the same one without a GPU.
 """
 
 import ctypes
@@ -19,8 +19,8 @@ class Driver:
 
     def __init__(self):
         try:
-            from cuda import core
-            from cuda.bindings import driver
+            import cuda.bindings.driver as driver
+            import cuda.core as core
         except ImportError as error:
             raise DeviceError(
                 f"device 'cuda' needs numba-cuda, cuda-core and nvmath-python ({error}); install numgrad[cuda13], or "

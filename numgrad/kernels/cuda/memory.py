@@ -112,7 +112,7 @@ def driver():
 
 @contextlib.contextmanager
 def using(machine):
-    """Let ``machine`` stand for the driver, as `interpreter.Machine` does in tests."""
+    """Let ``machine`` stand for the driver, as `simulation.Machine` does in tests."""
     global _driver, _devices
     before = _driver, _devices, local.device, local.stream, local.streams
     _driver, _devices, local.device, local.stream, local.streams = machine, {}, None, 0, {}
@@ -365,6 +365,23 @@ def copy_to_current(source) -> Buffer:
     if source.size:
         _write(found, source)
     return found
+
+
+def adopt(owner) -> Buffer:
+    """The memory of an object with ``__cuda_array_interface__``, row-major, without a copy."""
+    interface = owner.__cuda_array_interface__
+    dtype = np.dtype(interface["typestr"])
+    size, step = 1, dtype.itemsize
+    for n, stride in zip(reversed(interface["shape"]), reversed(interface.get("strides") or ())):
+        if stride != step and n != 1:
+            raise ValueError("adopt: expected row-major device memory, got other strides; make it contiguous first")
+        step *= n
+    for n in interface["shape"]:
+        size *= n
+    stream = interface.get("stream")
+    if stream is not None:
+        device().driver.synchronize_stream(0 if stream == 1 else stream)
+    return Buffer(interface["data"][0], dtype, size, device(), owner)
 
 
 def constant(array: np.ndarray) -> Buffer:

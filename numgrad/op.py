@@ -34,14 +34,14 @@ class Op:
     ``inputs`` are the tensor parameters in order, ``attributes`` the plain ones with their defaults; ``needs``
     names what backward asked to be saved (inputs, attributes, ``out``, ``<input>_meta``); ``reference`` is a NumPy
     function with the same arguments and ``domain`` the interval its float inputs are tested on. ``no_gradient``
-    names inputs that have no derivative; ``differs``: the reference has other special values than
+    names inputs that have no derivative; ``grad_name`` is how ``grad_fn`` prints, if not by the op's name; ``differs``: the reference has other special values than
     PyTorch, which numgrad follows.
     """
 
     form = "op"
 
     def __init__(self, fn, *, name=None, reference=None, domain=(-3.0, 3.0), cases=None, install=("ng", "Tensor"),
-                 no_gradient=(), differs=False):  # fmt: skip
+                 no_gradient=(), differs=False, grad_name=None):  # fmt: skip
         self.fn, self.name, self.__doc__ = fn, name or fn.__name__, fn.__doc__
         parameters = inspect.signature(fn).parameters.values()
         self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -51,7 +51,7 @@ class Op:
         self.gradient: Any = None
         self.recorded_gradient: Any = None
         self.needs: list[str] = []
-        self.grad_name = "".join(part.capitalize() for part in self.name.split("_")) + "Backward0"
+        self.grad_name = grad_name or "".join(part.capitalize() for part in self.name.split("_")) + "Backward0"
         if self.name in OPS:
             forget_kernels(OPS[self.name])
         OPS[self.name] = self

@@ -93,6 +93,8 @@ def typed(fn, T, words, name=None):
     """
 
     def retype(value):
+        if type(value) is tuple:  # `a, b = 0.0, 0.0` is one constant
+            return tuple(map(retype, value))
         if type(value) is float:
             as_typed = T(value) if issubclass(T, np.floating) or value == int(value) else value
             return as_typed

@@ -55,7 +55,7 @@ def _check(op, x, y):
         )
 
 
-@structured(install=(), name="matrix_product", raw=True)
+@structured(install=(), name="matrix_product", raw=True, grad_name="MmBackward0")
 def matrix_product(input, other):
     """``input @ other`` for (batches of) matrices of one dtype, batch dimensions broadcast."""
     copy_x, copy_y, m, run = _product(input._m, other._m)
@@ -136,7 +136,7 @@ def _rows(shape):
     return count
 
 
-@structured(install=("nn.functional",), raw=True)
+@structured(install=("nn.functional",), raw=True, grad_name="AddmmBackward0")
 def linear(input, weight, bias=None):
     """``input @ weight.T + bias``: ``(..., in) x (out, in) + (out) -> (..., out)``."""
     bias_meta = None if bias is None else bias._m

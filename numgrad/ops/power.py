@@ -124,12 +124,22 @@ def pow_(input, exponent, *, out=None) -> Tensor:
             _checked_exponent("pow", input, exponent)
     elif not isinstance(exponent, Tensor):
         exponent = _checked_exponent("pow", input, exponent)
+        if _all_bool(input, exponent):
+            found = ENTRIES["clone"](input) if exponent else ENTRIES["full_like"](input, True)
+            return found if out is None else ENTRIES["write_out"]("pow", found, out)
     return _pow(input, exponent, out=out)
+
+
+def _all_bool(input, exponent):
+    """Whether a bool tensor is raised to a Python bool: the one power that bool has, to 1 or to 0."""
+    return isinstance(exponent, bool) and isinstance(input, Tensor) and input._m.dtype is dtypes.bool_
 
 
 def _pow_in_place(self, exponent) -> Tensor:
     """In-place version of `pow`."""
     exponent = _checked_exponent("pow_", self, exponent)
+    if _all_bool(self, exponent):
+        return self if exponent else ENTRIES["fill_"](self, True)
     if not isinstance(exponent, Tensor) and self._m.dtype.is_floating_point and exponent in (2, 3):
         return _SPECIAL[exponent].op.inplace_entry(self)
     return _pow.op.inplace_entry(self, exponent)

@@ -1,6 +1,5 @@
 """Running folds along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp; and differences of neighbours."""
 
-from collections import namedtuple
 
 from .. import dtypes
 from ..kernels import scan as kernels
@@ -12,12 +11,13 @@ from .join import cat
 from .launch import element, launch
 from .places import Along, rewritten, spread
 from .rearrange import flip
+from .results import return_type
 from .view import narrow
 
 _COLUMNS = 256
 
-cummax_result = namedtuple("cummax", ("values", "indices"))
-cummin_result = namedtuple("cummin", ("values", "indices"))
+cummax_result = return_type("cummax", "values", "indices")
+cummin_result = return_type("cummin", "values", "indices")
 
 
 def layout(m, dim):

@@ -1,6 +1,5 @@
 """Finding the largest and smallest: max, min, argmax, argmin, aminmax; sort, topk, kthvalue, median, mode."""
 
-from collections import namedtuple
 
 from .. import dtypes
 from ..kernels import sort as kernels
@@ -23,20 +22,21 @@ from .extrema import _maximum, _minimum
 from .launch import element, launch
 from .places import Along, spread
 from .reduce import amax, amin
+from .results import return_type
 from .scan import layout, units
 from .view import movedim, reshape, unsqueeze
 
 _FEW = 64  # topk of at most so many keeps them sorted by insertion
 
-max_result = namedtuple("max", ("values", "indices"))
-min_result = namedtuple("min", ("values", "indices"))
-sort_result = namedtuple("sort", ("values", "indices"))
-topk_result = namedtuple("topk", ("values", "indices"))
-kthvalue_result = namedtuple("kthvalue", ("values", "indices"))
-median_result = namedtuple("median", ("values", "indices"))
-nanmedian_result = namedtuple("nanmedian", ("values", "indices"))
-mode_result = namedtuple("mode", ("values", "indices"))
-aminmax_result = namedtuple("aminmax", ("min", "max"))
+max_result = return_type("max", "values", "indices")
+min_result = return_type("min", "values", "indices")
+sort_result = return_type("sort", "values", "indices")
+topk_result = return_type("topk", "values", "indices")
+kthvalue_result = return_type("kthvalue", "values", "indices")
+median_result = return_type("median", "values", "indices")
+nanmedian_result = return_type("nanmedian", "values", "indices")
+mode_result = return_type("mode", "values", "indices")
+aminmax_result = return_type("aminmax", "min", "max")
 
 
 # --- values taken from where indices say ---------------------------------------------------------------------------

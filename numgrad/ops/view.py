@@ -146,11 +146,36 @@ def transpose(input, dim0, dim1) -> Tensor:
     """Two dimensions exchanged."""
     input = as_tensor_operand("transpose", input, "input")
     ndim = input._m.ndim
-    dim0, dim1 = normalize_axis("transpose", dim0, ndim), normalize_axis("transpose", dim1, ndim)
-    order = list(range(ndim))
-    if ndim:
-        order[dim0], order[dim1] = order[dim1], order[dim0]
-    return _permute(input, tuple(order))
+    return _transpose(input, normalize_axis("transpose", dim0, ndim), normalize_axis("transpose", dim1, ndim))
+
+
+def _exchanged(m, dim0, dim1):
+    """(offset, shape, strides) of a view with two dimensions exchanged."""
+    shape, strides = list(m.shape), list(m.strides)
+    if m.ndim:
+        shape[dim0], shape[dim1] = shape[dim1], shape[dim0]
+        strides[dim0], strides[dim1] = strides[dim1], strides[dim0]
+    return 0, tuple(shape), tuple(strides)
+
+
+@structured(kind="view", install=(), name="transpose")
+def _transpose(input, *, dim0, dim1):
+    return _exchanged(input._m, dim0, dim1)
+
+
+@_transpose.backward
+def _(g, dim0, dim1):
+    return _transpose(g, dim0, dim1)
+
+
+@structured(kind="view", install=(), name="t")
+def _t(input):
+    return _exchanged(input._m, 0, -1)
+
+
+@_t.backward
+def _(g):
+    return _t(g)
 
 
 @function
@@ -171,7 +196,7 @@ def t(input) -> Tensor:
     input = as_tensor_operand("t", input, "input")
     if input._m.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input._m.ndim}D; use transpose")
-    return transpose(input, 0, 1) if input._m.ndim == 2 else _permute(input, tuple(range(input._m.ndim)))
+    return _t(input)
 
 
 def _reversed(self) -> Tensor:

@@ -7,6 +7,7 @@ launches kernels of its own and whose gradient is stated in other ops.
 
 import functools
 import inspect
+import re
 import traceback
 import types
 import weakref
@@ -34,8 +35,8 @@ class Op:
     ``inputs`` are the tensor parameters in order, ``attributes`` the plain ones with their defaults; ``needs``
     names what backward asked to be saved (inputs, attributes, ``out``, ``<input>_meta``); ``reference`` is a NumPy
     function with the same arguments and ``domain`` the interval its float inputs are tested on. ``no_gradient``
-    names inputs that have no derivative; ``grad_name`` is how ``grad_fn`` prints, if not by the op's name; ``differs``: the reference has other special values than
-    PyTorch, which numgrad follows.
+    names inputs that have no derivative; ``grad_name`` is how ``grad_fn`` prints, if not by the op's name;
+    ``differs``: the reference has other special values than PyTorch, which numgrad follows.
     """
 
     form = "op"
@@ -51,7 +52,7 @@ class Op:
         self.gradient: Any = None
         self.recorded_gradient: Any = None
         self.needs: list[str] = []
-        self.grad_name = grad_name or "".join(part.capitalize() for part in self.name.split("_")) + "Backward0"
+        self.grad_name = grad_name or "".join(map(str.capitalize, re.findall("[a-z]+[0-9]*", self.name))) + "Backward0"
         if self.name in OPS:
             forget_kernels(OPS[self.name])
         OPS[self.name] = self
@@ -298,9 +299,10 @@ def record(op, tensors, out, values, node_class=None):
     return node
 
 
-def node_class_of(op, base):
-    """The Node subclass of one op."""
-    return type(op.grad_name, (base,), {"name": op.grad_name, "op": op, "__slots__": ()})
+def node_class_of(op, base, name=None):
+    """The Node subclass of one op, called ``name`` (its ``grad_name``)."""
+    name = name or op.grad_name
+    return type(name, (base,), {"name": name, "op": op, "__slots__": ()})
 
 
 # --- structured ops ------------------------------------------------------------------------------------------------

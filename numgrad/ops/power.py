@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from .arithmetic import mul, reciprocal
 
 
-@pointwise(reference=np.square, name="square", install=())
+@pointwise(reference=np.square, name="square", install=(), grad_name="PowBackward0")
 def _square(input):
     """``input * input``."""
     return input * input

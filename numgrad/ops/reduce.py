@@ -10,7 +10,7 @@ from ..reduction import reduction
 from ..tensor import Tensor
 
 
-@reduction(identity=0, result="sum", reference=np.sum)
+@reduction(identity=0, result="sum", reference=np.sum, overloaded=True)
 def sum(total, x):
     """Sum over ``dim`` (all by default); bool and integers add up in int64."""
     return total + x
@@ -25,7 +25,7 @@ def _divide(total, count):
     return total / float(count)
 
 
-@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, reference=np.mean)
+@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, reference=np.mean, overloaded=True)
 def mean(total, x):
     """Arithmetic mean over ``dim`` (all by default), of floating-point tensors."""
     return total + x

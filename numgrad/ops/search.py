@@ -45,11 +45,9 @@ aminmax_result = return_type("aminmax", "min", "max")
 def _selection(name):
     """The history of an op whose values were taken from where its indices say along ``dim``."""
 
-    @structured(install=(), name=f"{name}_values", cases="none")
+    @structured(install=(), name=f"{name}_values", cases="none", grad_name=f"{name.capitalize()}Backward0")
     def selected(input, indices, *, dim, kept):
         return input
-
-    selected.op.node_class.name = f"{name.capitalize()}Backward0"
 
     @selected.backward
     def _(g, input_meta, indices, dim, kept):

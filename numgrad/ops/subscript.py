@@ -59,12 +59,9 @@ def basic_geometry(m, spec):
     return offset if 0 not in shape else 0, tuple(shape), tuple(strides)
 
 
-@structured(kind="view", install=(), name="slice_view")
+@structured(kind="view", install=(), name="slice_view", grad_name="SliceBackward0")
 def _sliced(input, *, spec):
     return basic_geometry(input._m, spec)
-
-
-_sliced.op.node_class.name = "SliceBackward0"
 
 
 @_sliced.backward

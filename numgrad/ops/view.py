@@ -462,6 +462,17 @@ def _(g, input_meta, dim, index):
     return _slice_gradient(unsqueeze(g, dim), input_meta, dim, index, 1, 1)
 
 
+@structured(kind="view", install=(), grad_name="UnbindBackward0")
+def unbound(input, *, dim, index):
+    """One of the parts of `unbind`: `select`, under the name that PyTorch prints for it."""
+    return _select.op.fn(input, dim=dim, index=index)
+
+
+@unbound.backward
+def _(g, input_meta, dim, index):
+    return _slice_gradient(unsqueeze(g, dim), input_meta, dim, index, 1, 1)
+
+
 @function
 def select(input, dim, index) -> Tensor:
     """The sub-tensor at ``index`` of dimension ``dim``, without that dimension."""
@@ -595,7 +606,7 @@ def unbind(input, dim=0) -> tuple[Tensor, ...]:
     if not input._m.ndim:
         raise RuntimeError("unbind: Dimension specified as 0 but tensor has no dimensions")
     dim = normalize_axis("unbind", dim, input._m.ndim)
-    return tuple([_select(input, dim, k) for k in range(input._m.shape[dim])])
+    return tuple([unbound(input, dim, k) for k in range(input._m.shape[dim])])
 
 
 @function

@@ -35,7 +35,8 @@ class Op:
     ``inputs`` are the tensor parameters in order, ``attributes`` the plain ones with their defaults; ``needs``
     names what backward asked to be saved (inputs, attributes, ``out``, ``<input>_meta``); ``reference`` is a NumPy
     function with the same arguments and ``domain`` the interval its float inputs are tested on. ``no_gradient``
-    names inputs that have no derivative; ``grad_name`` is how ``grad_fn`` prints, if not by the op's name;
+    names inputs that have no derivative; ``grad_name`` is how ``grad_fn`` prints, if not by the op's name, and a pair
+    of names where PyTorch has two functions: for a number and a tensor as last operand, for all dimensions and some;
     ``differs``: the reference has other special values than PyTorch, which numgrad follows.
     """
 
@@ -299,10 +300,12 @@ def record(op, tensors, out, values, node_class=None):
     return node
 
 
-def node_class_of(op, base, name=None):
-    """The Node subclass of one op, called ``name`` (its ``grad_name``)."""
-    name = name or op.grad_name
-    return type(name, (base,), {"name": name, "op": op, "__slots__": ()})
+def node_class_of(op, base):
+    """The Node subclass of one op."""
+    name = names = op.grad_name
+    if type(names) is tuple:
+        name, names = names[0], property(lambda node: op.grad_name[node.overload()])
+    return type(name, (base,), {"name": names, "op": op, "__slots__": ()})
 
 
 # --- structured ops ------------------------------------------------------------------------------------------------

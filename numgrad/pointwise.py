@@ -495,6 +495,9 @@ class PointwiseNode(Node):
 
     __slots__ = ()
 
+    def overload(self):
+        return isinstance(self.plan.metas[-1], Meta)
+
     def kept(self):
         op = self.op
         used: set = set()

@@ -38,23 +38,19 @@ class Reduction(Op):
 
     ``identity`` starts the fold, ``combine`` joins two partial results (default: the step itself), ``finish(acc,
     count)`` turns the last into the result. ``result`` is the dtype rule: "sum" (bool and integers become int64),
-    "same", "float" (only floating point), "bool". ``overloaded``: PyTorch has one function over all dimensions and a
-    second one over ``dim``, and the name of ``grad_fn`` tells which it was.
+    "same", "float" (only floating point), "bool".
     """
 
     form = "reduction"
 
-    def __init__(self, fn, *, identity, combine=None, finish=None, result="same", empty=True, overloaded=False,
-                 **options):  # fmt: skip
+    def __init__(self, fn, *, identity, combine=None, finish=None, result="same", empty=True, **options):
         super().__init__(fn, **options)
         self.inputs = ["input"]
         self.identity, self.combine, self.finish = identity, combine or fn, finish
         self.result, self.allows_empty = result, empty
         self.kernels: dict = {}
         self.plans: dict = {}
-        self.node_class = self.node_class_along_dim = node_class_of(self, ReductionNode)
-        if overloaded:
-            self.node_class_along_dim = node_class_of(self, ReductionNode, self.grad_name[:-1] + "1")
+        self.node_class = node_class_of(self, ReductionNode)
 
     def extra_saved(self):
         return ("count",)
@@ -67,7 +63,7 @@ def reduction(fn=None, **options):
     op = Reduction(fn, **options)
     names = {
         "op": op, "general": _call, "plans": op.plans, "new": new, "Tensor": Tensor, "storage_of": storage_of,
-        "switch": switch, "is_grad_enabled": is_grad_enabled, "next_seq": next_seq,
+        "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq,
         "check_forward": check_forward, "note_anomaly": note_anomaly, "inf": float("inf"),
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _source(op), names))
@@ -89,7 +85,7 @@ def {name}(input, {parameters}dim=None, keepdim=False, *, dtype=None, out=None):
     plan.call(plan.kernel, input._d, data, plan.count, plan.inner, {attributes}0, plan.end)
     if input._n is not None and m.dtype.is_floating_point:
         if not switch.anywhere or is_grad_enabled():
-            tensor._n = node = plan.node_class()
+            tensor._n = node = NodeClass()
             node.seq = next_seq()
             node.next = (input._n,)
             node.plan = plan
@@ -129,7 +125,7 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
         plan = op.plans[key] = _make_plan(op, tensor, dim, keepdim, attributes)
     result = _run(op, plan, tensor, attributes)
     if tensor._n is not None and (not switch.anywhere or is_grad_enabled()) and result._m.dtype.is_floating_point:
-        node = plan.node_class()
+        node = op.node_class()
         result._n = node
         node.seq = next_seq()
         node.next = (tensor._n,)
@@ -183,7 +179,7 @@ class ReductionPlan:
     """How a reduction runs for one meta and choice of dimensions."""
 
     __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "compute_from", "kept", "metas",
-                 "backward", "direct", "node_class")  # fmt: skip
+                 "backward", "direct", "by_dim")  # fmt: skip
 
 
 def _make_plan(op, tensor, dim, keepdim, attributes):
@@ -198,7 +194,7 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
     shape = kept if keepdim else tuple(size for axis, size in enumerate(m.shape) if axis not in reduced)
     source, compute, result = _dtypes(op, m.dtype)
     plan = ReductionPlan()
-    plan.node_class = op.node_class if dim is None else op.node_class_along_dim
+    plan.by_dim = dim is not None
     plan.compute_from = None if source is m.dtype else source
     plan.kept, plan.backward = kept, {}
     plan.metas = (m,)
@@ -271,6 +267,9 @@ class ReductionNode(Node):
     """The node of a reduction: a pointwise kernel over the input, with what was reduced repeated."""
 
     __slots__ = ()
+
+    def overload(self):
+        return self.plan.by_dim
 
     def backward(self, gradient):
         op, plan = self.op, self.plan

@@ -225,7 +225,7 @@ def elu(input, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _apply(_elu, input, inplace, alpha)
 
 
-@pointwise(name="selu", install=(), refuse="bi")
+@pointwise(name="selu", install=(), refuse="bi", grad_name="EluBackward0")
 def _selu(input):
     return where(input <= 0.0, SELU_SCALE * SELU_ALPHA * expm1(input), SELU_SCALE * input)
 
@@ -383,7 +383,7 @@ def _(g, input):
     return g * (below + input * (NORMAL_DENSITY * exp(-0.5 * input * input)))
 
 
-@pointwise(name="gelu_tanh", install=(), refuse="bi", inplace=False)
+@pointwise(name="gelu_tanh", install=(), refuse="bi", inplace=False, grad_name="GeluBackward0")
 def _gelu_tanh(input):
     inner = SQRT_2_OVER_PI * (input + CUBIC * input * input * input)
     return 0.5 * input * (1.0 + hyperbolic_tangent(inner))
@@ -410,7 +410,7 @@ def gelu(input, *, approximate: str = "none") -> Tensor:
 # --- gates and noise -----------------------------------------------------------------------------------------------
 
 
-@pointwise(name="gate", install=(), refuse="bi", inplace=False)
+@pointwise(name="gate", install=(), refuse="bi", inplace=False, grad_name="GluBackward0")
 def _gate(input, gate):
     return input * logistic(gate)
 

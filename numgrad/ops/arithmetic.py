@@ -49,7 +49,8 @@ def _(g, alpha):
     return g, -alpha * g
 
 
-@pointwise(reference=lambda input, other, alpha=1: other - alpha * input, check=_no_bool, inplace=False)
+@pointwise(reference=lambda input, other, alpha=1: other - alpha * input, check=_no_bool, inplace=False,
+           grad_name=("RsubBackward1", "RsubBackward0"))  # fmt: skip
 def rsub(input, other, *, alpha=1):
     """``other - alpha * input``, broadcast."""
     return other - alpha * input
@@ -100,7 +101,8 @@ def _one_dtype(name, operands):
             raise RuntimeError(f"{name}: expected dtype {operands[0].name} for `end` but got dtype {d.name}")
 
 
-@pointwise(reference=lambda input, end, weight: input + weight * (end - input), check=_one_dtype, refuse="bi")
+@pointwise(reference=lambda input, end, weight: input + weight * (end - input), check=_one_dtype, refuse="bi",
+           grad_name=("LerpBackward0", "LerpBackward1"))  # fmt: skip
 def lerp(input, end, weight):
     """``input + weight * (end - input)``; ``weight`` is a number or a tensor."""
     # From the nearer end, so that a weight of 1 gives exactly `end`.
@@ -171,7 +173,7 @@ def _(input, other):
     return where(other == -1, -input, input // where(other == -1, 1, other))
 
 
-@pointwise(domain=(0.5, 3.0), name="div_floor", install=(), refuse="b", nonzero_divisor=True)
+@pointwise(domain=(0.5, 3.0), name="div_floor", install=(), refuse="b", nonzero_divisor=True, grad_name="DivBackward2")
 def floored_quotient(input, other):
     """`floor_divide` with a gradient, which is 0."""
     return _floored(input, other)
@@ -185,7 +187,7 @@ def _(g):
     return g * 0.0, g * 0.0
 
 
-@pointwise(domain=(0.5, 3.0), name="div_trunc", install=(), refuse="b", nonzero_divisor=True)
+@pointwise(domain=(0.5, 3.0), name="div_trunc", install=(), refuse="b", nonzero_divisor=True, grad_name="DivBackward2")
 def truncated_quotient(input, other):
     """``input / other`` without its fraction; integers stay integers and refuse a divisor of 0."""
     return trunc(input / other)
@@ -234,7 +236,8 @@ def true_divide(input, other, *, out=None) -> Tensor:
     return quotient(input, other, out=out)
 
 
-@pointwise(reference=np.mod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True)
+@pointwise(reference=np.mod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True,
+           grad_name=("RemainderBackward0", "RemainderBackward1"))  # fmt: skip
 def remainder(input, other):
     """``input - floor(input / other) * other``, of the sign of ``other``; integers refuse a divisor of 0."""
     rest = remains(input, other)
@@ -251,7 +254,8 @@ def _(g, input, other):
     return g, -g * floored_quotient(input, other)
 
 
-@pointwise(reference=np.fmod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True, numbers_from=1)
+@pointwise(reference=np.fmod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True, numbers_from=1,
+           grad_name=("FmodBackward0", "FmodBackward1"))  # fmt: skip
 def fmod(input, other):
     """``input - trunc(input / other) * other``, of the sign of ``input``; integers refuse a divisor of 0."""
     return remains(input, other)

@@ -15,7 +15,7 @@ NAN = float("nan")
 
 
 @rowwise("x(r,n), target(r,1), weight?(n) -> loss(r,1), lse(r,1)", install=(), name="cross_entropy_rows",
-         no_gradient=("weight",))
+         no_gradient=("weight",), grad_name="NllLossBackward0")
 def cross_entropy_rows(x, target, weight, loss, lse, *, n, ignore_index=-100, label_smoothing=0.0):
     """``-w[t] * log_softmax(x)[t]`` of every row, mixed with the mean over all classes by ``label_smoothing``."""
     top = NEG_INF
@@ -108,7 +108,8 @@ def _one_hot(target, n, like):
     return (target.unsqueeze(-1) == classes).to(like._m.dtype)
 
 
-@rowwise("x(r,n), target(r,1), weight?(n) -> loss(r,1)", install=(), name="nll_rows", no_gradient=("weight",))
+@rowwise("x(r,n), target(r,1), weight?(n) -> loss(r,1)", install=(), name="nll_rows", no_gradient=("weight",),
+         grad_name="NllLossBackward0")  # fmt: skip
 def nll_rows(x, target, weight, loss, *, n, ignore_index=-100):
     """``-w[t] * x[t]`` of every row."""
     if leader():

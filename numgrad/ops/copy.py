@@ -79,7 +79,7 @@ def to_device(tensor: Tensor, device) -> Tensor:
     return make(cuda.copy_to_device(source, device), m)
 
 
-@structured(install=(), cases="layouts")
+@structured(install=(), cases="layouts", grad_name="CloneBackward0")
 def contiguous_copy(input):
     """The values in fresh, row-major memory."""
     m = input._m
@@ -110,7 +110,7 @@ def _(g):
     return g
 
 
-@structured(install=(), cases="cast")
+@structured(install=(), cases="cast", grad_name="ToCopyBackward0")
 def to_dtype(input, *, dtype):
     """The values converted to ``dtype``, in fresh memory."""
     m = input._m
@@ -127,7 +127,7 @@ def _(g, input_meta):
     return cast(g, input_meta.dtype)
 
 
-@structured(install=(), cases="none")
+@structured(install=(), cases="none", grad_name="ToCopyBackward0")
 def to_other_device(input, *, device):
     """The values on another device."""
     return to_device(input, device)
@@ -138,7 +138,7 @@ def _(g, input_meta):
     return to_other_device(g, input_meta.device)
 
 
-@structured(install=(), cases="none")
+@structured(install=(), cases="none", grad_name="CopyBackwards")
 def _copy_into(target, source):
     """The history of `copy_`: the target's old values do not matter."""
     return target

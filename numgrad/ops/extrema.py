@@ -73,7 +73,7 @@ def _(g, input, min, max):
     )
 
 
-@pointwise(name="clamp_range", install=(), refuse="b")
+@pointwise(name="clamp_range", install=(), refuse="b", grad_name="ClampBackward1")
 def _clamp_range(input, *, min, max):
     """`clamp` to numbers that do not change the dtype."""
     return minimum(maximum(input, min), max)
@@ -84,7 +84,8 @@ def _(g, input, min, max):
     return where((input >= min) & (input <= max), g, 0.0)
 
 
-@pointwise(reference=np.maximum, name="clamp_min", numbers_from=1)
+@pointwise(reference=np.maximum, numbers_from=1,
+           grad_name=("ClampMinBackward0", "ClampMinBackward1"))  # fmt: skip
 def clamp_min(input, min):
     """``input``, but at least ``min``, a number or a tensor."""
     return maximum(input, min)
@@ -95,7 +96,8 @@ def _(g, input, min):
     return where(input >= min, g, 0.0), where(input < min, g, 0.0)
 
 
-@pointwise(reference=np.minimum, name="clamp_max", numbers_from=1)
+@pointwise(reference=np.minimum, numbers_from=1,
+           grad_name=("ClampMaxBackward0", "ClampMaxBackward1"))  # fmt: skip
 def clamp_max(input, max):
     """``input``, but at most ``max``, a number or a tensor."""
     return minimum(input, max)

@@ -272,20 +272,23 @@ def i0(input):
     return _bessel(np.float64(input), 0)
 
 
-@pointwise(result="float", reference=_scipy("i1"), differs=True, install=("special",), inplace=False)
+@pointwise(result="float", reference=_scipy("i1"), differs=True, install=("special",), inplace=False,
+           grad_name="SpecialI1Backward0")  # fmt: skip
 def i1(input):
     """The modified Bessel function of the first kind of order 1."""
     size = _bessel(np.float64(input), 1)
     return where(input < 0.0, -size, size)
 
 
-@pointwise(result="float", reference=_scipy("i0e"), differs=True, install=("special",), inplace=False)
+@pointwise(result="float", reference=_scipy("i0e"), differs=True, install=("special",), inplace=False,
+           grad_name="SpecialI0EBackward0")  # fmt: skip
 def i0e(input):
     """``exp(-|input|) * i0(input)``."""
     return _scaled_bessel(np.float64(input), 0)
 
 
-@pointwise(result="float", reference=_scipy("i1e"), differs=True, install=("special",), inplace=False)
+@pointwise(result="float", reference=_scipy("i1e"), differs=True, install=("special",), inplace=False,
+           grad_name="SpecialI1EBackward0")  # fmt: skip
 def i1e(input):
     """``exp(-|input|) * i1(input)``."""
     size = _scaled_bessel(np.float64(input), 1)

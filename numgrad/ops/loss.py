@@ -50,7 +50,8 @@ def _pair(name, input, target):
 # --- distances -----------------------------------------------------------------------------------------------------
 
 
-@pointwise(name="squared_error", install=(), inplace=False, reference=lambda input, target: (input - target) ** 2)
+@pointwise(name="squared_error", install=(), inplace=False, reference=lambda input, target: (input - target) ** 2,
+           grad_name="MseLossBackward0")  # fmt: skip
 def _squared_error(input, target):
     difference = input - target
     return difference * difference
@@ -62,7 +63,8 @@ def _(g, input, target):
     return slope, -slope
 
 
-@pointwise(name="absolute_error", install=(), inplace=False, reference=lambda input, target: abs(input - target))
+@pointwise(name="absolute_error", install=(), inplace=False, reference=lambda input, target: abs(input - target),
+           grad_name="L1LossBackward0")  # fmt: skip
 def _absolute_error(input, target):
     return fabs(input - target)
 
@@ -74,7 +76,7 @@ def _(g, input, target):
     return slope, -slope
 
 
-@pointwise(name="smooth_absolute_error", install=(), inplace=False)
+@pointwise(name="smooth_absolute_error", install=(), inplace=False, grad_name="SmoothL1LossBackward0")
 def _smooth_absolute_error(input, target, *, beta):
     size = fabs(input - target)
     return where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
@@ -87,7 +89,7 @@ def _(g, input, target, beta):
     return slope, -slope
 
 
-@pointwise(name="huber_error", install=(), inplace=False)
+@pointwise(name="huber_error", install=(), inplace=False, grad_name="HuberLossBackward0")
 def _huber_error(input, target, *, delta):
     size = fabs(input - target)
     return where(size <= delta, 0.5 * size * size, delta * (size - 0.5 * delta))

@@ -124,7 +124,8 @@ def _(g, input, other):
     return g * where((input == 0.0) & (other <= 0.0), 0.0, log(other)), g * (input / other)
 
 
-@pointwise(reference=_scipy("xlog1py"), domain=(0.1, 3.0), result="float", install=("special",), inplace=False)
+@pointwise(reference=_scipy("xlog1py"), domain=(0.1, 3.0), result="float", install=("special",), inplace=False,
+           grad_name="SpecialXlog1PyBackward0")  # fmt: skip
 def xlog1py(input, other):
     """``input * log(1 + other)``; 0 where ``input`` is 0, unless ``other`` is NaN."""
     return where((input == 0.0) & (other == other), 0.0, input * log1p(other))
@@ -135,7 +136,8 @@ def _(g, input, other):
     return g * where((input == 0.0) & (other <= -1.0), 0.0, log1p(other)), g * (input / (other + 1.0))
 
 
-@pointwise(reference=_scipy("entr"), domain=(0.1, 3.0), result="float", install=("special",), inplace=False)
+@pointwise(reference=_scipy("entr"), domain=(0.1, 3.0), result="float", install=("special",), inplace=False,
+           grad_name="SpecialEntrBackward0")  # fmt: skip
 def entr(input):
     """``-input * log(input)``; 0 at 0, -inf below."""
     return where(input > 0.0, -input * log(input), where(input == 0.0, 0.0, where(input < 0.0, -INF, input)))
@@ -292,7 +294,7 @@ trunc = _rounding("trunc", "``input`` without its fraction.", np.trunc)
 _round = _rounding("round", "The nearest whole number, halves to the even one.", np.round, install=())
 
 
-@pointwise(install=(), name="round_decimals", refuse="bi")
+@pointwise(install=(), name="round_decimals", refuse="bi", grad_name="RoundBackward1")
 def _round_decimals(input, *, scale):
     """``input`` rounded to multiples of ``1 / scale``."""
     return _round(input * scale) / scale

@@ -9,7 +9,8 @@ from ..rowwise import rowwise
 from .view import reshape
 
 
-@rowwise("x(r,n), weight?(n), bias?(n) -> y(r,n), mean(r,1), rstd(r,1)", install=(), name="layer_norm_rows")
+@rowwise("x(r,n), weight?(n), bias?(n) -> y(r,n), mean(r,1), rstd(r,1)", install=(), name="layer_norm_rows",
+         grad_name="NativeLayerNormBackward0")  # fmt: skip
 def layer_norm_rows(x, weight, bias, y, mean, rstd, *, n, eps=1e-5):
     """Every row shifted and scaled to mean 0 and variance 1, times ``weight``, plus ``bias`` (arXiv:1607.06450)."""
     total = 0.0

@@ -56,7 +56,8 @@ def _whole_power(base, exponent):
     return result
 
 
-@pointwise(reference=np.power, domain=(0.5, 3.0), refuse="b", name="pow", install=())
+@pointwise(reference=np.power, domain=(0.5, 3.0), refuse="b", name="pow", install=(),
+           grad_name=("PowBackward0", "PowBackward1"))  # fmt: skip
 def _pow(input, exponent):
     """``input ** exponent``, broadcast."""
     return power(input, exponent)
@@ -73,7 +74,7 @@ def _(g, input, exponent, out):
     return by_base, g * where((input == 0.0) & (exponent >= 0.0), 0.0, out * logarithm(input))
 
 
-@pointwise(name="cube", install=())
+@pointwise(name="cube", install=(), grad_name="PowBackward0")
 def _cube(input):
     """``input ** 3``."""
     return input * input * input
@@ -84,7 +85,7 @@ def _(g, input):
     return g * (input * input * 3.0)
 
 
-@pointwise(domain=(0.5, 3.0), name="reciprocal_square", install=(), result="float")
+@pointwise(domain=(0.5, 3.0), name="reciprocal_square", install=(), result="float", grad_name="PowBackward0")
 def _reciprocal_square(input):
     """``input ** -2``."""
     return 1.0 / (input * input)

@@ -10,7 +10,7 @@ from ..reduction import reduction
 from ..tensor import Tensor
 
 
-@reduction(identity=0, result="sum", reference=np.sum, overloaded=True)
+@reduction(identity=0, result="sum", reference=np.sum, grad_name=("SumBackward0", "SumBackward1"))
 def sum(total, x):
     """Sum over ``dim`` (all by default); bool and integers add up in int64."""
     return total + x
@@ -25,7 +25,8 @@ def _divide(total, count):
     return total / float(count)
 
 
-@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, reference=np.mean, overloaded=True)
+@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, reference=np.mean,
+           grad_name=("MeanBackward0", "MeanBackward1"))  # fmt: skip
 def mean(total, x):
     """Arithmetic mean over ``dim`` (all by default), of floating-point tensors."""
     return total + x
@@ -36,7 +37,7 @@ def _(g, count):
     return g / count
 
 
-@reduction(identity=1, result="sum", reference=np.prod, install=())
+@reduction(identity=1, result="sum", reference=np.prod, install=(), grad_name=("ProdBackward0", "ProdBackward1"))
 def product(total, x):
     """Product over ``dim`` (all by default); bool and integers multiply in int64."""
     return total * x
@@ -93,36 +94,45 @@ def all(found, x):
 @function
 def amax(input, dim=(), keepdim=False, *, out=None) -> Tensor:
     """The largest value over ``dim`` (all by default); its gradient is shared evenly among equals."""
-    return _extreme(_amax, "amax", input, dim, keepdim, out)
+    return _extreme("amax", input, dim, keepdim, out)
 
 
 @function
 def amin(input, dim=(), keepdim=False, *, out=None) -> Tensor:
     """The smallest value over ``dim`` (all by default); its gradient is shared evenly among equals."""
-    return _extreme(_amin, "amin", input, dim, keepdim, out)
+    return _extreme("amin", input, dim, keepdim, out)
 
 
-def _extreme(fold, name, input, dim, keepdim, out):
+def _extreme(name, input, dim, keepdim, out):
     input = as_tensor_operand(name, input, "input")
     if input._m.dtype.kind == "b":
         return (any if name == "amax" else all)(input, None if dim == () else dim, keepdim, out=out)
-    found = _shared_extreme(input, name, tuple(normalize_axes(name, None if dim == () else dim, input._m.ndim)), keepdim)
+    axes = normalize_axes(name, None if dim == () else dim, input._m.ndim)
+    found = _EXTREMES[name](input, tuple(axes), keepdim)
     return found if out is None else ENTRIES["write_out"](name, found, out)
 
 
-@structured(install=(), name="shared_extreme")
-def _shared_extreme(input, *, name, dim, keepdim):
-    return (_amax if name == "amax" else _amin)(input, dim, keepdim) if input._m.ndim else input.clone()
+def _shared_extreme(name, fold):
+    """``amax`` or ``amin``: the extreme by ``fold``, with a gradient shared among equals."""
 
+    @structured(install=(), name=f"shared_{name}", grad_name=f"{name.capitalize()}Backward0")
+    def extreme(input, *, dim, keepdim):
+        return fold(input, dim, keepdim) if input._m.ndim else input.clone()
 
-@_shared_extreme.backward
-def _(g, input, out, dim, keepdim):
-    if not keepdim:
-        for axis in sorted(dim):
-            if input._m.ndim:
+    @extreme.backward
+    def _(g, input, out, dim, keepdim):
+        if not input._m.ndim:
+            return g
+        if not keepdim:
+            for axis in sorted(dim):
                 g, out = g.unsqueeze(axis), out.unsqueeze(axis)
-    hits = (input == out.detach()).to(g._m.dtype)
-    return g * hits / hits.sum(dim, True) if input._m.ndim else g
+        hits = (input == out.detach()).to(g._m.dtype)
+        return g * hits / hits.sum(dim, True)
+
+    return extreme
+
+
+_EXTREMES = {"amax": _shared_extreme("amax", _amax), "amin": _shared_extreme("amin", _amin)}
 
 
 @function

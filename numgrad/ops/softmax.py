@@ -13,7 +13,7 @@ from .view import transpose
 NEG_INF = float("-inf")
 
 
-@rowwise("x(r,n) -> y(r,n)", install=(), name="softmax_rows")
+@rowwise("x(r,n) -> y(r,n)", install=(), name="softmax_rows", grad_name="SoftmaxBackward0")
 def softmax_rows(x, y, *, n):
     """``exp(x - max(x)) / sum(exp(x - max(x)))`` of every row."""
     top = NEG_INF
@@ -45,7 +45,7 @@ def _(g, y):
     return y * (g - (g * y).sum(-1, True))
 
 
-@rowwise("x(r,n) -> y(r,n)", install=(), name="log_softmax_rows")
+@rowwise("x(r,n) -> y(r,n)", install=(), name="log_softmax_rows", grad_name="LogSoftmaxBackward0")
 def log_softmax_rows(x, y, *, n):
     """``x - max(x) - log(sum(exp(x - max(x))))`` of every row."""
     top = NEG_INF
@@ -75,7 +75,7 @@ def _(g, y):
     return g - y.exp() * g.sum(-1, True)
 
 
-@rowwise("x(r,n) -> y(r,1)", install=(), name="logsumexp_rows")
+@rowwise("x(r,n) -> y(r,1)", install=(), name="logsumexp_rows", grad_name="LogsumexpBackward0")
 def logsumexp_rows(x, y, *, n):
     """``log(sum(exp(x)))`` of every row, without overflow."""
     top = NEG_INF

@@ -157,7 +157,8 @@ def _finish_root(total, count):
     return sqrt(total)
 
 
-@reduction(identity=0, combine=_add, finish=_finish_root, result="float", install=(), name="norm2")
+@reduction(identity=0, combine=_add, finish=_finish_root, result="float", install=(), name="norm2",
+           grad_name="LinalgVectorNormBackward0")  # fmt: skip
 def _norm2(total, x):
     return total + x * x
 
@@ -167,7 +168,7 @@ def _(g, input, out):
     return where(out == 0.0, 0.0, g * input / out)
 
 
-@reduction(identity=0, combine=_add, result="float", install=(), name="norm1")
+@reduction(identity=0, combine=_add, result="float", install=(), name="norm1", grad_name="LinalgVectorNormBackward0")
 def _norm1(total, x):
     return total + abs(x)
 
@@ -177,7 +178,7 @@ def _(g, input):
     return g * _sign(input)
 
 
-@reduction(identity=0, combine=_add, result="float", install=(), name="norm0")
+@reduction(identity=0, combine=_add, result="float", install=(), name="norm0", grad_name="LinalgVectorNormBackward0")
 def _norm0(total, x):
     return total + where(x == 0.0, 0.0, 1.0)
 
@@ -191,7 +192,8 @@ def _finish_power(total, count, p):
     return pow(total, 1.0 / p)
 
 
-@reduction(identity=0, combine=_add, finish=_finish_power, result="float", install=(), name="norm_p")
+@reduction(identity=0, combine=_add, finish=_finish_power, result="float", install=(), name="norm_p",
+           grad_name="LinalgVectorNormBackward0")  # fmt: skip
 def _norm_p(total, x, *, p=3.0):
     return total + pow(abs(x), p)
 

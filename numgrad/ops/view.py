@@ -685,7 +685,7 @@ def diagonal(input, offset=0, dim1=0, dim2=1) -> Tensor:
     return _diagonal(input, offset, dim1, dim2)
 
 
-@structured(kind="view", install=(), name="diagonal_view")
+@structured(kind="view", install=(), name="diagonal_view", grad_name="DiagonalBackward0")
 def _diagonal(input, *, offset, dim1, dim2):
     m = input._m
     rows, columns = m.shape[dim1], m.shape[dim2]

@@ -131,6 +131,15 @@ ACCURACY = {
 
 
 @pytest.mark.parametrize("T", FLOATS)
+def test_normal_cdf_is_accurate_beside_1(T):
+    x = samples(T, (-20, 20), (-3, 3))
+    got = apply("normal_cdf", x)
+    assert np.max(np.abs(got - scipy.special.ndtr(x.astype(np.float64)))) <= 1.5 * np.finfo(T).eps
+    special = np.array([-math.inf, -1e30, 0.0, 1e30, math.inf, math.nan], T)
+    np.testing.assert_array_equal(apply("normal_cdf", special), np.array([0, 0, 0.5, 1, 1, math.nan], T))
+
+
+@pytest.mark.parametrize("T", FLOATS)
 @pytest.mark.parametrize("name", ACCURACY)
 def test_accuracy(name, T):
     reference, single, double, *bounds = ACCURACY[name]

@@ -45,7 +45,7 @@ from .vmath_plain import (
     trunc,
     where,
 )
-from .vmath_special import digamma, erf, erfc, erfinv, lgamma
+from .vmath_special import digamma, erf, erfc, erfinv, lgamma, normal_cdf
 from .vmath_trig import acos, asin, atan, atan2, cos, sin, tan
 
 WORDS = {
@@ -54,7 +54,7 @@ WORDS = {
         *(exp, exp2, expm1, log, log2, log10, log1p, pow, sigmoid),
         *(sin, cos, tan, asin, acos, atan, atan2),
         *(sinh, cosh, tanh, asinh, acosh, atanh),
-        *(erf, erfc, erfinv, lgamma, digamma),
+        *(erf, erfc, erfinv, lgamma, digamma, normal_cdf),
         *(sqrt, rsqrt, floor, ceil, trunc, round, fabs, copysign, fmod, hypot, fma),
         *(isnan, isinf, isfinite, minimum, maximum, fmin, fmax, minnum, maxnum, where),
     )

@@ -2,18 +2,17 @@
 
 import numpy as np
 
-from ..kernels.vocab import erf as error_function
-from ..kernels.vocab import exp, expm1, fabs, log1p, maximum, where
+from ..kernels.vocab import exp, expm1, fabs, log1p, maximum, normal_cdf, where
 from ..kernels.vocab import sigmoid as logistic
 from ..kernels.vocab import tanh as hyperbolic_tangent
 from ..layout import normalize_axis
 from ..op import as_tensor_operand, function, method
-from ..pointwise import pointwise
+from ..pointwise import pointwise, pointwise_word
 from ..tensor import Tensor, from_array
 from .math import sigmoid as sigmoid
 from .math import tanh as tanh
 
-SQRT_HALF, NORMAL_DENSITY = 0.7071067811865476, 0.3989422804014327
+NORMAL_DENSITY = 0.3989422804014327
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 SQRT_2_OVER_PI, CUBIC = 0.7978845608028654, 0.044715
 
@@ -372,15 +371,22 @@ def tanhshrink(input) -> Tensor:
 # --- gelu ----------------------------------------------------------------------------------------------------------
 
 
+_normal_cdf = pointwise_word("normal_cdf", install=(), inplace=False)
+
+
+@_normal_cdf.backward
+def _(g, input):
+    return g * (NORMAL_DENSITY * exp(-0.5 * input * input))
+
+
 @pointwise(name="gelu", install=(), refuse="bi", inplace=False)
 def _gelu(input):
-    return input * (0.5 * (1.0 + error_function(input * SQRT_HALF)))
+    return input * normal_cdf(input)
 
 
 @_gelu.backward
 def _(g, input):
-    below = 0.5 * (1.0 + error_function(input * SQRT_HALF))
-    return g * (below + input * (NORMAL_DENSITY * exp(-0.5 * input * input)))
+    return g * (normal_cdf(input) + input * (NORMAL_DENSITY * exp(-0.5 * input * input)))
 
 
 @pointwise(name="gelu_tanh", install=(), refuse="bi", inplace=False, grad_name="GeluBackward0")

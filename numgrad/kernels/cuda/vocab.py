@@ -194,6 +194,7 @@ _ONE = (
 WORDS = {
     **{name: _library(name, 1) for name in _ONE},
     **{name: _library(name, 2) for name in ("pow", "atan2", "hypot", "copysign")},
+    "normal_cdf": _library("normcdf", 1),
     "round": _library("rint", 1),
     "fma": _library("fma", 3),
     "sigmoid": _word(1, _one_float, _sigmoid),

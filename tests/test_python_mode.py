@@ -23,48 +23,47 @@ def small_cases():
                 yield case
 
 
-@pytest.mark.skipif(PYTHON_MODE, reason="this is the other process")
-def test_this_file_passes_in_python_mode():
-    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
-    result = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-3000:]
+if PYTHON_MODE:
 
+    @pytest.mark.parametrize("case", list(small_cases()), ids=repr)
+    def test_op_runs_and_agrees_with_its_reference(case):
+        with np.errstate(all="ignore"):
+            out = case.run()
+            if case.op.reference is not None and case.op.form == "pointwise":
+                arrays = [x.numpy().astype(np.float64) if x.is_floating_point() else x.numpy() for x in case.inputs]
+                expected = case.op.reference(*arrays, **case.attributes)
+                np.testing.assert_allclose(out.numpy().astype(np.float64), expected, rtol=2e-5, atol=2e-5)
+            if case.op.gradient is None:
+                return
+            inputs = case.leaves()
+            wanted = [x for x in inputs if x.requires_grad]
+            out = case.run(*inputs)
+            if out.requires_grad:
+                gradients = ng.autograd.grad(out, wanted, ng.ones_like(out), allow_unused=True)
+                assert all(g is None or g.shape == x.shape for g, x in zip(gradients, wanted, strict=True))
 
-@pytest.mark.skipif(not PYTHON_MODE, reason="test_ops.py tests the compiled kernels")
-@pytest.mark.parametrize("case", list(small_cases()), ids=repr)
-def test_op_runs_and_agrees_with_its_reference(case):
-    with np.errstate(all="ignore"):
-        out = case.run()
-        if case.op.reference is not None and case.op.form == "pointwise":
-            arrays = [x.numpy().astype(np.float64) if x.is_floating_point() else x.numpy() for x in case.inputs]
-            expected = case.op.reference(*arrays, **case.attributes)
-            np.testing.assert_allclose(out.numpy().astype(np.float64), expected, rtol=2e-5, atol=2e-5)
-        if case.op.gradient is None:
-            return
-        inputs = case.leaves()
-        wanted = [x for x in inputs if x.requires_grad]
-        out = case.run(*inputs)
-        if out.requires_grad:
-            gradients = ng.autograd.grad(out, wanted, ng.ones_like(out), allow_unused=True)
-            assert all(g is None or g.shape == x.shape for g, x in zip(gradients, wanted, strict=True))
+    def test_a_debugger_reaches_the_body_of_a_kernel():
+        visited = set()
 
+        def trace(frame, event, arg):
+            visited.add(frame.f_code.co_name)
+            return trace
 
-@pytest.mark.skipif(not PYTHON_MODE, reason="compiled kernels cannot be traced")
-def test_a_debugger_reaches_the_body_of_a_kernel():
-    visited = set()
+        x = ng.ones(3)
+        sys.settrace(trace)
+        try:
+            x * x
+        finally:
+            sys.settrace(None)
+        assert "mul_kernel" in visited and "mul" in visited
 
-    def trace(frame, event, arg):
-        visited.add(frame.f_code.co_name)
-        return trace
+else:
 
-    x = ng.ones(3)
-    sys.settrace(trace)
-    try:
-        x * x
-    finally:
-        sys.settrace(None)
-    assert "mul_kernel" in visited and "mul" in visited
+    def test_this_file_passes_in_python_mode():
+        env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+        result = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout[-3000:]
 
 
 def test_a_model_trains():

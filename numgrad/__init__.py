@@ -76,6 +76,11 @@ from .generator import default_generator as default_generator
 from .io import load as load
 from .io import save as save
 from .layout import Size as Size
+from .layout import channels_last as channels_last
+from .layout import channels_last_3d as channels_last_3d
+from .layout import contiguous_format as contiguous_format
+from .layout import memory_format as memory_format
+from .layout import preserve_format as preserve_format
 from .op import structured as structured
 from .ops.activation import (
     celu as celu,
@@ -276,6 +281,7 @@ from .ops.compare import (
     where_function as where,
 )
 from .ops.copy import clone as clone
+from .ops.copy import fill as fill
 from .ops.create import (
     arange as arange,
 )
@@ -1056,8 +1062,6 @@ long = int64
 int = int32
 short = int16
 strided = "strided"
-contiguous_format = "contiguous_format"
-preserve_format = "preserve_format"
 inf = 1e999
 nan = inf - inf
 pi = 3.141592653589793

@@ -45,6 +45,42 @@ def contiguous_strides(shape):
     return tuple(reversed(strides))
 
 
+class memory_format:
+    """An order of the dimensions in memory: ``contiguous_format`` is row-major, ``channels_last`` puts dimension 1 of
+    four (``channels_last_3d``: of five) innermost, ``preserve_format`` keeps the order of the source."""
+
+    def __init__(self, name, ndim=None):
+        self.name, self.ndim = name, ndim
+
+    def __repr__(self):
+        return f"torch.{self.name}"
+
+    def __reduce__(self):
+        return self.name
+
+    def strides(self, op, shape):
+        """The strides of a tensor of this shape in this format."""
+        if self.ndim is None:
+            return contiguous_strides(shape)
+        if len(shape) != self.ndim:
+            raise RuntimeError(f"{op}: required rank {self.ndim} tensor to use {self.name} format, got shape {list(shape)}")
+        batch, channels, *rest = shape
+        inner = contiguous_strides((batch, *rest, channels))
+        return (inner[0], inner[-1], *inner[1:-1])
+
+
+contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+channels_last, channels_last_3d = memory_format("channels_last", 4), memory_format("channels_last_3d", 5)
+
+
+def in_format(format, shape, strides):
+    """Whether elements lie in memory as ``format`` says: strides of dimensions of size 1 do not matter."""
+    if format.ndim is not None and len(shape) != format.ndim:
+        return False
+    wanted = format.strides("is_contiguous", shape)
+    return 0 in shape or all(n == 1 or a == b for n, a, b in zip(shape, strides, wanted))
+
+
 def is_contiguous(shape, strides):
     """Whether the elements lie row-major without gaps; dimensions of size 1 do not matter, empty always is."""
     step = 1

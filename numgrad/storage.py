@@ -75,10 +75,12 @@ class Storage:
     value is stale exactly if ``storage.modified < node.seq``; ``version`` counts the writes, ``writer`` names
     the op that made the last one. ``views`` are weak references to the views that the recorder must follow,
     ``root`` is the flat array that the first tensor held, set when a view is made. Most tensors never get a Storage:
-    it is made when one is shared, written to in place, or saved as a result.
+    it is made when one is shared, written to in place, or saved as a result. ``resizable`` is false where the memory
+    belongs to an ndarray.
     """
 
     root = writer = None
+    resizable = True
     version = modified = 0
     views: Sequence = ()
 

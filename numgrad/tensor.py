@@ -9,7 +9,7 @@ import numpy as np
 from . import autograd, dtypes
 from .autograd import Leaf
 from .device import CPU, Device
-from .layout import Size
+from .layout import Size, in_format
 from .printing import tensor_text
 from .storage import Meta, Storage, flat, meta, shaped, strided_meta
 
@@ -131,8 +131,10 @@ class Tensor:
         return self._m.dtype.is_signed
 
     def is_contiguous(self, memory_format=None) -> bool:
-        """Whether the elements lie row-major without gaps."""
-        return self._m.contiguous
+        """Whether the elements lie without gaps in the order of ``memory_format``, row-major by default."""
+        if memory_format is None:
+            return self._m.contiguous
+        return in_format(memory_format, self._m.shape, self._m.strides)
 
     def is_inference(self) -> bool:
         return False

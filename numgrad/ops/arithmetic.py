@@ -162,7 +162,7 @@ def _floored(a, b):
     return where(b == 0.0, a / b, lower)
 
 
-@pointwise(reference=np.floor_divide, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True)
+@pointwise(reference=np.floor_divide, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True, numbers_from=-1)
 def floor_divide(input, other):
     """The whole number below ``input / other``, broadcast; integers stay integers and refuse a divisor of 0."""
     return _floored(input, other)
@@ -173,7 +173,8 @@ def _(input, other):
     return where(other == -1, -input, input // where(other == -1, 1, other))
 
 
-@pointwise(domain=(0.5, 3.0), name="div_floor", install=(), refuse="b", nonzero_divisor=True, grad_name="DivBackward2")
+@pointwise(domain=(0.5, 3.0), name="div_floor", install=(), refuse="b", nonzero_divisor=True, numbers_from=-1,
+           grad_name="DivBackward2")  # fmt: skip
 def floored_quotient(input, other):
     """`floor_divide` with a gradient, which is 0."""
     return _floored(input, other)
@@ -187,7 +188,8 @@ def _(g):
     return g * 0.0, g * 0.0
 
 
-@pointwise(domain=(0.5, 3.0), name="div_trunc", install=(), refuse="b", nonzero_divisor=True, grad_name="DivBackward2")
+@pointwise(domain=(0.5, 3.0), name="div_trunc", install=(), refuse="b", nonzero_divisor=True, numbers_from=-1,
+           grad_name="DivBackward2")  # fmt: skip
 def truncated_quotient(input, other):
     """``input / other`` without its fraction; integers stay integers and refuse a divisor of 0."""
     return trunc(input / other)

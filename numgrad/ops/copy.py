@@ -1,14 +1,18 @@
 """Copies and casts: every one is the pointwise program ``out = x`` over strided operands."""
 
+import builtins
+
 import numpy as np
 
 from .. import config, dtypes
 from ..device import CPU, resolve
-from ..layout import broadcast_shapes, overlaps_itself
+from ..layout import broadcast_shapes, contiguous_format, in_format, overlaps_itself, preserve_format
 from ..op import (
     as_operand,
+    as_tensor_operand,
     cast,
     check_inplace,
+    function,
     method,
     plain,
     rebase,
@@ -79,6 +83,16 @@ def to_device(tensor: Tensor, device) -> Tensor:
     return make(cuda.copy_to_device(source, device), m)
 
 
+def _fresh(op, m, dtype, memory_format=None):
+    """Memory for a copy of a tensor of meta ``m``: in the format asked for, else in the tensor's own order if it is
+    dense."""
+    if memory_format is not None and memory_format is not preserve_format:
+        return empty_tensor(strided_meta(dtype, m.shape, memory_format.strides(op, m.shape), m.device))
+    if m.contiguous or overlaps_itself(m.shape, m.strides) or m.span != m.numel:
+        return empty_tensor(meta(dtype, m.shape, m.device))
+    return empty_tensor(strided_meta(dtype, m.shape, m.strides, m.device))
+
+
 @structured(install=(), cases="layouts", grad_name="CloneBackward0")
 def contiguous_copy(input):
     """The values in fresh, row-major memory."""
@@ -96,11 +110,7 @@ def _(g):
 @structured(install=("ng", "Tensor"), cases="layouts")
 def clone(input, *, memory_format=None):
     """A copy with memory of its own, recorded. Dense tensors keep their strides."""
-    m = input._m
-    if m.contiguous or overlaps_itself(m.shape, m.strides) or m.span != m.numel:
-        out = empty_tensor(meta(m.dtype, m.shape, m.device))
-    else:
-        out = empty_tensor(strided_meta(m.dtype, m.shape, m.strides, m.device))
+    out = _fresh("clone", input._m, input._m.dtype, memory_format)
     write(input, out)
     return out
 
@@ -111,13 +121,9 @@ def _(g):
 
 
 @structured(install=(), cases="cast", grad_name="ToCopyBackward0")
-def to_dtype(input, *, dtype):
+def to_dtype(input, *, dtype, memory_format=None):
     """The values converted to ``dtype``, in fresh memory."""
-    m = input._m
-    if m.contiguous or overlaps_itself(m.shape, m.strides) or m.span != m.numel:
-        out = empty_tensor(meta(dtype, m.shape, m.device))
-    else:
-        out = empty_tensor(strided_meta(dtype, m.shape, m.strides, m.device))
+    out = _fresh("to", input._m, dtype, memory_format)
     write(input, out)
     return out
 
@@ -146,13 +152,33 @@ def _copy_into(target, source):
 
 @_copy_into.backward
 def _(g, target_meta, source_meta):
-    return None, None if source_meta is None else sum_to(g, source_meta)
+    return zero_of(target_meta), None if source_meta is None else sum_to(g, source_meta)
+
+
+def zero_of(m):
+    """Zeros of meta ``m``'s shape."""
+    found = empty_tensor(meta(m.dtype, m.shape, m.device))
+    write(0, found)
+    return found
 
 
 @method
 def contiguous(self, memory_format=None) -> Tensor:
-    """The tensor itself if it is row-major, else a copy."""
-    return self if self._m.contiguous else contiguous_copy(self)
+    """The tensor itself if it is row-major (or in ``memory_format``), else a copy."""
+    if memory_format is None or memory_format is contiguous_format:
+        return self if self._m.contiguous else contiguous_copy(self)
+    if memory_format is preserve_format:
+        raise RuntimeError("contiguous: preserve memory format is unsupported by the contiguous operator")
+    return _in_format(self, memory_format)
+
+
+def _in_format(tensor, memory_format):
+    """The tensor itself if it lies in ``memory_format`` or that is no request, else a copy that does."""
+    if memory_format is None or memory_format is preserve_format:
+        return tensor
+    if in_format(memory_format, tensor._m.shape, tensor._m.strides):
+        return tensor
+    return clone(tensor, memory_format=memory_format)
 
 
 
@@ -204,6 +230,12 @@ def fill_(self, value):
     return self
 
 
+@function
+def fill(input, value):
+    """A copy of ``input``'s shape with every element set to a number or a 0-d tensor."""
+    return fill_(clone(as_tensor_operand("fill", input, "input")), value)
+
+
 @method
 def zero_(self):
     """Set every element to 0."""
@@ -220,6 +252,8 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
             dtype, device = arg._m.dtype, arg._m.device
         elif arg is not None and not isinstance(arg, bool):  # a bool is non_blocking
             device = arg
+    if len(args) > 1 and builtins.type(args[-1]) is bool and builtins.type(args[-2]) is bool:
+        non_blocking, copy = args[-2:]
     found = self
     if device is not None:
         device = resolve(device)
@@ -228,13 +262,15 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
     if dtype is not None:
         dtype = dtypes.as_dtype(dtype)
         if dtype is not found._m.dtype:
-            found = to_dtype(found, dtype)
-    return clone(self) if copy and found is self else found
+            found = to_dtype(found, dtype, memory_format)
+    if copy and found is self:
+        return clone(self, memory_format=memory_format)
+    return _in_format(found, memory_format)
 
 
 def _converter(name, d):
     def convert(self, memory_format=None) -> Tensor:
-        return self if self._m.dtype is d else to_dtype(self, d)
+        return _in_format(self, memory_format) if self._m.dtype is d else to_dtype(self, d, memory_format)
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"The tensor as {d.name}."
@@ -291,6 +327,11 @@ def resize_(self, *sizes, memory_format=None):
     if m.numel <= len(self._d):
         self._d = self._d[: m.numel]
     else:
+        if self._s is not None and not self._s.resizable:
+            raise RuntimeError(
+                f"resize_: Trying to resize storage that is not resizable: {self._m.numel} elements of an ndarray's memory "
+                f"to {m.numel}"
+            )
         fresh = m.empty(m.numel, m.np)
         kept = contiguous(plain(self))._d
         fresh[: len(kept)] = kept

@@ -7,9 +7,10 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU, resolve
+from ..layout import contiguous_format, preserve_format
 from ..op import ENTRIES, function, method
-from ..storage import meta
-from ..tensor import Tensor, empty_tensor, from_array, make
+from ..storage import meta, strided_meta
+from ..tensor import Tensor, empty_tensor, from_array, make, storage_of
 from .view import sizes
 
 # --- from data ---------------------------------------------------------------------------------------------------
@@ -141,7 +142,9 @@ def from_numpy(ndarray) -> Tensor:
             "The given NumPy array is not writable, and numgrad tensors are: writing to this tensor is undefined. Copy the "
             "array to silence this warning.", stacklevel=2,
         )  # fmt: skip
-    return from_array(ndarray)
+    found = from_array(ndarray)
+    storage_of(found).resizable = False
+    return found
 
 
 def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Tensor:
@@ -190,8 +193,15 @@ def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=F
     """An uninitialised tensor."""
     if out is not None:
         return out.resize_(sizes("empty", size))
-    found = empty_tensor(_meta("empty", size, dtype, device))
+    found = empty_tensor(_in_format("empty", _meta("empty", size, dtype, device), memory_format))
     return found.requires_grad_() if requires_grad else found
+
+
+def _in_format(op, m, memory_format):
+    """The meta in ``memory_format``: row-major unless another one is asked for."""
+    if memory_format is None or memory_format in (contiguous_format, preserve_format):
+        return m
+    return strided_meta(m.dtype, m.shape, memory_format.strides(op, m.shape), m.device)
 
 
 def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
@@ -222,6 +232,7 @@ def _like(name, fill, doc):
     def like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
         m = input._m
         wanted = meta(m.dtype if dtype is None else dtypes.as_dtype(dtype), m.shape, m.device if device is None else resolve(device))
+        wanted = _in_format(name, wanted, memory_format)
         if fill is None:
             found = empty_tensor(wanted)
             return found.requires_grad_() if requires_grad else found
@@ -244,7 +255,7 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     wanted = meta(m.dtype if dtype is None else dtypes.as_dtype(dtype), m.shape, m.device if device is None else resolve(device))
-    return _filled(wanted, fill_value, requires_grad)
+    return _filled(_in_format("full_like", wanted, memory_format), fill_value, requires_grad)
 
 
 def _new(name, make_one):
@@ -335,6 +346,8 @@ def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devi
 def _spaced(start, end, steps, d):
     """``steps`` evenly spaced values; symmetric halves, so that both ends are exact."""
     k = np.arange(steps)
+    if d.kind == "i":
+        start, end = int(start), int(end)
     if steps == 1:
         return np.array([start], np.float64)
     step = (end - start) / (steps - 1)
@@ -344,10 +357,19 @@ def _spaced(start, end, steps, d):
     return np.where(k < steps // 2, start + step * k, end - step * (steps - 1 - k))
 
 
+def _steps(op, steps):
+    """The number of steps as an int; a float is refused."""
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"{op}(): argument 'steps' must be int, not {type(steps).__name__}")
+    steps = steps.__index__()
+    if steps < 0:
+        raise RuntimeError(f"{op}: number of steps must be non-negative, got {steps}")
+    return steps
+
+
 def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``."""
-    if steps < 0:
-        raise RuntimeError("linspace: number of steps must be non-negative")
+    steps = _steps("linspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     array = _spaced(_number(start), _number(end), int(steps), d)
     found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
@@ -356,8 +378,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
 
 def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
-    if steps < 0:
-        raise RuntimeError("logspace: number of steps must be non-negative")
+    steps = _steps("logspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     array = np.power(float(base), _spaced(_number(start), _number(end), int(steps), dtypes.float64))
     found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)

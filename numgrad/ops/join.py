@@ -345,7 +345,6 @@ def meshgrid(*tensors, indexing="ij"):
         sizes[axis] = shape[axis]
         found.append(reshape(tensor, tuple(sizes)).expand(shape))
     if swap:
-        found = [grid.transpose(0, 1) for grid in found]
         found[:2] = found[1::-1]
     return tuple(found)
 

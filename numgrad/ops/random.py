@@ -226,13 +226,12 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None
 def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
     """1 with the probability at its place in ``input`` (or ``p`` everywhere), else 0."""
     input = _floating("bernoulli", as_tensor_operand("bernoulli", input, "input"))
-    found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
     source = input.detach() if p is None else p
     if p is None and input._m.numel:
         lowest, highest = float(input.detach().amin()), float(input.detach().amax())
         if not (lowest >= 0 and highest <= 1):
             raise RuntimeError(f"Expected p_in >= 0 && p_in <= 1 to be true, but got values from {lowest} to {highest}")
-    found.bernoulli_(source, generator=generator)
+    found = (input if out is None else input.detach()).clone().bernoulli_(source, generator=generator)
     return found if out is None else write_out("bernoulli", found, out)
 
 
@@ -246,6 +245,8 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input._m.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    if out is not None and out._m.dtype is not dtypes.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out._m.dtype!r}")
     weights = np.ascontiguousarray(input._host())
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
@@ -325,7 +326,7 @@ def dropout(input, p=0.5, training=True, inplace=False):
     _check_p("dropout", p)
     input = as_tensor_operand("dropout", input, "input")
     if not training or p == 0 or input._m.numel == 0:
-        return input if inplace or not training else input * 1.0
+        return input
     mask = _keep_mask(input._m.shape, input, p)
     return input.mul_(mask) if inplace else apply_mask(input, mask)
 

@@ -141,6 +141,8 @@ def prod(input, dim=None, keepdim=False, *, dtype=None) -> Tensor:
     input = as_tensor_operand("prod", input, "input")
     if dtype is not None:
         input = cast(input, dtypes.as_dtype(dtype))
+        if input._m.dtype is dtypes.bool_:
+            return all(input, dim, keepdim)
     return _product(input, dim, keepdim)
 
 

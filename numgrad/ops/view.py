@@ -2,11 +2,11 @@
 
 from ..device import CPU
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
-from ..op import as_tensor_operand, function, method, structured, sum_to
+from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to
 from ..storage import meta
 from ..tensor import Tensor, address, empty_tensor
 from ..tensor import view as make_view
-from .copy import clone, contiguous_copy, write
+from .copy import clone, contiguous, contiguous_copy, write
 
 
 def sizes(op, args):
@@ -548,6 +548,7 @@ def squeeze(input, dim=None) -> Tensor:
 def _restride(name, change):
     def inplace(self, *args):
         """In-place version: this tensor takes the other shape."""
+        check_inplace(name, self)
         out = change(self, *args)
         self._d, self._m = out._d, out._m
         if out._n is not None:
@@ -584,7 +585,7 @@ def flatten(input, start_dim=0, end_dim=-1) -> Tensor:
 @function
 def ravel(input) -> Tensor:
     """All elements in one dimension."""
-    return reshape(input, (-1,)) if input._m.numel else reshape(input, (0,))
+    return _view(contiguous(as_tensor_operand("ravel", input, "input")), (input._m.numel,))
 
 
 @function

@@ -1056,6 +1056,16 @@ from .rowwise import rowwise as rowwise
 from .tensor import Tensor as Tensor
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    if name == "cuda":  # on first use: it reads every file about GPUs
+        import importlib
+
+        return importlib.import_module(".cuda", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 float = float32
 double = float64
 long = int64

@@ -119,3 +119,14 @@ def _after_fork():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+device_seed: int | None = None  # the last one given for all devices, for those that are used later
+on_seed: list = []  # called with a seed for all devices
+
+
+def seed_devices(seed: int) -> None:
+    """Start the random streams of all devices but the CPU at ``seed``, of those that are used later too."""
+    global device_seed
+    device_seed = seed
+    for start in on_seed:
+        start(seed)

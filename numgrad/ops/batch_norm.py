@@ -7,9 +7,9 @@ import numpy as np
 from ..autograd import no_grad
 from ..kernels import batch_norm as kernels
 from ..op import as_tensor_operand, cast, conform, dense, function, same_device, structured
-from ..pointwise import caller
 from ..storage import meta
 from ..tensor import empty_tensor, from_array
+from .launch import launch
 
 
 def _extent(m):
@@ -20,11 +20,7 @@ def _extent(m):
 def _over_channels(template, parameters, slots, extent, device):
     """Run a kernel over all channels."""
     n, channels, size = extent
-    if device.type != "cpu":
-        raise RuntimeError(f"batch_norm: expected tensors on the CPU, got {device}; move them with .cpu()")
-    if channels:
-        run = caller(len(slots), channels, max(n * size, 1), device)
-        run(template(**parameters), *slots, 0, channels)
+    launch(template, parameters, slots, channels, n * size, device)
 
 
 @structured(install=(), name="native_batch_norm", raw=True, cases="none")
@@ -43,7 +39,7 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
             _move(running_mean, mean, momentum)
             _move(running_var, variance * (n * size / max(n * size - 1, 1)), momentum)
     else:
-        mean, variance = (t.detach().numpy().astype(np.float64) for t in (running_mean, running_var))
+        mean, variance = (t.detach().cpu().numpy().astype(np.float64) for t in (running_mean, running_var))
     out = empty_tensor(meta(m.dtype, m.shape, m.device))
     scale, shift = (x if t is None else dense(cast(t, m.dtype)) for t in (weight, bias))
     slots = x._d, mean, variance, scale._d, shift._d, out._d, np.empty(2 * channels), *extent, float(eps)
@@ -57,10 +53,8 @@ def _move(running, batch, momentum):
     if running is not None and running._m.numel:
         with no_grad():
             m = running._m
-            found = (1 - momentum) * running.detach().numpy().astype(np.float64) + momentum * batch
-            fresh = empty_tensor(meta(m.dtype, m.shape, m.device))
-            fresh._d[:] = found
-            running.copy_(fresh)
+            found = (1 - momentum) * running.detach().cpu().numpy().astype(np.float64) + momentum * batch
+            running.copy_(from_array(found.astype(m.np)))
 
 
 @_normalized.backward

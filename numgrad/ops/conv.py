@@ -3,10 +3,12 @@ derivatives of any order are made of the three."""
 
 from math import prod
 
+from ..device import CPU
 from ..kernels.conv import Plan
 from ..op import as_tensor_operand, conform, dense, function, same_device, structured
 from ..storage import meta
 from ..tensor import empty_tensor
+from . import unfolded
 from .view import reshape, zero
 
 _LIMIT = 1 << 14
@@ -19,8 +21,6 @@ def _plan(m, x_shape, w_shape, out_size, stride, padding, dilation, groups):
     key = m.dtype, m.device, x_shape, w_shape, out_size, stride, padding, dilation, groups
     found = _plans.get(key)
     if found is None:
-        if m.device.type != "cpu":
-            raise RuntimeError(f"convolution: expected tensors on the CPU, got {m.device}; move them with .cpu()")
         if m.dtype.kind == "b":
             raise RuntimeError("convolution: not implemented for 'Bool'; convert with .float() or .long()")
         if len(_plans) > _LIMIT:
@@ -42,6 +42,8 @@ def convolution(input, weight, bias=None, *, stride, padding, dilation, groups, 
     """``out[n, k, o] = bias[k] + sum over c, t of input[n, c, o * stride - padding + t * dilation] * weight[k, c, t]``:
     (N, C, *size), (K, C / groups, *taps), (K,) -> (N, K, *out_size). ``padding`` is what comes before."""
     m, w = input._m, weight._m
+    if m.device is not CPU:
+        return unfolded.forward(input, weight, bias, out_size, stride, padding, dilation, groups)
     plan = _plan(m, _shape(m), _shape(w), out_size, stride, padding, dilation, groups)
     out = empty_tensor(meta(m.dtype, (m.shape[0], w.shape[0], *out_size), m.device))
     plan.forward(dense(input)._d, dense(weight)._d, None if bias is None else dense(bias)._d, out._d)
@@ -73,6 +75,8 @@ def _sum_channels(g):
 def conv_input_grad(g, weight, *, size, stride, padding, dilation, groups):
     """The gradient of `convolution` for its input of spatial ``size``: what transposed convolutions compute."""
     m, w = g._m, weight._m
+    if m.device is not CPU:
+        return unfolded.input_gradient(g, weight, size, stride, padding, dilation, groups)
     x_shape = m.shape[0], w.shape[1] * groups, *size
     plan = _plan(m, x_shape, _shape(w), _shape(m)[2:], stride, padding, dilation, groups)
     out = empty_tensor(meta(m.dtype, x_shape, m.device))
@@ -95,6 +99,8 @@ def _(gg, g, weight, stride, padding, dilation, groups):
 def conv_weight_grad(g, input, *, taps, stride, padding, dilation, groups):
     """The gradient of `convolution` for its weight, whose kernel has the size ``taps``."""
     m, x = g._m, input._m
+    if m.device is not CPU:
+        return unfolded.weight_gradient(g, input, taps, stride, padding, dilation, groups)
     w_shape = m.shape[1], x.shape[1] // groups, *taps
     plan = _plan(m, _shape(x), w_shape, _shape(m)[2:], stride, padding, dilation, groups)
     out = empty_tensor(meta(m.dtype, w_shape, m.device))

@@ -7,10 +7,19 @@ import numpy as np
 from ..pointwise import caller
 
 
+def compiled(template, parameters: dict, device):
+    """A hand-written kernel for the device."""
+    if device.type == "cuda":
+        from ..kernels import cuda
+
+        return cuda.template(template, parameters)
+    return template(**parameters)
+
+
 def launch(template, parameters: dict, slots: Sequence, units: int, work: int, device) -> None:
     """Run ``template(**parameters)`` over ``units`` units of about ``work`` elements each."""
     if units:
-        caller(len(slots), units, max(work, 1), device)(template(**parameters), *slots, 0, units)
+        caller(len(slots), units, max(work, 1), device)(compiled(template, parameters, device), *slots, 0, units)
 
 
 def element(d):

@@ -20,7 +20,7 @@ from ..pointwise import caller
 from ..storage import Meta, meta
 from ..tensor import empty_tensor, make
 from .copy import clone, contiguous_copy, copy_
-from .launch import element, launch
+from .launch import compiled, element, launch
 from .view import zero
 
 _FAR = 1 << 62  # the size of the dimension for offsets that were checked before
@@ -217,7 +217,7 @@ def _plan_take(at, m, key):
     plan.out = meta(m.dtype, sizes, m.device)
     plan.geometry, plan.units, work = _take_geometry(sizes, strides, index_strides, contiguous_strides(sizes))
     plan.step, plan.size, plan.low = step, size, low
-    plan.kernel = kernels.take(T=kernels.WIDTHS[m.dtype.itemsize])
+    plan.kernel = compiled(kernels.take, {"T": kernels.WIDTHS[m.dtype.itemsize]}, m.device)
     plan.call = caller(8, plan.units, work, m.device)
     return _remember(key, plan)
 
@@ -281,7 +281,7 @@ def _plan_put(at, m, source, mode, key):
     plan.geometry, plan.units, work = found
     plan.step, plan.size, plan.low = step, size, low
     T = kernels.WIDTHS[m.dtype.itemsize] if mode == SET else element(m.dtype)
-    plan.kernel = kernels.put(T=T, MODE=mode)
+    plan.kernel = compiled(kernels.put, {"T": T, "MODE": mode}, m.device)
     plan.call = caller(8, plan.units, work, m.device)
     return _remember(key, plan)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import dtypes
+from .. import config, dtypes
 from .. import generator as streams
 from ..device import CPU, resolve
 from ..generator import Generator, default_generator
@@ -29,9 +29,21 @@ def _memory_order(m):
     return sorted(range(m.ndim), key=lambda k: -m.strides[k])
 
 
-def _draw(tensor, fill):
-    """Fill ``tensor`` with ``fill(flat ndarray)``, drawn on the CPU in the order in which the elements lie in memory."""
+def _draw(tensor, fill, on_device=None, generator=None):
+    """Fill ``tensor`` with ``fill(flat ndarray)``, drawn on the CPU in the order in which the elements lie in memory.
+
+    CUDA tensors are filled by the device's own stream where ``on_device``, (kind, a, b), says with what; ``generator``
+    (of the CPU) overrules that.
+    """
     m = tensor._m
+    if m.device is not CPU and on_device is not None and generator is None and (m.numel or m.contiguous):
+        from ..kernels import cuda
+
+        target = tensor if m.contiguous else empty_tensor(meta(m.dtype, m.shape, m.device))
+        cuda.fill(on_device[0], target._d, *on_device[1:])
+        if target is not tensor:
+            write(target, tensor)
+        return tensor
     if m.contiguous and m.device is CPU:
         fill(tensor._d)
         return tensor
@@ -43,15 +55,16 @@ def _draw(tensor, fill):
     return tensor
 
 
-def _sampler(name, fill, doc):
-    """An in-place sampler: ``fill(flat, *arguments, generator)``."""
+def _sampler(name, fill, doc, on_device=None):
+    """An in-place sampler: ``fill(flat, *arguments, generator)``; ``on_device(*arguments)`` says what `_draw` asks."""
 
     def sample(self, *args, generator=None, **kwargs):
         check_inplace(name, self)
         track = recording((self,))
+        kind = None if on_device is None or self._m.device is CPU else on_device(*args, **kwargs)
         if fill is _normal:
             kwargs["contiguous"] = self._m.contiguous
-        _draw(self, lambda flat: fill(flat, *args, generator=generator, **kwargs))
+        _draw(self, lambda flat: fill(flat, *args, generator=generator, **kwargs), kind, generator)
         written(self, name)
         if track:
             rebase(self, record(_copy_into.op, (self, None), self, {}))
@@ -83,11 +96,13 @@ def _random(flat, *args, generator):
         streams.fill_randint(flat, args[0], args[1], generator)
 
 
-_sampler("uniform_", _uniform, "Fill with uniform numbers in [from, to).")
-_sampler("normal_", _normal, "Fill with normal numbers of the given mean and standard deviation.")
+_sampler("uniform_", _uniform, "Fill with uniform numbers in [from, to).",
+         lambda a=0.0, b=1.0, **ends: ("uniform", ends.get("from", a), ends.get("to", b)))  # fmt: skip
+_sampler("normal_", _normal, "Fill with normal numbers of the given mean and standard deviation.",
+         lambda mean=0.0, std=1.0: ("normal", mean, std))  # fmt: skip
 _sampler("random_", _random, "Fill with integers from [low, high), or the dtype's whole range.")
 _sampler("exponential_", lambda flat, lambd=1.0, *, generator: streams.fill_exponential(flat, lambd, generator),
-         "Fill with exponential numbers of rate ``lambd``.")  # fmt: skip
+         "Fill with exponential numbers of rate ``lambd``.", lambda lambd=1.0: ("exponential", lambd))  # fmt: skip
 _sampler("cauchy_", lambda flat, median=0.0, sigma=1.0, *, generator: streams.fill_cauchy(flat, median, sigma, generator),
          "Fill with Cauchy numbers.")  # fmt: skip
 _sampler("log_normal_", lambda flat, mean=1.0, std=2.0, *, generator: streams.fill_log_normal(flat, mean, std, generator),
@@ -107,7 +122,7 @@ def bernoulli_(self, p=0.5, *, generator=None):
     else:
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-        _draw(self, lambda flat: streams.fill_bernoulli(flat, p, generator))
+        _draw(self, lambda flat: streams.fill_bernoulli(flat, p, generator), ("bernoulli", p), generator)
     written(self, "bernoulli_")
     if track:
         rebase(self, record(_copy_into.op, (self, None), self, {}))
@@ -136,14 +151,14 @@ def _floating(op, tensor):
 def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """Uniform numbers in [0, 1)."""
     found = _floating("rand", _new("rand", size, dtype, device, out))
-    _draw(found, lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator))
+    _draw(found, lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), ("uniform", 0.0, 1.0), generator)
     return found.requires_grad_() if requires_grad else found
 
 
 def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """Normal numbers with mean 0 and variance 1."""
     found = _floating("randn", _new("randn", size, dtype, device, out))
-    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator))
+    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator), ("normal", 0.0, 1.0), generator)
     return found.requires_grad_() if requires_grad else found
 
 
@@ -159,7 +174,8 @@ def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, 
     if d.kind == "i" and (low < np.iinfo(d.np).min or high - 1 > np.iinfo(d.np).max):
         raise RuntimeError(f"randint: from={low} and to={high} are out of bounds for {d!r}")
     found = _new("randint", (size,), d, device, out)
-    _draw(found, lambda flat: streams.fill_randint(flat, low, high, generator))
+    on_device = ("integers", low, high) if d.kind == "i" else None
+    _draw(found, lambda flat: streams.fill_randint(flat, low, high, generator), on_device, generator)
     return found.requires_grad_() if requires_grad else found
 
 
@@ -203,7 +219,7 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None
         if size is None:
             raise TypeError("normal(): size is needed where mean and std are numbers")
         found = _floating("normal", _new("normal", (size,), dtype, device, out))
-        _draw(found, lambda flat: _normal(flat, mean, std, generator=generator))
+        _draw(found, lambda flat: _normal(flat, mean, std, generator=generator), ("normal", mean, std), generator)
         return found.requires_grad_() if requires_grad else found
     if isinstance(std, Tensor):
         if not std._m.dtype.is_floating_point:
@@ -217,7 +233,7 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None
         *(tuple(value._m.shape) for value in (mean, std) if isinstance(value, Tensor))
     )
     found = empty_tensor(meta(like._m.dtype, shape, like._m.device))
-    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator))
+    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator), ("normal", 0.0, 1.0), generator)
     found = found * std + mean
     return found if out is None else write_out("normal", found, out)
 
@@ -268,7 +284,8 @@ def poisson(input, generator=None):
 
 
 def manual_seed(seed) -> Generator:
-    """Start the default stream anew from ``seed`` and return its generator."""
+    """Start the default stream, and those of CUDA devices, anew from ``seed``; returns the default generator."""
+    config.seed_devices(int(seed))
     return default_generator.manual_seed(int(seed))
 
 
@@ -299,7 +316,7 @@ def _keep_mask(shape, like, p, generator=None):
     """1 / (1 - p) with probability 1 - p, else 0, of ``like``'s dtype."""
     m = meta(like._m.dtype, tuple(shape), like._m.device)
     mask = empty_tensor(m)
-    _draw(mask, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, generator))
+    _draw(mask, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, generator), ("bernoulli", 1.0 - p), generator)
     if p < 1:
         mask.mul_(1.0 / (1.0 - p))
     return mask

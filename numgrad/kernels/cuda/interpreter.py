@@ -14,6 +14,7 @@ import types as python_types
 
 import numpy as np
 
+from .. import jit
 from ..vocab import CPU_WORDS, typed
 from . import vectors, vocab
 from .compile import VECTOR_NAMES, Body, Source
@@ -147,6 +148,7 @@ _running = _Running()
 
 
 _INTRINSICS = {getattr(vectors, name): _MEANING[name] for name in VECTOR_NAMES}
+_INTRINSICS |= {getattr(jit, name): _MEANING[name] for name in ("pointer", "integer", "real", "shifted")}
 _WORD_NAMES = {word: CPU_WORDS[name] for name, word in vocab.WORDS.items()}
 
 

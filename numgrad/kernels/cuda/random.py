@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 
+from ... import config
 from ...errors import Error
 from . import loops
 from .handwritten import template
@@ -61,7 +62,7 @@ class Generator:
 
 
 _generators: dict = {}
-_first_seed = 67280421310721
+_first_seed = 67280421310721 if config.device_seed is None else config.device_seed % 2**64
 
 
 def generator(index: int) -> Generator:
@@ -78,6 +79,9 @@ def seed_all(seed: int) -> None:
     _first_seed = Generator(seed).initial_seed()
     for found in _generators.values():
         found.manual_seed(seed)
+
+
+config.on_seed.append(seed_all)
 
 
 def fill(kind: str, out: Buffer, a=0.0, b=1.0, stream: Generator | None = None) -> None:

@@ -214,7 +214,7 @@ def _reduce(name, loss, target, weight, reduction, ignore_index, shape, classes)
     return total / scale.sum()
 
 
-def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
+def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean") -> Tensor:
     """Negative log-likelihood of log-probabilities: ``(N, C, ...)``, classes ``(N, ...)`` -> scalar, or ``(N, ...)``
     with ``reduction="none"``."""
     reduction = _reduction(reduction, size_average, reduce)
@@ -224,7 +224,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
 
 
 def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean",
-                  label_smoothing=0.0):  # fmt: skip
+                  label_smoothing=0.0) -> Tensor:  # fmt: skip
     """Cross entropy of logits: ``(N, C, ...)`` with classes ``(N, ...)``, or probabilities of the input's shape,
     as target -> scalar, or ``(N, ...)`` with ``reduction="none"``."""
     reduction = _reduction(reduction, size_average, reduce)

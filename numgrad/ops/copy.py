@@ -184,7 +184,7 @@ def _in_format(tensor, memory_format):
 
 
 @method
-def copy_(self, src, non_blocking=False):
+def copy_(self, src, non_blocking=False) -> Tensor:
     """Write ``src``, broadcast and converted, into this tensor."""
     src = as_operand("copy_", src)
     if not isinstance(src, Tensor):
@@ -210,7 +210,7 @@ def copy_(self, src, non_blocking=False):
 
 
 @method
-def fill_(self, value):
+def fill_(self, value) -> Tensor:
     """Set every element to a number or a 0-d tensor."""
     value = as_operand("fill_", value)
     if isinstance(value, Tensor):
@@ -231,13 +231,13 @@ def fill_(self, value):
 
 
 @function
-def fill(input, value):
+def fill(input, value) -> Tensor:
     """A copy of ``input``'s shape with every element set to a number or a 0-d tensor."""
     return fill_(clone(as_tensor_operand("fill", input, "input")), value)
 
 
 @method
-def zero_(self):
+def zero_(self) -> Tensor:
     """Set every element to 0."""
     return fill_(self, 0)
 
@@ -296,7 +296,7 @@ def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
 
 
 @method
-def type(self, dtype=None, non_blocking=False):
+def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
     """The tensor converted to ``dtype``; without an argument, the name of its type."""
     if dtype is None:
         return f"torch.{_TYPE_NAMES[self._m.dtype.name]}"
@@ -317,7 +317,7 @@ def type_as(self, other) -> Tensor:
 
 
 @method
-def resize_(self, *sizes, memory_format=None):
+def resize_(self, *sizes, memory_format=None) -> Tensor:
     """Change the shape in place; elements are kept as far as they reach, new ones are uninitialised."""
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])

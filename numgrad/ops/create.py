@@ -189,7 +189,7 @@ def _filled(m, value, requires_grad):
     return found.requires_grad_() if requires_grad else found
 
 
-def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None):
+def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None) -> Tensor:
     """An uninitialised tensor."""
     if out is not None:
         return out.resize_(sizes("empty", size))
@@ -218,7 +218,7 @@ def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=Fa
     return _filled(_meta("ones", size, dtype, device), 1, requires_grad)
 
 
-def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of one value; the dtype is that of the value unless given."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
@@ -229,7 +229,7 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
 
 
 def _like(name, fill, doc):
-    def like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+    def like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
         m = input._m
         wanted = meta(m.dtype if dtype is None else dtypes.as_dtype(dtype), m.shape, m.device if device is None else resolve(device))
         wanted = _in_format(name, wanted, memory_format)
@@ -249,7 +249,7 @@ ones_like = _like("ones_like", 1, "Ones with shape, dtype and device of ``input`
 
 
 @function(install=("ng",))
-def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
     """One value in a tensor with shape, dtype and device of ``input``."""
     m = input._m
     if isinstance(fill_value, Tensor):
@@ -287,13 +287,13 @@ def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layo
 
 
 @function(install=("ng",))
-def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A 0-d tensor of a number, of the default dtype unless given."""
     return _filled(_meta("scalar_tensor", ((),), dtype, device), s, requires_grad)
 
 
 @function(install=("ng",))
-def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """An uninitialised tensor with the strides given."""
     from ..storage import strided_meta
 
@@ -310,7 +310,7 @@ def _number(value):
     return value.item() if isinstance(value, (Tensor, np.generic)) else value
 
 
-def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``start, start + step, ...`` below ``end``; int64 unless one of them is a float."""
     if end is None:
         start, end = 0, start

@@ -112,7 +112,7 @@ _sampler("geometric_", lambda flat, p, *, generator: streams.fill_geometric(flat
 
 
 @method
-def bernoulli_(self, p=0.5, *, generator=None):
+def bernoulli_(self, p=0.5, *, generator=None) -> Tensor:
     """Fill with 1 with probability ``p`` (a number or a tensor), else 0."""
     check_inplace("bernoulli_", self)
     track = recording((self,))
@@ -148,14 +148,14 @@ def _floating(op, tensor):
     return tensor
 
 
-def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Uniform numbers in [0, 1)."""
     found = _floating("rand", _new("rand", size, dtype, device, out))
     _draw(found, lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), ("uniform", 0.0, 1.0), generator)
     return found.requires_grad_() if requires_grad else found
 
 
-def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Normal numbers with mean 0 and variance 1."""
     found = _floating("randn", _new("randn", size, dtype, device, out))
     _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator), ("normal", 0.0, 1.0), generator)
@@ -163,7 +163,7 @@ def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None,
 
 
 def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None,
-            requires_grad=False):  # fmt: skip
+            requires_grad=False) -> Tensor:  # fmt: skip
     """Integers from [low, high) (low 0 by default), int64 unless given."""
     if size is None:
         low, high, size = 0, low, high
@@ -179,7 +179,7 @@ def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, 
     return found.requires_grad_() if requires_grad else found
 
 
-def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """The integers 0 to n - 1 in random order."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
@@ -190,7 +190,7 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=Non
 
 def _like(name, make, doc):
     def like(input, *args, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None,
-             pin_memory=False, **kwargs):  # fmt: skip
+             pin_memory=False, **kwargs) -> Tensor:  # fmt: skip
         m = input._m
         extra = {} if generator is None else {"generator": generator}
         return make(*args, **kwargs, size=tuple(m.shape), dtype=dtype or m.dtype, device=device or m.device,
@@ -213,7 +213,7 @@ randint_like = _like("randint_like", _randint_like, "`randint` in the shape and 
 
 
 def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None,
-           requires_grad=False, pin_memory=False):  # fmt: skip
+           requires_grad=False, pin_memory=False) -> Tensor:  # fmt: skip
     """Normal numbers; mean and std are numbers (with ``size``) or tensors."""
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         if size is None:
@@ -273,7 +273,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
 
 
 @function(install=("ng",))
-def poisson(input, generator=None):
+def poisson(input, generator=None) -> Tensor:
     """Poisson counts of the rates in ``input``."""
     found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
     rates = np.ascontiguousarray(input._host()).ravel()
@@ -338,7 +338,7 @@ def _check_p(name, p):
         raise ValueError(f"{name} probability has to be between 0 and 1, but got {p}")
 
 
-def dropout(input, p=0.5, training=True, inplace=False):
+def dropout(input, p=0.5, training=True, inplace=False) -> Tensor:
     """Every element zeroed with probability ``p``, the others divided by ``1 - p``; the identity if not training."""
     _check_p("dropout", p)
     input = as_tensor_operand("dropout", input, "input")
@@ -355,7 +355,7 @@ def _root_dropout(input, p, train):
 
 
 def _feature_dropout(name, ndims):
-    def drop(input, p=0.5, training=True, inplace=False):
+    def drop(input, p=0.5, training=True, inplace=False) -> Tensor:
         _check_p(name, p)
         if input._m.ndim not in ndims:
             if input._m.ndim < 2:
@@ -391,7 +391,7 @@ def _alpha(input, p, shape):
     return apply_mask(input, keep * a) + shift
 
 
-def alpha_dropout(input, p=0.5, training=False, inplace=False):
+def alpha_dropout(input, p=0.5, training=False, inplace=False) -> Tensor:
     """Dropout that keeps mean and variance of SELU activations (arXiv:1706.02515)."""
     _check_p("dropout", p)
     if not training or p == 0 or input._m.numel == 0:
@@ -400,7 +400,7 @@ def alpha_dropout(input, p=0.5, training=False, inplace=False):
     return input.copy_(found) if inplace else found
 
 
-def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
+def feature_alpha_dropout(input, p=0.5, training=False, inplace=False) -> Tensor:
     """`alpha_dropout` of whole channels."""
     _check_p("dropout", p)
     if not training or p == 0 or input._m.numel == 0:

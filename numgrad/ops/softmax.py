@@ -145,19 +145,19 @@ function(softmax_root, name="softmax")
 function(log_softmax_root, name="log_softmax")
 
 
-def softmax(input, dim=None, _stacklevel=3, dtype=None):
+def softmax(input, dim=None, _stacklevel=3, dtype=None) -> Tensor:
     """``exp(x) / sum(exp(x))`` along ``dim``."""
     dim = _implicit_dim("softmax", input._m.ndim) if dim is None else dim
     return _along("softmax", softmax_rows, input, dim, dtype)
 
 
-def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+def log_softmax(input, dim=None, _stacklevel=3, dtype=None) -> Tensor:
     """``log(softmax(x))`` along ``dim``, without underflow."""
     dim = _implicit_dim("log_softmax", input._m.ndim) if dim is None else dim
     return _along("log_softmax", log_softmax_rows, input, dim, dtype)
 
 
-def softmin(input, dim=None, _stacklevel=3, dtype=None):
+def softmin(input, dim=None, _stacklevel=3, dtype=None) -> Tensor:
     """``softmax(-x)`` along ``dim``."""
     dim = _implicit_dim("softmin", input._m.ndim) if dim is None else dim
     return _along("softmin", softmax_rows, -input, dim, dtype)

@@ -290,7 +290,7 @@ def expand_as(self, other) -> Tensor:
 
 
 @function(install=("ng",))
-def broadcast_to(input, size):
+def broadcast_to(input, size) -> Tensor:
     """`expand` under NumPy's name."""
     return expand(input, *sizes("broadcast_to", (size,)))
 
@@ -748,7 +748,7 @@ def is_set_to(self, tensor) -> bool:
 
 
 @function
-def detach(input):
+def detach(input) -> Tensor:
     """The data without its history; shares memory."""
     return input.detach()
 

@@ -1,6 +1,7 @@
 """numgrad: the PyTorch programming model on kernels that are plain Python functions compiled by Numba."""
 
 from . import autograd as autograd
+from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
 from . import testing as testing
@@ -81,6 +82,15 @@ from .layout import channels_last_3d as channels_last_3d
 from .layout import contiguous_format as contiguous_format
 from .layout import memory_format as memory_format
 from .layout import preserve_format as preserve_format
+from .linalg import cholesky_root as cholesky
+from .linalg import det as det
+from .linalg import inv as inverse
+from .linalg import logdet as logdet
+from .linalg import matrix_power as matrix_power
+from .linalg import pinv as pinverse
+from .linalg import qr_root as qr
+from .linalg import slogdet as slogdet
+from .linalg import svd_root as svd
 from .op import structured as structured
 from .ops.activation import (
     celu as celu,
@@ -280,6 +290,10 @@ from .ops.compare import (
 from .ops.compare import (
     where_function as where,
 )
+from .ops.contract import cross as cross
+from .ops.contract import einsum as einsum
+from .ops.contract import tensordot as tensordot
+from .ops.contract import trace as trace
 from .ops.copy import clone as clone
 from .ops.copy import fill as fill
 from .ops.create import (
@@ -1058,11 +1072,14 @@ from .tensor import Tensor as Tensor
 __version__ = "0.1.0"
 
 
+_ON_FIRST_USE = {"cuda", "special"}
+
+
 def __getattr__(name):
-    if name == "cuda":  # on first use: it reads every file about GPUs
+    if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 
-        return importlib.import_module(".cuda", __name__)
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -24,3 +24,7 @@ class GradientError(Error):
 
 class OutOfMemoryError(Error):
     """The device has no room for an allocation."""
+
+
+class LinAlgError(Error):
+    """A matrix for which there is no solution, or an algorithm that did not converge."""

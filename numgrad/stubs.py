@@ -196,7 +196,8 @@ def stubs() -> dict[Path, str]:
         if hasattr(op, "entry") and hasattr(op.entry, "build"):
             op.entry.build()
     folder = Path(__file__).parent
-    package = functions_stub(numgrad, 1) + "__version__: builtins.str\nfrom . import cuda as cuda\n"
+    package = functions_stub(numgrad, 1) + "__version__: builtins.str\n"
+    package += "".join(f"from . import {name} as {name}\n" for name in sorted(numgrad._ON_FIRST_USE))
     return {
         folder / "tensor.pyi": tensor_stub(),
         folder / "__init__.pyi": package,

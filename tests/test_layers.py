@@ -15,7 +15,7 @@ LAYERS = {
     "autograd": 3, "tensor": 3, "printing": 3, "generator": 3,
     "op": 4, "entries": 4, "function": 4, "pointwise": 4, "reduction": 4, "rowwise": 4,
     "ops": 5,
-    "compile": 6, "nn": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "special": 6, "cuda": 6, "func": 6,
+    "compile": 6, "nn": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "special": 6, "linalg": 6, "cuda": 6, "func": 6,
     "testing": 7, "stubs": 7, "warmup": 7, "__init__": 7,
     "__main__": 8,
 }  # fmt: skip

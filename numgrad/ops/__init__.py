@@ -7,6 +7,7 @@ from . import batch_norm as batch_norm
 from . import bitwise as bitwise
 from . import classification as classification
 from . import compare as compare
+from . import contract as contract
 from . import conv as conv
 from . import copy as copy
 from . import create as create

@@ -81,7 +81,7 @@ def cat(tensors, dim=0, *, out=None) -> Tensor:
     if plan is None:
         plan = _remember(key, _plan_cat(tensors, dim))
     result = _joined(plan, tensors, _CatNode)
-    return result if out is None else write_out("cat", result, out)
+    return result if out is None else write_out("cat", result, out, *tensors)
 
 
 def _plan_cat(tensors, dim):

@@ -6,11 +6,12 @@ from math import inf, prod
 from .. import dtypes
 from ..kernels.vocab import lanes, leader, pow, row_sum, sqrt, where
 from ..layout import normalize_axes
-from ..op import ENTRIES, as_tensor_operand, cast, function, method, write_out
+from ..op import as_tensor_operand, cast, function, method, write_out
 from ..pointwise import pointwise
 from ..reduction import reduction
 from ..rowwise import rowwise
 from ..tensor import Tensor
+from .decompose import SVD
 from .places import rewritten
 from .reduce import amax, amin
 from .reduce import mean as arithmetic_mean
@@ -231,8 +232,7 @@ def vector_norm(name, input, p, dim, keepdim) -> Tensor:
 @function
 def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
     """The ``p`` norm of the elements over ``dim`` (all by default): a number, infinity, "fro" (2) or "nuc" (the sum of
-    the
-    singular values of matrices)."""
+    the singular values of matrices)."""
     input = as_tensor_operand("norm", input, "input")
     if dtype is not None:
         input = cast(input, dtypes.as_dtype(dtype))
@@ -244,8 +244,7 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tenso
         axes = normalize_axes("norm", dim, input._m.ndim)
         if len(axes) != 2:
             raise RuntimeError(f"norm: the nuclear norm needs two dimensions, got {list(axes)}")
-        values = ENTRIES["svdvals"](input.movedim(axes, (-2, -1)))
-        found = total_sum(values, -1)
+        found = total_sum(SVD.apply(input.movedim(axes, (-2, -1)))[1], -1)
         if keepdim:
             for axis in sorted(axes):
                 found = found.unsqueeze(axis)

@@ -294,6 +294,9 @@ from .ops.contract import cross as cross
 from .ops.contract import einsum as einsum
 from .ops.contract import tensordot as tensordot
 from .ops.contract import trace as trace
+from .ops.conv import conv_transpose1d as conv_transpose1d
+from .ops.conv import conv_transpose2d as conv_transpose2d
+from .ops.conv import conv_transpose3d as conv_transpose3d
 from .ops.copy import clone as clone
 from .ops.copy import fill as fill
 from .ops.create import (
@@ -945,9 +948,15 @@ from .ops.search import (
 from .ops.search import (
     topk as topk,
 )
+from .ops.similarity import poisson_nll_loss as poisson_nll_loss
 from .ops.softmax import log_softmax_root as log_softmax
 from .ops.softmax import logsumexp as logsumexp
 from .ops.softmax import softmax_root as softmax
+from .ops.spatial import channel_shuffle as channel_shuffle
+from .ops.spatial import group_norm as group_norm
+from .ops.spatial import instance_norm as instance_norm
+from .ops.spatial import pixel_shuffle as pixel_shuffle
+from .ops.spatial import pixel_unshuffle as pixel_unshuffle
 from .ops.statistics import (
     cdist as cdist,
 )

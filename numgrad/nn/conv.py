@@ -57,10 +57,13 @@ class _Conv(Module):
         self.groups = groups
         self.padding_mode = padding_mode
         self._reversed_padding_repeated_twice = self._pad_widths()
-        shape = (out_channels, in_channels // groups, *kernel_size)
+        shape = self._weight_shape()
         self.weight = empty_parameter(shape, device, dtype)
         self.register_parameter("bias", empty_parameter((out_channels,), device, dtype) if bias else None)
         self.reset_parameters()
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
 
     def _pad_widths(self) -> list[int]:
         """(before, after) of each dimension, the last one first, as `functional.pad` takes them."""
@@ -94,6 +97,8 @@ class _Conv(Module):
             text += f", padding={self.padding}"
         if self.dilation != (1,) * len(self.kernel_size):
             text += f", dilation={self.dilation}"
+        if self.output_padding != (0,) * len(self.kernel_size):
+            text += f", output_padding={self.output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
         if self.bias is None:
@@ -131,3 +136,66 @@ class Conv3d(_Conv):
     """
 
     _spatial, _convolve = 3, staticmethod(F.conv3d)
+
+
+class _ConvTranspose(_Conv):
+    """What the transposed convolutions of all dimensions have in common."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size, stride=1, padding=0, output_padding=0, groups: int = 1,
+        bias: bool = True, dilation=1, padding_mode: str = "zeros", device=None, dtype=None,
+    ):  # fmt: skip
+        if padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}, got {padding_mode!r}')
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
+        self.transposed = True
+        self.output_padding = _several(output_padding, self._spatial)
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
+
+    def forward(self, input: Tensor, output_size=None) -> Tensor:
+        extra = self.output_padding if output_size is None else self._extra_for(input, output_size)
+        return type(self)._convolve(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
+
+    def _extra_for(self, input: Tensor, output_size) -> tuple[int, ...]:
+        """The output padding that gives the wanted size."""
+        n = self._spatial
+        wanted = list(output_size)[-n:]
+        if len(output_size) not in (n, n + 1, n + 2):
+            raise ValueError(
+                f"{type(self).__name__}: for {n + 2}D input, output_size must have {n} or {n + 2} elements (got {len(output_size)})"
+            )
+        extra = []
+        for k, size in enumerate(input.shape[-n:]):
+            least = (size - 1) * self.stride[k] - 2 * self.padding[k] + self.dilation[k] * (self.kernel_size[k] - 1) + 1
+            if not least <= wanted[k] <= least + self.stride[k] - 1:
+                raise ValueError(
+                    f"requested an output size of {wanted}, but dimension {k} must be from {least} to "
+                    f"{least + self.stride[k] - 1} for an input of {list(input.shape[-n:])}"
+                )
+            extra.append(wanted[k] - least)
+        return tuple(extra)
+
+
+class ConvTranspose1d(_ConvTranspose):
+    """The transpose of `Conv1d`: (N, in_channels, L) or without N -> (..., out_channels, L'); ``weight`` (in_channels,
+    out_channels / groups, taps). ``output_size`` at the call chooses among the sizes that the stride leaves open."""
+
+    _spatial, _convolve = 1, staticmethod(F.conv_transpose1d)
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """The transpose of `Conv2d`; see `ConvTranspose1d`."""
+
+    _spatial, _convolve = 2, staticmethod(F.conv_transpose2d)
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """The transpose of `Conv3d`; see `ConvTranspose1d`."""
+
+    _spatial, _convolve = 3, staticmethod(F.conv_transpose3d)

@@ -72,12 +72,16 @@ from ..ops.activation import (
 from ..ops.activation import (
     threshold as threshold,
 )
+from ..ops.bag import embedding_bag as embedding_bag
 from ..ops.batch_norm import batch_norm as batch_norm
 from ..ops.classification import cross_entropy as cross_entropy
 from ..ops.classification import nll_loss as nll_loss
 from ..ops.conv import conv1d as conv1d
 from ..ops.conv import conv2d as conv2d
 from ..ops.conv import conv3d as conv3d
+from ..ops.conv import conv_transpose1d as conv_transpose1d
+from ..ops.conv import conv_transpose2d as conv_transpose2d
+from ..ops.conv import conv_transpose3d as conv_transpose3d
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.loss import (
@@ -178,9 +182,31 @@ from ..ops.random import (
 from ..ops.random import (
     feature_alpha_dropout as feature_alpha_dropout,
 )
+from ..ops.resample import affine_grid as affine_grid
+from ..ops.resample import grid_sample as grid_sample
+from ..ops.resample import interpolate as interpolate
+from ..ops.similarity import cosine_embedding_loss as cosine_embedding_loss
+from ..ops.similarity import gaussian_nll_loss as gaussian_nll_loss
+from ..ops.similarity import hinge_embedding_loss as hinge_embedding_loss
+from ..ops.similarity import margin_ranking_loss as margin_ranking_loss
+from ..ops.similarity import multi_margin_loss as multi_margin_loss
+from ..ops.similarity import multilabel_margin_loss as multilabel_margin_loss
+from ..ops.similarity import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from ..ops.similarity import poisson_nll_loss as poisson_nll_loss
+from ..ops.similarity import soft_margin_loss as soft_margin_loss
+from ..ops.similarity import triplet_margin_loss as triplet_margin_loss
+from ..ops.similarity import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from ..ops.softmax import log_softmax as log_softmax
 from ..ops.softmax import softmax as softmax
 from ..ops.softmax import softmin as softmin
+from ..ops.spatial import channel_shuffle as channel_shuffle
+from ..ops.spatial import fold as fold
+from ..ops.spatial import group_norm as group_norm
+from ..ops.spatial import instance_norm as instance_norm
+from ..ops.spatial import local_response_norm as local_response_norm
+from ..ops.spatial import pixel_shuffle as pixel_shuffle
+from ..ops.spatial import pixel_unshuffle as pixel_unshuffle
+from ..ops.spatial import unfold as unfold
 from ..ops.statistics import (
     cosine_similarity as cosine_similarity,
 )

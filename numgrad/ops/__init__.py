@@ -3,6 +3,7 @@
 from .. import autograd
 from ..op import install
 from . import activation as activation
+from . import bag as bag
 from . import batch_norm as batch_norm
 from . import bitwise as bitwise
 from . import classification as classification
@@ -28,10 +29,13 @@ from . import quantile as quantile
 from . import random as random
 from . import rearrange as rearrange
 from . import reduce as reduce
+from . import resample as resample
 from . import scan as scan
 from . import scatter as scatter
 from . import search as search
+from . import similarity as similarity
 from . import softmax as softmax
+from . import spatial as spatial
 from . import statistics as statistics
 from . import subscript as subscript
 from . import update as update

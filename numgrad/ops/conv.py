@@ -7,7 +7,7 @@ from ..device import CPU
 from ..kernels.conv import Plan
 from ..op import as_tensor_operand, conform, dense, function, same_device, structured
 from ..storage import meta
-from ..tensor import empty_tensor
+from ..tensor import Tensor, empty_tensor
 from . import unfolded
 from .view import reshape, zero
 
@@ -232,6 +232,88 @@ def _convolved(name, n, input, weight, bias, stride, padding, dilation, groups):
     if input._m.ndim == n + 2:
         return convolution(input, weight, *found, bias)
     return convolution(input.unsqueeze(0), weight, *found, bias).squeeze(0)
+
+
+def _transposed(name, n, input, weight, bias, stride, padding, output_padding, groups, dilation):
+    """The gradient of a convolution for its input, as an op of its own."""
+    input, weight = as_tensor_operand(name, input, "input"), as_tensor_operand(name, weight, "weight")
+    if bias is not None:
+        bias = as_tensor_operand(name, bias, "bias")
+    same_device(name, [tensor for tensor in (input, weight, bias) if tensor is not None])
+    x, w = input._m, weight._m
+    stride, dilation, padding, extra = (
+        _several(name, what, value, n)
+        for what, value in (("stride", stride), ("dilation", dilation), ("padding", padding), ("output_padding", output_padding))
+    )
+    if x.ndim not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"{name}: Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(x.shape)}"
+        )
+    if w.ndim != n + 2:
+        raise RuntimeError(
+            f"{name}: Expected {n + 2}-dimensional weight (in_channels, out_channels / groups, *kernel_size), but got weight "
+            f"of size {list(w.shape)}"
+        )
+    if groups <= 0 or any(s <= 0 for s in stride) or any(d <= 0 for d in dilation) or any(p < 0 for p in (*padding, *extra)):
+        raise RuntimeError(
+            f"{name}: groups, stride and dilation must be positive, padding and output_padding not negative, got {groups}, "
+            f"{list(stride)}, {list(dilation)}, {list(padding)}, {list(extra)}"
+        )
+    if x.shape[-n - 1] != w.shape[0] or w.shape[0] % groups:
+        raise RuntimeError(
+            f"{name}: Given transposed=1, weight of size {list(w.shape)}, expected input{list(x.shape)} to have {w.shape[0]} "
+            f"channels, divisible by groups={groups}, but got {x.shape[-n - 1]} channels instead"
+        )
+    outs = w.shape[1] * groups
+    if bias is not None and tuple(bias._m.shape) != (outs,):
+        raise RuntimeError(
+            f"{name}: Given transposed=1, weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outs} "
+            f"elements, but got bias of size {list(bias._m.shape)} instead"
+        )
+    if x.dtype is not w.dtype or (bias is not None and bias._m.dtype is not x.dtype):
+        raise RuntimeError(
+            f"{name}: Input type ({x.dtype!r}) and weight type ({w.dtype!r})"
+            + ("" if bias is None else f" and bias type ({bias._m.dtype!r})") + " should be the same; convert with .to(...)"
+        )
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
+        raise RuntimeError(
+            f"{name}: output padding must be smaller than either stride or dilation, but got output_padding={list(extra)}, "
+            f"stride={list(stride)}, dilation={list(dilation)}"
+        )
+    taps = w.shape[2:]
+    size = tuple(
+        (o - 1) * s - 2 * p + d * (t - 1) + e + 1
+        for o, s, p, d, t, e in zip(x.shape[-n:], stride, padding, dilation, taps, extra)
+    )
+    if any(length <= 0 for length in size):
+        raise RuntimeError(
+            f"{name}: Given input size per channel: {list(x.shape[-n:])}. Calculated output size per channel: {list(size)}. "
+            "Output size is too small"
+        )
+    batched = x.ndim == n + 2
+    out = conv_input_grad(input if batched else input.unsqueeze(0), weight, size, stride, padding, dilation, groups)
+    if bias is not None:
+        out = out + reshape(bias, (1, outs, *(1,) * n))
+    return out if batched else out.squeeze(0)
+
+
+@function(install=("ng",))
+def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
+    """The transpose of `conv1d`: (N, C, L), weight (C, K / groups, taps), bias (K,) -> (N, K, L') with
+    ``L' = (L - 1) * stride - 2 * padding + dilation * (taps - 1) + output_padding + 1``."""
+    return _transposed("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+@function(install=("ng",))
+def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
+    """The transpose of `conv2d`: (N, C, H, W), weight (C, K / groups, kh, kw), bias (K,) -> (N, K, H', W')."""
+    return _transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+@function(install=("ng",))
+def conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
+    """The transpose of `conv3d`: (N, C, D, H, W), weight (C, K / groups, kd, kh, kw), bias (K,) -> (N, K, D', H', W')."""
+    return _transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 @function(install=("ng",))

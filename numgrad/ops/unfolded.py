@@ -37,12 +37,33 @@ def _windows(padded, taps, out_size, stride, dilation):
     )  # fmt: skip
 
 
-def _columns(x, taps, out_size, stride, padding, dilation, groups):
+@no_grad()
+def unfold(x, taps, out_size, stride, padding, dilation):
+    """What every tap of a window sees: (N, C, *size) -> (N, C, *taps, *out_size)."""
+    x = plain(x)
     n, c, *size = x.shape
     padded = x.new_zeros((n, c, *_padded_size(size, taps, out_size, stride, padding, dilation)))
     _inside(padded, size, padding).copy_(x)
-    windows = _windows(padded, taps, out_size, stride, dilation).contiguous()
-    return reshape(windows, (n, groups, c // groups * prod(taps), prod(out_size)))
+    return _windows(padded, taps, out_size, stride, dilation).contiguous()
+
+
+@no_grad()
+def fold(columns, size, stride, padding, dilation):
+    """The transpose of `unfold`: what the windows hold, added up in the places that they saw, (N, C, *size)."""
+    columns, dims = plain(columns), len(size)
+    n, c, *rest = columns.shape
+    taps, out_size = rest[:dims], rest[dims:]
+    padded = columns.new_zeros((n, c, *_padded_size(size, taps, out_size, stride, padding, dilation)))
+    windows = _windows(padded, taps, out_size, stride, dilation)
+    everything = (slice(None),) * dims
+    for tap in itertools.product(*map(range, taps)):  # what one tap sees does not overlap
+        windows[(..., *tap, *everything)].add_(columns[(..., *tap, *everything)])
+    return _inside(padded, size, padding).contiguous()
+
+
+def _columns(x, taps, out_size, stride, padding, dilation, groups):
+    windows = unfold(x, taps, out_size, stride, padding, dilation)
+    return reshape(windows, (x.shape[0], groups, x.shape[1] // groups * prod(taps), prod(out_size)))
 
 
 @no_grad()
@@ -64,13 +85,7 @@ def input_gradient(g, weight, size, stride, padding, dilation, groups):
     _, c, *taps = weight.shape
     rows = reshape(weight, (1, groups, k // groups, c * prod(taps))).transpose(2, 3)
     columns = matmul(rows, reshape(g, (n, groups, k // groups, prod(out_size))))
-    columns = reshape(columns, (n, c * groups, *taps, *out_size))
-    everything = (slice(None),) * len(taps)
-    padded = g.new_zeros((n, c * groups, *_padded_size(size, taps, out_size, stride, padding, dilation)))
-    windows = _windows(padded, taps, out_size, stride, dilation)
-    for tap in itertools.product(*map(range, taps)):  # what one tap sees does not overlap
-        windows[(..., *tap, *everything)].add_(columns[(..., *tap, *everything)])
-    return _inside(padded, size, padding).contiguous()
+    return fold(reshape(columns, (n, c * groups, *taps, *out_size)), size, stride, padding, dilation)
 
 
 @no_grad()

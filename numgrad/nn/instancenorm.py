@@ -1,0 +1,52 @@
+"""Instance normalisation layers."""
+
+from ..tensor import Tensor
+from . import functional as F
+from .batchnorm import _BatchNorm
+
+
+class _InstanceNorm(_BatchNorm):
+    """What the layers of all dimensions have in common: inputs of ``_ranks`` have no batch dimension, or one."""
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
+        track_running_stats: bool = False, device=None, dtype=None, *, bias: bool = True,
+    ):  # fmt: skip
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_input_dim(input)
+        channels = input.dim() - self._ranks[0]
+        if input.shape[channels] != self.num_features:
+            if self.affine:
+                raise ValueError(
+                    f"expected input's size at dim={channels} to match num_features ({self.num_features}), but got: "
+                    f"{input.shape[channels]}."
+                )
+        batch = input if channels else input.unsqueeze(0)
+        use_input = self.training or not self.track_running_stats
+        found = F.instance_norm(
+            batch, self.running_mean, self.running_var, self.weight, self.bias, use_input, self.momentum or 0.0, self.eps
+        )
+        return found if channels else found.squeeze(0)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Normalisation of each channel of each sample: (N, num_features, L) or (num_features, L) (arXiv:1607.08022).
+
+    With ``track_running_stats`` evaluation uses running statistics. Raises ValueError for inputs of another rank.
+    """
+
+    _ranks = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Normalisation of each channel of each sample: (N, num_features, H, W) or without N; see `InstanceNorm1d`."""
+
+    _ranks = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Normalisation of each channel of each sample: (N, num_features, D, H, W) or without N; see `InstanceNorm1d`."""
+
+    _ranks = (4, 5)

@@ -1,0 +1,234 @@
+"""Windows and channels of images: unfold and fold, pixel and channel shuffles, normalisation over groups of channels."""
+
+from math import prod
+
+from ..op import as_tensor_operand, function, structured
+from ..tensor import Tensor
+from . import unfolded
+from .batch_norm import batch_norm
+from .norm import layer_norm
+from .pad import pad
+from .pool import avg_pool2d
+from .view import reshape
+
+
+@structured(install=(), raw=True, cases="none", grad_name="Im2ColBackward0")
+def windows(input, *, taps, out_size, stride, padding, dilation):
+    """(N, C, *size) -> (N, C, *taps, *out_size): what every tap of a window sees."""
+    return unfolded.unfold(input, taps, out_size, stride, padding, dilation)
+
+
+@windows.backward
+def _(g, input_meta, stride, padding, dilation):
+    return overlapped(g, tuple(input_meta.shape[2:]), stride, padding, dilation)
+
+
+@structured(install=(), raw=True, cases="none", grad_name="Col2ImBackward0")
+def overlapped(input, *, size, stride, padding, dilation):
+    """The transpose of `windows`."""
+    return unfolded.fold(input, size, stride, padding, dilation)
+
+
+@overlapped.backward
+def _(g, input_meta, size, stride, padding, dilation):
+    rest = tuple(input_meta.shape[2:])
+    return windows(g, rest[: len(size)], rest[len(size) :], stride, padding, dilation)
+
+
+def _two(name, what, value, least):
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = pair * 2 if len(pair) == 1 else pair
+    if len(pair) != 2:
+        raise RuntimeError(f"{name}: It is expected {what} equals to 2, but got size {len(pair)}")
+    if any(v < least for v in pair):
+        raise RuntimeError(f"{name}: {what} should be at least {least}, but got {list(pair)}")
+    return pair
+
+
+def _geometry(name, kernel_size, dilation, padding, stride):
+    return (
+        _two(name, "kernel_size", kernel_size, 1), _two(name, "stride", stride, 1), _two(name, "padding", padding, 0),
+        _two(name, "dilation", dilation, 1),
+    )  # fmt: skip
+
+
+def _counts(size, taps, stride, padding, dilation):
+    return tuple((n + 2 * p - d * (t - 1) - 1) // s + 1 for n, t, s, p, d in zip(size, taps, stride, padding, dilation))
+
+
+@function(install=("F",))
+def unfold(input, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
+    """Sliding blocks as columns: (N, C, H, W) -> (N, C * kh * kw, L), or without N."""
+    input = as_tensor_operand("unfold", input, "input")
+    taps, stride, padding, dilation = _geometry("unfold", kernel_size, dilation, padding, stride)
+    m = input._m
+    if m.ndim not in (3, 4) or 0 in m.shape[-3:]:
+        raise RuntimeError(
+            "unfold: Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for "
+            f"input, but got: {list(m.shape)}"
+        )
+    counts = _counts(m.shape[-2:], taps, stride, padding, dilation)
+    if min(counts) < 1:
+        raise RuntimeError(
+            f"unfold: Given input with spatial size {list(m.shape[-2:])}, kernel_size={list(taps)}, dilation={list(dilation)}, "
+            f"padding={list(padding)}, calculated shape of the array of sliding blocks as {list(counts)}, which is too small "
+            "(non-positive)"
+        )
+    batch = input if m.ndim == 4 else input.unsqueeze(0)
+    found = windows(batch, taps, counts, stride, padding, dilation)
+    found = reshape(found, (batch.shape[0], m.shape[-3] * prod(taps), prod(counts)))
+    return found if m.ndim == 4 else found.squeeze(0)
+
+
+@function(install=("F",))
+def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
+    """Columns of sliding blocks, added up where they overlap: (N, C * kh * kw, L) -> (N, C, H, W), or without N."""
+    input = as_tensor_operand("fold", input, "input")
+    taps, stride, padding, dilation = _geometry("fold", kernel_size, dilation, padding, stride)
+    size = _two("fold", "output_size", output_size, 1)
+    m = input._m
+    if m.ndim not in (2, 3) or 0 in m.shape[-2:]:
+        raise RuntimeError(
+            "fold: Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for "
+            f"input, but got: {list(m.shape)}"
+        )
+    if m.shape[-2] % prod(taps):
+        raise RuntimeError(
+            "fold: Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
+            f"input.size(1)={m.shape[-2]} and kernel_size={taps}."
+        )
+    counts = _counts(size, taps, stride, padding, dilation)
+    if min(counts) < 1 or prod(counts) != m.shape[-1]:
+        raise RuntimeError(
+            f"fold: Given output_size={size}, kernel_size={taps}, dilation={dilation}, padding={padding}, stride={stride}, "
+            f"expected size of input's dimension 2 to match the calculated number of sliding blocks {counts[0]} * {counts[1]} "
+            f"= {prod(counts)}, but got input.size(2)={m.shape[-1]}."
+        )
+    batch = input if m.ndim == 3 else input.unsqueeze(0)
+    columns = reshape(batch, (batch.shape[0], m.shape[-2] // prod(taps), *taps, *counts))
+    found = overlapped(columns, size, stride, padding, dilation)
+    return found if m.ndim == 3 else found.squeeze(0)
+
+
+@function(install=("ng", "F"))
+def pixel_shuffle(input, upscale_factor: int) -> Tensor:
+    """(*, C * r * r, H, W) -> (*, C, H * r, W * r) (arXiv:1609.05158)."""
+    shape, r = tuple(input.shape), upscale_factor
+    if len(shape) < 3:
+        raise RuntimeError(f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {len(shape)} dimension(s)")
+    if r <= 0:
+        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    if r == 1:
+        return input.clone()
+    *lead, c, h, w = shape
+    if c % (r * r):
+        raise RuntimeError(
+            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
+            f"input.size(-3)={c} is not divisible by {r * r}"
+        )
+    found = reshape(input, (*lead, c // (r * r), r, r, h, w)).movedim((-5, -2, -4, -1, -3), (-5, -4, -3, -2, -1))
+    return reshape(found, (*lead, c // (r * r), h * r, w * r))
+
+
+@function(install=("ng", "F"))
+def pixel_unshuffle(input, downscale_factor: int) -> Tensor:
+    """(*, C, H * r, W * r) -> (*, C * r * r, H, W): the reverse of `pixel_shuffle`."""
+    shape, r = tuple(input.shape), downscale_factor
+    if len(shape) < 3:
+        raise RuntimeError(f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {len(shape)} dimension(s)")
+    if r <= 0:
+        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    if r == 1:
+        return input.clone()
+    *lead, c, h, w = shape
+    if h % r or w % r:
+        raise RuntimeError(
+            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but {h} by {w} is not divisible "
+            f"by {r}"
+        )
+    found = reshape(input, (*lead, c, h // r, r, w // r, r)).movedim((-5, -3, -1, -4, -2), (-5, -4, -3, -2, -1))
+    return reshape(found, (*lead, c * r * r, h // r, w // r))
+
+
+@function(install=("ng", "F"))
+def channel_shuffle(input, groups: int) -> Tensor:
+    """The channels (dimension 1) of ``groups`` groups dealt out in turn (arXiv:1707.01083)."""
+    shape = tuple(input.shape)
+    if len(shape) < 3:
+        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(shape)}")
+    if groups <= 0 or shape[1] % groups:
+        raise RuntimeError(
+            f"channel_shuffle: Number of channels must be divisible by a positive number of groups. Got {shape[1]} channels "
+            f"and {groups} groups."
+        )
+    return reshape(reshape(input, (shape[0], groups, shape[1] // groups, *shape[2:])).transpose(1, 2), shape)
+
+
+def _per_channel(name, found, channels, weight, bias):
+    """``found * weight + bias`` with one of each a channel (dimension 1)."""
+    shape = (1, channels, *(1,) * (found._m.ndim - 2))
+    for what, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None and tuple(tensor._m.shape) != (channels,):
+            raise RuntimeError(
+                f"{name}: Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of "
+                f"shape {list(tensor._m.shape)} and {channels} channels"
+            )
+    if weight is not None:
+        found = found * reshape(weight, shape)
+    return found if bias is None else found + reshape(bias, shape)
+
+
+@function(install=("ng", "F"))
+def group_norm(input, num_groups: int, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` with mean and variance over each group of channels of each sample
+    of (N, C, *) (arXiv:1803.08494)."""
+    input = as_tensor_operand("group_norm", input, "input")
+    shape = tuple(input._m.shape)
+    if len(shape) < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
+    if num_groups <= 0 or shape[1] % num_groups:
+        raise RuntimeError(
+            f"group_norm: Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            f"{list(shape)} and num_groups={num_groups}"
+        )
+    size = prod(shape[1:]) // num_groups
+    if not input._m.numel:
+        return _per_channel("group_norm", input.clone(), shape[1], weight, bias)
+    rows = reshape(input, (shape[0], num_groups, size))
+    return _per_channel("group_norm", reshape(layer_norm(rows, (size,), eps=eps), shape), shape[1], weight, bias)
+
+
+@function(install=("F",))
+def local_response_norm(input, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """``x / (k + alpha * mean of x**2 over the nearest size channels)**beta``, channels being dimension 1."""
+    shape = tuple(input.shape)
+    if len(shape) < 3:
+        raise ValueError(f"Expected 3D or higher dimensionality input (got {len(shape)} dimensions)")
+    if not input.numel():
+        return input
+    rows = reshape(input * input, (shape[0], 1, shape[1], -1))
+    rows = pad(rows, (0, 0, size // 2, (size - 1) // 2))
+    mean = reshape(avg_pool2d(rows, (size, 1), 1), shape)
+    return input / (mean * alpha + k) ** beta
+
+
+@function(install=("ng", "F"))
+def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats: bool = True,
+                  momentum: float = 0.1, eps: float = 1e-5, cudnn_enabled: bool = True) -> Tensor:  # fmt: skip
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` with mean and variance of each channel of each sample of (N, C, *)
+    (arXiv:1607.08022), or the running ones if not ``use_input_stats``."""
+    input = as_tensor_operand("instance_norm", input, "input")
+    shape = tuple(input._m.shape)
+    if len(shape) < 2:
+        raise RuntimeError(f"instance_norm: expected input of shape (N, C, *), got {list(shape)}")
+    n, channels = shape[:2]
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if prod(shape[2:]) == 1:
+        raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
+    repeated = [None if t is None else t.detach().repeat(n) for t in (running_mean, running_var)]
+    found = batch_norm(reshape(input, (1, n * channels, *shape[2:])), *repeated, None, None, True, momentum, eps)
+    for tensor, samples in zip((running_mean, running_var), repeated):
+        if tensor is not None:
+            tensor.detach().copy_(samples.reshape(n, channels).mean(0))
+    return _per_channel("instance_norm", reshape(found, shape), channels, weight, bias)

@@ -39,12 +39,19 @@ _ROWS_A_PART = 32
 
 
 class Argument:
-    """One argument of a row layout: its name, whether it has the row axis, its width ("1" or a dimension's name)."""
+    """One argument of a row layout: its name, whether it has the row axis, its width: "1", a dimension's name, or a
+    multiple of one as in "4n"."""
 
     def __init__(self, name, axes, optional):
         self.name, self.optional = name, optional
         self.row = axes[0] == "r"
-        self.width = axes[1] if self.row else axes[0]
+        self.axes = axes
+        self.width = self.dim = axes[1] if self.row else axes[0]
+        self.times = 1
+        multiple = re.fullmatch(r"(\d+)([a-z]\w*)", self.width)
+        if multiple:
+            self.times, self.dim = int(multiple[1]), multiple[2]
+            self.width = f"{self.times} * {self.dim}"
 
 
 def parse(layout):
@@ -79,8 +86,8 @@ class Rowwise(Op):
         self.inputs = [a.name for a in self.row_inputs]
         self.dims = []
         for argument in (*self.row_inputs, *self.row_outputs):
-            if argument.width != "1" and argument.width not in self.dims:
-                self.dims.append(argument.width)
+            if argument.dim != "1" and argument.dim not in self.dims:
+                self.dims.append(argument.dim)
         self.all_attributes = dict(self.attributes)
         self.attributes = {k: v for k, v in self.attributes.items() if k not in self.dims}
         self.static = [k for k, v in self.attributes.items() if isinstance(v, (str, bool)) or v is None]
@@ -138,7 +145,7 @@ def _call(op, tensors, attributes):
         arrays.append(tensor)
     results = []
     for argument in op.row_outputs:
-        shape = tuple(lead) if argument.width == "1" else (*lead, sizes[argument.width])
+        shape = tuple(lead) if argument.width == "1" else (*lead, sizes[argument.dim] * argument.times)
         m = meta(d, shape, first._m.device)
         results.append(make(m.empty(m.numel, m.np), m))
     described = [*zip(op.row_inputs, arrays), *zip(op.row_outputs, results)]
@@ -176,10 +183,12 @@ def _sizes(op, tensors, rows):
             raise RuntimeError(f"{op.name}: '{argument.name}' has {found_rows} rows, expected {rows} (layout {op.layout})")
         if not argument.row and argument.width != "1" and len(shape) != 1:
             raise RuntimeError(f"{op.name}: '{argument.name}' must have one dimension, got shape {list(shape)}")
-        if argument.width != "1" and sizes.setdefault(argument.width, width) != width:
-            raise RuntimeError(
-                f"{op.name}: '{argument.name}' has {width} columns, expected {sizes[argument.width]} (layout {op.layout})"
-            )
+        if argument.width == "1":
+            continue
+        size, rest = divmod(width, argument.times)
+        if rest or sizes.setdefault(argument.dim, size) != size:
+            expected = sizes[argument.dim] * argument.times if argument.dim in sizes else f"a multiple of {argument.times}"
+            raise RuntimeError(f"{op.name}: '{argument.name}' has {width} columns, expected {expected} (layout {op.layout})")
     return sizes
 
 
@@ -277,8 +286,7 @@ class RowNode(StructuredNode):
 
 
 def _named(argument, name):
-    renamed = Argument(name, ["r", argument.width] if argument.row else [argument.width], False)
-    return renamed
+    return Argument(name, argument.axes, False)
 
 
 __all__ = ["rowwise"]

@@ -225,7 +225,7 @@ def _row_cases(op, dtype):
             if argument.name == "target":
                 inputs.append(from_array(rng.integers(0, width, rows)))
                 continue
-            size = 1 if argument.width == "1" else width
+            size = 1 if argument.width == "1" else width * argument.times
             shape = (rows, size) if argument.row and argument.width != "1" else (rows,) if argument.row else (size,)
             inputs.append(sample(op, shape, dtype, len(inputs)))
         cases.append(Case(op, label, inputs, {}))

@@ -72,6 +72,7 @@ from ..ops.activation import (
 from ..ops.activation import (
     threshold as threshold,
 )
+from ..ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from ..ops.bag import embedding_bag as embedding_bag
 from ..ops.batch_norm import batch_norm as batch_norm
 from ..ops.classification import cross_entropy as cross_entropy

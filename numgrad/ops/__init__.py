@@ -3,6 +3,7 @@
 from .. import autograd
 from ..op import install
 from . import activation as activation
+from . import attention as attention
 from . import bag as bag
 from . import batch_norm as batch_norm
 from . import bitwise as bitwise
@@ -28,6 +29,7 @@ from . import power as power
 from . import quantile as quantile
 from . import random as random
 from . import rearrange as rearrange
+from . import recurrent as recurrent
 from . import reduce as reduce
 from . import resample as resample
 from . import scan as scan

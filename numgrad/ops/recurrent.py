@@ -1,0 +1,97 @@
+"""The pointwise parts of recurrent cells, each one row op: what follows the matrix products of a step."""
+
+from ..kernels.vocab import lanes
+from ..kernels.vocab import sigmoid as logistic
+from ..kernels.vocab import tanh as hyperbolic_tangent
+from ..rowwise import rowwise
+from .join import cat
+
+
+@rowwise("gates(r,4n), cell(r,n) -> states(r,2n), active(r,4n)", install=(), name="lstm_step")
+def lstm_step(gates, cell, states, active, *, n):
+    """``i, f, g, o`` of (r, 4 n) and the cell state (r, n) -> (r, 2 n): the new hidden state beside the new cell state."""
+    for j in lanes(n):
+        i = logistic(gates[j])
+        f = logistic(gates[n + j])
+        g = hyperbolic_tangent(gates[2 * n + j])
+        o = logistic(gates[3 * n + j])
+        c = f * cell[j] + i * g
+        states[j] = o * hyperbolic_tangent(c)
+        states[n + j] = c
+        active[j] = i
+        active[n + j] = f
+        active[2 * n + j] = g
+        active[3 * n + j] = o
+
+
+@lstm_step.backward
+def _(g, gates, cell, states, active, dgates, dcell, *, n):
+    for j in lanes(n):
+        i = active[j]
+        f = active[n + j]
+        new = active[2 * n + j]
+        o = active[3 * n + j]
+        t = hyperbolic_tangent(states[n + j])
+        along = g[n + j] + g[j] * o * (1.0 - t * t)
+        dgates[j] = along * new * i * (1.0 - i)
+        dgates[n + j] = along * cell[j] * f * (1.0 - f)
+        dgates[2 * n + j] = along * i * (1.0 - new * new)
+        dgates[3 * n + j] = g[j] * t * o * (1.0 - o)
+        dcell[j] = along * f
+
+
+@lstm_step.backward_as_ops
+def _(g, gates, cell, states, active):
+    i, f, new, o = gates.chunk(4, -1)
+    i, f, new, o = i.sigmoid(), f.sigmoid(), new.tanh(), o.sigmoid()
+    t = (f * cell + i * new).tanh()
+    from_hidden, from_cell = g.chunk(2, -1)
+    along = from_cell + from_hidden * o * (1.0 - t * t)
+    parts = (
+        along * new * i * (1.0 - i), along * cell * f * (1.0 - f), along * i * (1.0 - new * new),
+        from_hidden * t * o * (1.0 - o),
+    )  # fmt: skip
+    return cat(parts, -1), along * f
+
+
+@rowwise("x(r,3n), y(r,3n), hidden(r,n) -> out(r,n), active(r,3n)", install=(), name="gru_step")
+def gru_step(x, y, hidden, out, active, *, n):
+    """``r, z, n`` from the products (r, 3 n) with input and hidden state: ``n + z * (hidden - n)`` with
+    ``n = tanh(x_n + r * y_n)``."""
+    for j in lanes(n):
+        r = logistic(x[j] + y[j])
+        z = logistic(x[n + j] + y[n + j])
+        new = hyperbolic_tangent(x[2 * n + j] + r * y[2 * n + j])
+        out[j] = new + z * (hidden[j] - new)
+        active[j] = r
+        active[n + j] = z
+        active[2 * n + j] = new
+
+
+@gru_step.backward
+def _(g, x, y, hidden, active, dx, dy, dhidden, *, n):
+    for j in lanes(n):
+        r = active[j]
+        z = active[n + j]
+        new = active[2 * n + j]
+        d_new = g[j] * (1.0 - z) * (1.0 - new * new)
+        d_reset = d_new * y[2 * n + j] * r * (1.0 - r)
+        d_update = g[j] * (hidden[j] - new) * z * (1.0 - z)
+        dx[j] = d_reset
+        dx[n + j] = d_update
+        dx[2 * n + j] = d_new
+        dy[j] = d_reset
+        dy[n + j] = d_update
+        dy[2 * n + j] = d_new * r
+        dhidden[j] = g[j] * z
+
+
+@gru_step.backward_as_ops
+def _(g, x, y, hidden, active):
+    (x_r, x_z, x_n), (y_r, y_z, y_n) = x.chunk(3, -1), y.chunk(3, -1)
+    r, z = (x_r + y_r).sigmoid(), (x_z + y_z).sigmoid()
+    new = (x_n + r * y_n).tanh()
+    d_new = g * (1.0 - z) * (1.0 - new * new)
+    d_reset = d_new * y_n * r * (1.0 - r)
+    d_update = g * (hidden - new) * z * (1.0 - z)
+    return cat((d_reset, d_update, d_new), -1), cat((d_reset, d_update, d_new * r), -1), g * z

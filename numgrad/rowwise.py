@@ -11,10 +11,12 @@ import inspect
 import re
 from math import prod
 
+from . import config
 from .autograd import switch
 from .kernels import emit
 from .op import (
     ENTRIES,
+    OPS,
     Op,
     SavedResult,
     StructuredNode,
@@ -92,6 +94,7 @@ class Rowwise(Op):
         self.attributes = {k: v for k, v in self.attributes.items() if k not in self.dims}
         self.static = [k for k, v in self.attributes.items() if isinstance(v, (str, bool)) or v is None]
         self.kernels: dict = {}
+        self.plans: dict = {}  # (metas of the inputs, attributes) -> RowPlan
         self.node_class = node_class_of(self, RowNode)
 
     def extra_saved(self):
@@ -114,7 +117,48 @@ def rowwise(layout, **options):
     return decorate
 
 
+class RowPlan:
+    """How a row op runs for one combination of metas: metas of the results, kernel, caller, the slots after the tensors,
+    the range; ``direct`` if the inputs can be read as they are. ``backward`` is the same for the gradient, made when it
+    is first asked for."""
+
+    __slots__ = ("outs", "kernel", "call", "tail", "end", "direct", "node", "backward")
+
+
 def _call(op, tensors, attributes):
+    """Run and record: by the plan where there is one, else by `_general`, which makes it."""
+    try:
+        key = (*[None if t is None else t._m for t in tensors], *attributes.values(), *map(type, attributes.values()))
+        plan = op.plans.get(key)
+    except (AttributeError, TypeError):  # arrays, or attributes in tensors
+        return _general(op, tensors, attributes, None)
+    if plan is None or not plan.direct:
+        return _general(op, tensors, attributes, key)
+    results = [make(m.empty(m.numel, m.np), m) for m in plan.outs]
+    if plan.end:
+        slots = [t._d for t in tensors if t is not None]
+        plan.call(plan.kernel, *slots, *[t._d for t in results], *plan.tail, 0, plan.end)
+    if op.gradient is not None and recording(tensors):
+        _record(op, tensors, results, attributes, plan)
+    if switch.anywhere:
+        check_forward(op.name, results[0])
+    return results[0]
+
+
+def _record(op, tensors, results, attributes, plan):
+    out = results[0]
+    values = dict(zip([a.name for a in op.row_outputs[1:]], results[1:]))
+    own = op.row_outputs[0].name
+    if own in op.needs or "out" in op.needs:
+        storage_of(out)
+        values[own] = values["out"] = SavedResult(out)
+    node = record(op, tensors, out, {**values, **attributes})
+    node.storages = () if out._s is None else (out._s,)
+    node.plan = plan
+    out._n = node
+
+
+def _general(op, tensors, attributes, key):
     checked = []
     for argument, tensor in zip(op.row_inputs, tensors):
         if tensor is None:
@@ -149,21 +193,24 @@ def _call(op, tensors, attributes):
         m = meta(d, shape, first._m.device)
         results.append(make(m.empty(m.numel, m.np), m))
     described = [*zip(op.row_inputs, arrays), *zip(op.row_outputs, results)]
-    _launch(op, op.name, op.fn, described, [], sizes, attributes, rows, d, first._m.device)
-    out = results[0]
+    plan = RowPlan()
+    _plan_launch(plan, op, op.name, op.fn, described, [], sizes, attributes, rows, d, first._m.device)
+    plan.outs, plan.backward = [t._m for t in results], None
+    plan.node = (d, rows, sizes, attributes, [None if t is None else t._m for t in checked])
+    plan.direct = all(
+        used is None or (isinstance(given, Tensor) and given._d is used._d and given._m is used._m)
+        for given, used in zip(tensors, arrays)
+    )
+    _launch(plan, [t for t in (*arrays, *results) if t is not None])
+    if key is not None and plan.direct:
+        if len(op.plans) > 1 << 14:
+            op.plans.clear()
+        op.plans[key] = plan
     if op.gradient is not None and recording(checked):
-        values = dict(zip([a.name for a in op.row_outputs[1:]], results[1:]))
-        own = op.row_outputs[0].name
-        if own in op.needs or "out" in op.needs:
-            storage_of(out)
-            values[own] = values["out"] = SavedResult(out)
-        node = record(op, checked, out, {**values, **attributes})
-        node.storages = () if out._s is None else (out._s,)
-        node.plan = (d, rows, sizes, attributes, [None if t is None else t._m for t in checked])
-        out._n = node
+        _record(op, checked, results, attributes, plan)
     if switch.anywhere:
-        check_forward(op.name, out)
-    return out
+        check_forward(op.name, results[0])
+    return results[0]
 
 
 def _sizes(op, tensors, rows):
@@ -192,8 +239,13 @@ def _sizes(op, tensors, rows):
     return sizes
 
 
-def _launch(op, name, fn, described, parts, sizes, attributes, rows, d, device):
-    """Compile if need be and run a row body over ``described`` [(Argument, Tensor or None)], then ``parts``
+def _launch(plan, tensors):
+    if plan.end:
+        plan.call(plan.kernel, *[tensor._d for tensor in tensors], *plan.tail, 0, plan.end)
+
+
+def _plan_launch(plan, op, name, fn, described, parts, sizes, attributes, rows, d, device):
+    """Kernel, caller, last slots and range of a row body over ``described`` [(Argument, Tensor or None)], then ``parts``
     [(name, width, Tensor of shape (parts, width))]."""
     constants = {k: v for k, v in attributes.items() if k in op.static}
     numbers = [(k, "r" if isinstance(v, float) else "I") for k, v in attributes.items() if k not in op.static]
@@ -212,20 +264,18 @@ def _launch(op, name, fn, described, parts, sizes, attributes, rows, d, device):
 
             make_kernel = cuda.rowwise
         kernel = op.kernels[key] = make_kernel(name, fn, T, arguments, op.dims, numbers, constants)
-    slots = [tensor._d for _, tensor in described if tensor is not None]
-    slots += [tensor._d for _, _, tensor in parts if tensor is not None]
-    slots += [sizes[dim] for dim in op.dims]
-    slots += [attributes[k] for k, _ in numbers]
+    tail = [sizes[dim] for dim in op.dims] + [attributes[k] for k, _ in numbers]
     width = max(sizes.values(), default=1)
     end = rows
     work = width
     wanted = [tensor for _, _, tensor in parts if tensor is not None]
     if wanted:
         count = wanted[0]._m.shape[0]
-        slots += [rows, count]
+        tail += [rows, count]
         end, work = count, rows * width // max(count, 1)
-    if end and (rows or wanted):
-        caller(len(slots), end, max(work, 1), device)(kernel, *slots, 0, end)
+    slots = sum(tensor is not None for _, tensor in described) + len(wanted) + len(tail)
+    plan.kernel, plan.tail, plan.end = kernel, tail, end
+    plan.call = caller(slots, end, max(work, 1), device) if end else None
 
 
 class RowNode(StructuredNode):
@@ -234,13 +284,17 @@ class RowNode(StructuredNode):
     __slots__ = ()
 
     def backward(self, gradient):
-        op = self.op
-        d, rows, sizes, attributes, metas = self.plan
-        gradient = dense(cast(gradient, d))
+        op, plan = self.op, self.plan
+        d, rows, sizes, attributes, metas = plan.node
+        if gradient._m.dtype is not d:
+            gradient = cast(gradient, d)
+        gradient = dense(gradient)
+        if plan.direct and plan.backward is not None:
+            return self._run(plan.backward, gradient)
         saved = dict(zip(op.needs, self.saved))
         by_name = {a.name: a for a in (*op.row_inputs, *op.row_outputs)}
         described = [(_named(op.row_outputs[0], "grad_output"), gradient)]
-        parts, results = [], {}
+        parts, results, shared = [], {}, set()
         count = max(1, min(_PARTS, rows // _ROWS_A_PART))
         for name in op.gradient_arguments:
             if name in op.written:
@@ -255,15 +309,14 @@ class RowNode(StructuredNode):
                     parts.append((name, argument.width, None))
                 else:
                     pm = meta(d, (count, m.numel), m.device)
-                    results[name] = make(pm.empty(pm.numel, pm.np), pm).zero_()
+                    results[name] = make(pm.empty(pm.numel, pm.np), pm)
+                    shared.add(name)
                     parts.append((name, argument.width, results[name]))
             else:
                 tensor = saved[name]
                 if type(tensor) is SavedResult:
                     tensor = tensor.restore(None)
-                if tensor is not None:
-                    tensor = dense(plain(cast(tensor, d) if tensor._m.dtype.is_floating_point else tensor))
-                described.append((by_name[name], tensor))
+                described.append((by_name[name], None if tensor is None else self._readable(tensor)))
         order = [argument.name for argument, _ in described] + [name for name, _, _ in parts]
         if order != ["grad_output", *op.gradient_arguments]:
             raise TypeError(
@@ -271,22 +324,66 @@ class RowNode(StructuredNode):
                 f"gradients of shared inputs; got {op.gradient_arguments}"
             )
         asked = {k: v for k, v in attributes.items() if k in inspect.signature(op.gradient).parameters}
-        _launch(op, f"{op.name}_backward", op.gradient, described, parts, sizes, asked, rows, d, gradient._m.device)
+        backward = RowPlan()
+        _plan_launch(
+            backward, op, f"{op.name}_backward", op.gradient, described, parts, sizes, asked, rows, d, gradient._m.device
+        )
+        # What each slot is: a saved value's place, or the meta of a result and whether it starts at 0.
+        backward.outs = [
+            (name, results[name]._m if name in results else None, name not in shared)
+            if name in op.written else (op.needs.index(name), None, None)
+            for name in op.gradient_arguments
+        ]  # fmt: skip
+        plan.backward = backward
+        return self._run(backward, gradient)
+
+    def _run(self, backward, gradient):
+        """Run the gradient's kernel by its plan."""
+        op, metas = self.op, self.plan.node[4]
+        slots, results = [gradient._d], {}
+        for place, m, whole in backward.outs:
+            if whole is None:
+                value = self.saved[place]
+                if value is None:
+                    continue
+                if type(value) is SavedResult:
+                    slots.append(value.data)
+                else:
+                    slots.append(value._d if self.plan.direct else self._readable(value)._d)
+            elif m is not None:
+                results[place] = found = make(m.empty(m.numel, m.np), m)
+                if not whole:
+                    found.zero_()
+                slots.append(found._d)
+        if backward.end:
+            backward.call(backward.kernel, *slots, *backward.tail, 0, backward.end)
         found = []
         for argument, m, parent in zip(op.row_inputs, metas, self.next):
-            name = f"d{argument.name}"
-            if parent is None or name not in results:
+            result = results.get(f"d{argument.name}")
+            if parent is None or result is None:
                 found.append(None)
                 continue
-            result = results[name]
             if not argument.row:
-                result = ENTRIES["sum"](result, 0) if count > 1 else ENTRIES["reshape"](result, tuple(m.shape))
-            found.append(cast(result, m.dtype))
+                several = result._m.shape[0] > 1
+                result = ENTRIES["sum"](result, 0) if several else ENTRIES["reshape"](result, tuple(m.shape))
+            found.append(result if result._m.dtype is m.dtype else cast(result, m.dtype))
         return tuple(found)
+
+    def _readable(self, tensor):
+        """A saved tensor as kernels read it: contiguous and, if floating point, in the dtype that is computed in."""
+        return dense(plain(cast(tensor, self.plan.node[0]) if tensor._m.dtype.is_floating_point else tensor))
 
 
 def _named(argument, name):
     return Argument(name, argument.axes, False)
 
+
+def _forget_plans():
+    for op in OPS.values():
+        if op.form == "rowwise":
+            op.plans.clear()
+
+
+config._on_change.append(_forget_plans)
 
 __all__ = ["rowwise"]

@@ -95,6 +95,6 @@ def test_padding():
 
 def test_steps_have_second_derivatives():
     ng.manual_seed(0)
-    gates, x, y, state = (ng.randn(2, n, dtype=ng.float64, requires_grad=True) for n in (8, 6, 6, 2))
-    assert gradcheck(lstm_step, (gates, state)) and gradgradcheck(lstm_step, (gates, state))
+    gates, x, y, state, states = (ng.randn(2, n, dtype=ng.float64, requires_grad=True) for n in (8, 6, 6, 2, 4))
+    assert gradcheck(lstm_step, (gates, states)) and gradgradcheck(lstm_step, (gates, states))
     assert gradcheck(gru_step, (x, y, state)) and gradgradcheck(gru_step, (x, y, state))

@@ -5,10 +5,11 @@ The product with the inputs is one for all time steps; each step is one product 
 
 import math
 import warnings
+from typing import Any
 
 from ..ops.index import index_select
 from ..ops.join import cat, stack
-from ..ops.recurrent import gru_step, lstm_step
+from ..ops.recurrent import Steps, gru_step, lstm_step
 from . import functional as F
 from . import init
 from .module import Module
@@ -206,9 +207,11 @@ class RNNBase(Module):
         hidden_weight = getattr(self, "weight_hh" + suffix)
         project = getattr(self, "weight_hr" + suffix) if self.proj_size else None
         products = F.linear(data, getattr(self, "weight_ih" + suffix), bias[0])
-        steps = products.unbind(0) if counts is None else products.split(counts)
+        steps = Steps.apply(products, counts)
         order = range(len(steps))[::-1] if backwards else range(len(steps))
         outputs: list = [None] * len(steps)
+        if self.mode == "LSTM":  # the cell state travels beside the hidden one; see `lstm_step`
+            states = [states[0], F.pad(states[1], (self.hidden_size, 0))]
         started = states
         finished: list = []  # final states of sequences that ended early, the shortest first
         if counts is not None:
@@ -223,18 +226,18 @@ class RNNBase(Module):
                     states = [cat((state, first[active : counts[t]])) for state, first in zip(states, started)]
             states = self._step(steps[t], states, hidden_weight, bias[1], project)
             outputs[t] = states[0]
-        if counts is None:
-            return stack(outputs), states
         for ended in reversed(finished):
             states = [cat((state, rest)) for state, rest in zip(states, ended)]
-        return cat(outputs), states
+        if self.mode == "LSTM":
+            states = [states[0], states[1].narrow(1, self.hidden_size, self.hidden_size)]
+        return (stack(outputs) if counts is None else cat(outputs)), states
 
     def _step(self, product, states, weight, bias, project):
         gates = F.linear(states[0], weight, bias)
         if self.mode == "LSTM":
             both = lstm_step(product + gates, states[1])
-            hidden, cell = both.narrow(1, 0, self.hidden_size), both.narrow(1, self.hidden_size, self.hidden_size)
-            return [hidden if project is None else F.linear(hidden, project), cell]
+            hidden = both.narrow(1, 0, self.hidden_size)
+            return [hidden if project is None else F.linear(hidden, project), both]
         if self.mode == "GRU":
             return [gru_step(product, gates, states[0])]
         total = product + gates
@@ -251,7 +254,7 @@ class RNN(RNNBase):
     """``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu, at every time step: (T, N, input_size) or, with
     ``batch_first``, (N, T, input_size), or (T, input_size) -> (outputs, last hidden states (layers * directions, N, H))."""
 
-    def __init__(self, input_size, hidden_size=None, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
+    def __init__(self, input_size, hidden_size: Any = None, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device=None, dtype=None, **others):  # fmt: skip
         if others:
             raise _unexpected("RNN", others)
@@ -268,7 +271,7 @@ class LSTM(RNNBase):
     """Long short-term memory; see `LSTMCell` for a step: (T, N, input_size) or, with ``batch_first``, (N, T, input_size),
     or (T, input_size) -> (outputs, (hidden states, cell states)). ``proj_size`` projects the hidden state."""
 
-    def __init__(self, input_size, hidden_size=None, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+    def __init__(self, input_size, hidden_size: Any = None, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
                  dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, device=None, dtype=None):  # fmt: skip
         super().__init__(
             "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
@@ -279,7 +282,7 @@ class GRU(RNNBase):
     """Gated recurrent units; see `GRUCell` for a step: (T, N, input_size) or, with ``batch_first``, (N, T, input_size),
     or (T, input_size) -> (outputs, last hidden states)."""
 
-    def __init__(self, input_size, hidden_size=None, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+    def __init__(self, input_size, hidden_size: Any = None, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
                  dropout: float = 0.0, bidirectional: bool = False, device=None, dtype=None, **others):  # fmt: skip
         if others:
             raise _unexpected("GRU", others)

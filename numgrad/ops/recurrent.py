@@ -1,21 +1,39 @@
 """The pointwise parts of recurrent cells, each one row op: what follows the matrix products of a step."""
 
+from ..function import Function
 from ..kernels.vocab import lanes
 from ..kernels.vocab import sigmoid as logistic
 from ..kernels.vocab import tanh as hyperbolic_tangent
 from ..rowwise import rowwise
-from .join import cat
+from .join import cat, stack
 
 
-@rowwise("gates(r,4n), cell(r,n) -> states(r,2n), active(r,4n)", install=(), name="lstm_step")
-def lstm_step(gates, cell, states, active, *, n):
-    """``i, f, g, o`` of (r, 4 n) and the cell state (r, n) -> (r, 2 n): the new hidden state beside the new cell state."""
+class Steps(Function):
+    """The rows of a sequence in runs of ``sizes`` rows, views; their gradients are joined once, not added up one by one."""
+
+    @staticmethod
+    def forward(data, sizes):
+        return data.unbind(0) if sizes is None else data.split(sizes)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        return (stack(gradients) if ctx.sizes is None else cat(gradients)), None
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.sizes = inputs[1]
+
+
+@rowwise("gates(r,4n), before(r,2n) -> states(r,2n), active(r,4n)", install=(), name="lstm_step")
+def lstm_step(gates, before, states, active, *, n):
+    """``i, f, g, o`` of (r, 4 n) and the states (r, 2 n), hidden beside cell state -> the new states. Of the old ones only
+    the cell state is read: the hidden state is in the gates."""
     for j in lanes(n):
         i = logistic(gates[j])
         f = logistic(gates[n + j])
         g = hyperbolic_tangent(gates[2 * n + j])
         o = logistic(gates[3 * n + j])
-        c = f * cell[j] + i * g
+        c = f * before[n + j] + i * g
         states[j] = o * hyperbolic_tangent(c)
         states[n + j] = c
         active[j] = i
@@ -25,7 +43,7 @@ def lstm_step(gates, cell, states, active, *, n):
 
 
 @lstm_step.backward
-def _(g, gates, cell, states, active, dgates, dcell, *, n):
+def _(g, gates, before, states, active, dgates, dbefore, *, n):
     for j in lanes(n):
         i = active[j]
         f = active[n + j]
@@ -34,15 +52,17 @@ def _(g, gates, cell, states, active, dgates, dcell, *, n):
         t = hyperbolic_tangent(states[n + j])
         along = g[n + j] + g[j] * o * (1.0 - t * t)
         dgates[j] = along * new * i * (1.0 - i)
-        dgates[n + j] = along * cell[j] * f * (1.0 - f)
+        dgates[n + j] = along * before[n + j] * f * (1.0 - f)
         dgates[2 * n + j] = along * i * (1.0 - new * new)
         dgates[3 * n + j] = g[j] * t * o * (1.0 - o)
-        dcell[j] = along * f
+        dbefore[j] = 0.0
+        dbefore[n + j] = along * f
 
 
 @lstm_step.backward_as_ops
-def _(g, gates, cell, states, active):
+def _(g, gates, before, states, active):
     i, f, new, o = gates.chunk(4, -1)
+    cell = before.chunk(2, -1)[1]
     i, f, new, o = i.sigmoid(), f.sigmoid(), new.tanh(), o.sigmoid()
     t = (f * cell + i * new).tanh()
     from_hidden, from_cell = g.chunk(2, -1)
@@ -51,7 +71,7 @@ def _(g, gates, cell, states, active):
         along * new * i * (1.0 - i), along * cell * f * (1.0 - f), along * i * (1.0 - new * new),
         from_hidden * t * o * (1.0 - o),
     )  # fmt: skip
-    return cat(parts, -1), along * f
+    return cat(parts, -1), cat((from_hidden * 0.0, along * f), -1)
 
 
 @rowwise("x(r,3n), y(r,3n), hidden(r,n) -> out(r,n), active(r,3n)", install=(), name="gru_step")

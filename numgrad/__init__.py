@@ -5,6 +5,7 @@ from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
 from . import testing as testing
+from . import utils as utils
 from .autograd import (
     enable_grad as enable_grad,
 )

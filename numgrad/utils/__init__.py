@@ -1,0 +1,3 @@
+"""What training scripts use beside modules and optimizers: data loading, checkpointing."""
+
+from . import data as data

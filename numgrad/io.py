@@ -5,7 +5,7 @@ from typing import Any
 
 from .serialization.files import FileLike, MapLocation, contents, replacing
 from .serialization.safetensors_file import read_safetensors, write_safetensors
-from .serialization.torch_read import LEGACY, ZIP, read_stream, read_zip
+from .serialization.torch_read import HEAD, ZIP, is_stream, read_stream, read_zip
 from .serialization.torch_write import write_zip
 
 
@@ -46,10 +46,10 @@ def load(f: FileLike, map_location: MapLocation = None, pickle_module: Any = Non
     format, or hold objects of other classes; RuntimeError for tensors of devices that are not there.
     """
     data, label = contents(f, bool(mmap))
-    start = data[: max(len(ZIP), len(LEGACY))].tobytes()
+    start = data[:HEAD].tobytes()
     if start.startswith(ZIP):
         return read_zip(data, label, map_location, encoding, bool(mmap))
-    if start.startswith(LEGACY):
+    if is_stream(start):
         if mmap:
             raise ValueError(f"load: mmap=True needs an archive, {label} is older than those; pass mmap=False")
         return read_stream(data, label, map_location, encoding)

@@ -131,6 +131,13 @@ def _numpy_array(kind, shape, code):
     return np.ndarray((0,), np.uint8)
 
 
+def _numpy_from_buffer(data, dtype, shape, order):
+    dtype = _plain(dtype)
+    if not isinstance(data, (bytes, bytearray)) or order not in ("C", "F"):
+        raise ValueError("a NumPy array without contents")
+    return np.frombuffer(bytearray(data), dtype).reshape(shape, order=order)
+
+
 def set_numpy_array(array: np.ndarray, state) -> None:
     """Fill an array with what a file says."""
     _, shape, dtype, fortran, data = state
@@ -203,6 +210,8 @@ def _table() -> dict[str, Any]:
         table[f"{module}.long"], table[f"{module}.unicode"] = builtins.int, builtins.str
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         table[f"{module}._reconstruct"], table[f"{module}.scalar"] = _numpy_array, _numpy_scalar
+    for module in ("numpy.core.numeric", "numpy._core.numeric"):
+        table[f"{module}._frombuffer"] = _numpy_from_buffer
     return table
 
 

@@ -22,14 +22,19 @@ from .torch_names import Kind
 from .unpickle import Cursor, Damaged, Interpreter, Refused, device_name, element_type
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-LEGACY = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
 ZIP = b"PK\x03\x04"
+HEAD = 32  # bytes at the beginning of a file that tell its format
 
 # Dtypes without counterpart here: stored as, read as (the same values, wider).
 _WIDENED = {
     "float16": ("<f2", "float32"), "bfloat16": ("<u2", "float32"), "uint16": ("<u2", "int32"), "uint32": ("<u4", "int64"),
 }  # fmt: skip
 _REFUSED = {"complex64": 8, "complex128": 16, "uint64": 8}
+
+
+def is_stream(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is of PyTorch's before version 1.6: its first pickle is a number."""
+    return head.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in head
 
 
 def _sizes(name: str) -> int:

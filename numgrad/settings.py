@@ -1,17 +1,16 @@
 """Settings under PyTorch's names: default device, determinism, precision of products."""
 
-from . import device as devices
-from .device import Device
+from .device import Device, default, set_default
 
 
 def set_default_device(device: Device | str | int | None) -> None:
     """Make ``device`` the one of tensors made without one; None means the CPU."""
-    devices.set_default(device)
+    set_default(device)
 
 
 def get_default_device() -> Device:
     """The device of tensors made without one: that of the innermost ``with device(...)``, else the default."""
-    return devices.default()
+    return default()
 
 
 # --- determinism -------------------------------------------------------------------------------------------------
@@ -21,9 +20,8 @@ _level = 0
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Ask for the same results in every run. On the CPU they always are; on CUDA the sums of `index_add`, `scatter_add`
-    and gradients like theirs, which add in the order in which threads arrive, are to raise or, with ``warn_only``, warn.
-    """
+    """Ask for the same results in every run. They always are: no kernel adds in an order that depends on threads. So the
+    setting is kept, and nothing is refused or slower because of it."""
     global _level
     _level = (1 if warn_only else 2) if mode else 0
 

@@ -1,6 +1,8 @@
 """Random state, as ``torch.random``."""
 
 import contextlib
+import importlib
+import sys
 from collections.abc import Iterable, Iterator
 
 from .generator import default_generator as default_generator
@@ -24,20 +26,13 @@ def fork_rng(devices: Iterable | None = None, enabled: bool = True, device_type:
         yield
         return
     kept = get_rng_state()
-    cuda, held = None, []
+    cuda = sys.modules.get(f"{__package__}.cuda") if devices is None else importlib.import_module(".cuda", __package__)
     if devices is None:
-        import sys
-
-        module = sys.modules.get(f"{__package__}.cuda")
-        devices = range(module.device_count()) if module is not None and module.is_initialized() else ()
-    for device in devices:
-        from . import cuda
-
-        held.append((device, cuda.get_rng_state(device)))
+        devices = range(cuda.device_count()) if cuda is not None and cuda.is_initialized() else ()
+    held = [(device, cuda.get_rng_state(device)) for device in devices]  # type: ignore[union-attr]
     try:
         yield
     finally:
         set_rng_state(kept)
         for device, state in held:
-            assert cuda is not None
-            cuda.set_rng_state(state, device)
+            cuda.set_rng_state(state, device)  # type: ignore[union-attr]

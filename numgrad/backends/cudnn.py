@@ -29,10 +29,10 @@ def flags(
     allow_tf32: bool = True,
 ) -> Iterator[None]:
     """Context in which the flags have these values."""
-    wanted = dict(
-        enabled=enabled, benchmark=benchmark, benchmark_limit=benchmark_limit, deterministic=deterministic,
-        allow_tf32=allow_tf32,
-    )  # fmt: skip
+    wanted = {
+        "enabled": enabled, "benchmark": benchmark, "benchmark_limit": benchmark_limit, "deterministic": deterministic,
+        "allow_tf32": allow_tf32,
+    }  # fmt: skip
     names = globals()
     before = {name: names[name] for name in wanted}
     names.update(wanted)

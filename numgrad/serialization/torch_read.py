@@ -208,7 +208,7 @@ class _ZipReader(_Reader):
         data = self.bytes[begin : begin + entry.file_size]
         if data.size != entry.file_size or entry.compress_size != entry.file_size:
             raise FileError(f"load: {self.label} is damaged: entry {name!r} is cut off; save it again")
-        if not self.mapped and zlib.crc32(data) != entry.CRC:
+        if not self.mapped and zlib.crc32(data.data) != entry.CRC:
             raise FileError(f"load: {self.label} is damaged: the checksum of entry {name!r} is wrong; save it again")
         return data
 
@@ -231,7 +231,7 @@ class _RawCursor(io.RawIOBase):
     """Bytes in memory as a file, without a copy."""
 
     def __init__(self, data: np.ndarray):
-        self._data, self._at = memoryview(data), 0
+        self._data, self._at = data.data, 0
 
     def readable(self):
         return True

@@ -33,7 +33,7 @@ class Cursor:
     """A file over an array of bytes, without a copy."""
 
     def __init__(self, data: np.ndarray, at: int = 0):
-        self.data, self.at = memoryview(data), at
+        self.data, self.at = data.data, at
 
     def read(self, count: int = -1) -> bytes:
         end = len(self.data) if count < 0 else min(self.at + count, len(self.data))
@@ -231,10 +231,10 @@ _PLAIN = (
 )  # fmt: skip
 
 _ACTIONS: dict[str, Callable[[Interpreter, Any], Any]] = {
-    **{name: Interpreter.push for name in _PLAIN},
-    **{name: Interpreter.text for name in ("STRING", "BINSTRING", "SHORT_BINSTRING")},
-    **{name: lambda it, n: it.keep(int(n)) for name in ("PUT", "BINPUT", "LONG_BINPUT")},
-    **{name: _recall for name in ("GET", "BINGET", "LONG_BINGET")},
+    **dict.fromkeys(_PLAIN, Interpreter.push),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), Interpreter.text),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda it, n: it.keep(int(n))),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _recall),
     "PROTO": lambda it, _: None,
     "FRAME": lambda it, _: None,
     "STOP": lambda it, _: None,

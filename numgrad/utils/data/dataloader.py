@@ -176,7 +176,7 @@ class DataLoader(Generic[T_co]):
             )
 
     @property
-    def _index_sampler(self):
+    def _index_sampler(self) -> Any:
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def __iter__(self) -> Iterator[Any]:

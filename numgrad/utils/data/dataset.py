@@ -96,8 +96,8 @@ class StackDataset(Dataset):
 
 def _samples(dataset, indices) -> Sequence:
     """The samples at ``indices``, all at once where the dataset can do that."""
-    fetch = getattr(dataset, "__getitems__", None)
-    if not callable(fetch):
+    fetch: Any = getattr(dataset, "__getitems__", None)
+    if fetch is None:
         return [dataset[index] for index in indices]
     found = fetch(indices)
     if len(found) != len(indices):
@@ -177,8 +177,8 @@ class Subset(Dataset[T_co]):
 
     def __getitems__(self, indices: list[int]) -> list[T_co]:
         wanted = [self.indices[k] for k in indices]
-        fetch = getattr(self.dataset, "__getitems__", None)
-        return fetch(wanted) if callable(fetch) else [self.dataset[index] for index in wanted]
+        fetch: Any = getattr(self.dataset, "__getitems__", None)
+        return fetch(wanted) if fetch is not None else [self.dataset[index] for index in wanted]
 
     def __len__(self) -> int:
         return len(self.indices)

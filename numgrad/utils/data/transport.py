@@ -169,13 +169,13 @@ def _segment(blocks: list[np.ndarray]) -> int:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     try:
-        end = 0
-        for block, (begin, end) in zip(blocks, _ends((block.size for block in blocks), _ALIGNMENT)):
-            rest = memoryview(block)
+        places = list(_ends((block.size for block in blocks), _ALIGNMENT))
+        for block, (begin, _) in zip(blocks, places):
+            rest = block.data
             while rest:
                 written = os.pwrite(descriptor, rest, begin)
                 begin, rest = begin + written, rest[written:]
-        os.ftruncate(descriptor, end)
+        os.ftruncate(descriptor, places[-1][1])
     except BaseException:
         os.close(descriptor)
         raise

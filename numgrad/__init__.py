@@ -23,6 +23,7 @@ from .autograd import (
 from .autograd import (
     set_grad_enabled as set_grad_enabled,
 )
+from .compiler import compile as compile
 from .config import get_num_threads as get_num_threads
 from .config import set_num_threads as set_num_threads
 from .device import Device as device
@@ -74,6 +75,7 @@ from .dtypes import (
 from .function import Function as _Function
 from .generator import Generator as Generator
 from .generator import default_generator as default_generator
+from .imports import as_torch as as_torch
 from .io import load as load
 from .io import save as save
 from .layout import Size as Size
@@ -1076,12 +1078,71 @@ from .pointwise import pointwise as pointwise
 from .printing import set_printoptions as set_printoptions
 from .reduction import reduction as reduction
 from .rowwise import rowwise as rowwise
+from .settings import (
+    are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled,
+)
+from .settings import (
+    get_default_device as get_default_device,
+)
+from .settings import (
+    get_deterministic_debug_mode as get_deterministic_debug_mode,
+)
+from .settings import (
+    get_float32_matmul_precision as get_float32_matmul_precision,
+)
+from .settings import (
+    get_num_interop_threads as get_num_interop_threads,
+)
+from .settings import (
+    is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled,
+)
+from .settings import (
+    set_default_device as set_default_device,
+)
+from .settings import (
+    set_deterministic_debug_mode as set_deterministic_debug_mode,
+)
+from .settings import (
+    set_float32_matmul_precision as set_float32_matmul_precision,
+)
+from .settings import (
+    set_num_interop_threads as set_num_interop_threads,
+)
+from .settings import (
+    use_deterministic_algorithms as use_deterministic_algorithms,
+)
 from .tensor import Tensor as Tensor
+from .tensor_types import (
+    BoolTensor as BoolTensor,
+)
+from .tensor_types import (
+    ByteTensor as ByteTensor,
+)
+from .tensor_types import (
+    CharTensor as CharTensor,
+)
+from .tensor_types import (
+    DoubleTensor as DoubleTensor,
+)
+from .tensor_types import (
+    FloatTensor as FloatTensor,
+)
+from .tensor_types import (
+    IntTensor as IntTensor,
+)
+from .tensor_types import (
+    LongTensor as LongTensor,
+)
+from .tensor_types import (
+    ShortTensor as ShortTensor,
+)
 
 __version__ = "0.1.0"
 
 
-_ON_FIRST_USE = {"cuda", "special"}
+_ON_FIRST_USE = {
+    "accelerator", "backends", "compiler", "cuda", "hub", "random", "serialization", "special", "utils",
+}  # fmt: skip
 
 
 def __getattr__(name):

@@ -1,6 +1,8 @@
 """The exceptions that numgrad raises beyond Python's own. Each message names the op, what it expected, what it got
 and what to do next."""
 
+import pickle
+
 
 class Error(RuntimeError):
     """Base of numgrad's own errors."""
@@ -28,3 +30,7 @@ class OutOfMemoryError(Error):
 
 class LinAlgError(Error):
     """A matrix for which there is no solution, or an algorithm that did not converge."""
+
+
+class FileError(Error, ValueError, pickle.UnpicklingError):
+    """A file that is damaged, of another format, or holds what is not loaded."""

@@ -17,6 +17,7 @@ import safetensors.numpy
 import numgrad as ng
 import numgrad.nn as nn
 from numgrad.io import load, save
+from numgrad.serialization.safetensors_file import write_safetensors
 
 
 def through_file(obj, tmp_path, **options):
@@ -150,12 +151,14 @@ def test_parts_that_do_not_overlap_are_stored_apart(tmp_path):
 def test_file_objects(tmp_path):
     buffer = io.BytesIO()
     save({"x": ng.from_numpy(np.arange(3))}, buffer)
+    assert buffer.getvalue().startswith(b"PK")
     buffer.seek(0)
     assert load(buffer)["x"].tolist() == [0, 1, 2]
-    with open(tmp_path / "y", "wb") as file:
+    with open(tmp_path / "y.safetensors", "wb") as file:
         save({"x": 1}, file)
-    with open(tmp_path / "y", "rb") as file:
+    with open(tmp_path / "y.safetensors", "rb") as file:
         assert load(file) == {"x": 1}
+    assert safetensors.numpy.load_file(tmp_path / "y.safetensors") == {}
     with pytest.raises(TypeError, match="open it with 'rb'"):
         load(io.StringIO("x"))
     with pytest.raises(TypeError, match="expected a path or a binary file"):
@@ -183,9 +186,10 @@ def test_bfloat16_becomes_float32():
 @pytest.mark.parametrize(
     "data, message",
     [
-        (b"PK\x03\x04" + bytes(60), "it is a zip archive, as PyTorch's torch.save"),
-        (b"\x80\x02}q\x00.", "a pickle, as PyTorch's torch.save wrote it before version 1.6"),
-        (b"\x80\x05\x95" + bytes(10), "it is a pickle"),
+        (b"PK\x03\x04" + bytes(60), "is no whole zip archive"),
+        (b"\x80\x02}q\x00.", "it is a pickle that torch.save did not write"),
+        (b"\x80\x05\x95" + bytes(10), "it is a pickle that torch.save did not write"),
+        (bytes(257) + b"ustar" + bytes(300), "a tar archive, as PyTorch before version 0.1.10"),
         (b"\x93NUMPY" + bytes(20), "a NumPy .npy file"),
         (b"GGUF" + bytes(20), "a GGUF file"),
         (b"", "is no whole safetensors file"),
@@ -201,11 +205,11 @@ def test_other_formats_are_named(data, message, tmp_path):
 
 
 def test_truncated_file(tmp_path):
-    save({"x": ng.from_numpy(np.arange(100))}, tmp_path / "x")
-    data = (tmp_path / "x").read_bytes()
-    (tmp_path / "x").write_bytes(data[:-5])
+    path = tmp_path / "x.safetensors"
+    save({"x": ng.from_numpy(np.arange(100))}, path)
+    path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ValueError, match="is no whole safetensors file"):
-        load(tmp_path / "x")
+        load(path)
 
 
 def test_unknown_dtype():
@@ -214,11 +218,12 @@ def test_unknown_dtype():
         load(io.BytesIO(data))
 
 
-def test_what_cannot_be_saved(tmp_path):
-    with pytest.raises(TypeError, match="the value at 'a.1' is of type object; safetensors files hold tensors"):
-        save({"a": [1, object()]}, tmp_path / "x")
+@pytest.mark.parametrize("name, holds", [("x.safetensors", "safetensors files hold tensors"), ("x.pt", "files hold tensors")])
+def test_what_cannot_be_saved(name, holds, tmp_path):
+    with pytest.raises(TypeError, match=f"the value at 'a.1' is of type object; {holds}"):
+        save({"a": [1, object()]}, tmp_path / name)
     with pytest.raises(TypeError, match=r"the object is of type Linear; save its state_dict\(\) instead"):
-        save(nn.Linear(1, 1), tmp_path / "x")
+        save(nn.Linear(1, 1), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -243,7 +248,7 @@ def test_map_location(tmp_path):
 
 def test_saved_from_cuda_loads_on_the_cpu(tmp_path):
     buffer = io.BytesIO()
-    save({"x": ng.from_numpy(np.arange(2))}, buffer)
+    write_safetensors({"x": ng.from_numpy(np.arange(2))}, buffer)
     arrays = safetensors.numpy.load(buffer.getvalue())
     root = {"dict": [["x", {"tensor": "x", "number": 0, "device": "cuda:0"}]]}
     data = safetensors.numpy.save(arrays, {"numgrad": json.dumps({"version": 1, "root": root})})
@@ -258,16 +263,21 @@ def run_python(source, *arguments, **options):
     return subprocess.Popen([sys.executable, "-c", textwrap.dedent(source), *map(str, arguments)], **options)
 
 
-@pytest.mark.parametrize("moment", ["io._to_file", "io._flush", "os.replace"])
-def test_killed_before_the_step(moment, tmp_path):
-    path = tmp_path / "model.safetensors"
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt"])
+@pytest.mark.parametrize("moment", ["io.write", "files.flush", "os.replace"])
+def test_killed_before_the_step(moment, name, tmp_path):
+    path = tmp_path / name
     save({"x": ng.from_numpy(np.zeros(1000))}, path)
     source = """
         import os, signal, sys
         import numpy as np
         import numgrad as ng
         from numgrad import io
-        holder, name = {"io": io, "os": os}[sys.argv[2].split(".")[0]], sys.argv[2].split(".")[1]
+        from numgrad.serialization import files
+        holder, name = {"io": io, "os": os, "files": files}[sys.argv[2].split(".")[0]], sys.argv[2].split(".")[1]
+        if name == "write":
+            name = "write_zip" if sys.argv[1].endswith("pt") else "write_safetensors"
+        assert hasattr(holder, name)
         setattr(holder, name, lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
         io.save({"x": ng.from_numpy(np.ones(1000))}, sys.argv[1])
     """

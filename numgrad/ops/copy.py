@@ -300,6 +300,7 @@ def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
     """The tensor converted to ``dtype``; without an argument, the name of its type."""
     if dtype is None:
         return f"torch.{_TYPE_NAMES[self._m.dtype.name]}"
+    dtype = getattr(dtype, "dtype", dtype)  # FloatTensor and its kin
     if isinstance(dtype, str):
         short = dtype.rsplit(".", 1)[-1]
         dtype = next((dtypes.BY_NAME[d] for d, name in _TYPE_NAMES.items() if name == short), dtype)

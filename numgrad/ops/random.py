@@ -162,11 +162,15 @@ def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None,
     return found.requires_grad_() if requires_grad else found
 
 
-def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None,
+def randint(low=0, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None,
             requires_grad=False) -> Tensor:  # fmt: skip
     """Integers from [low, high) (low 0 by default), int64 unless given."""
     if size is None:
         low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    if high is None or size is None:
+        raise TypeError("randint() needs an upper bound and a size: randint(high, size) or randint(low, high, size)")
     low, high = int(low), int(high)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")

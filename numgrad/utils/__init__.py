@@ -1,0 +1,4 @@
+"""What training scripts use beside modules and optimizers: data loading, checkpointing."""
+
+from . import checkpoint as checkpoint
+from . import data as data

@@ -12,6 +12,7 @@ import numpy as np
 from . import config, dtypes, entries
 from .autograd import Node, is_grad_enabled, next_seq, switch
 from .device import CPU
+from .errors import DTypeError
 from .kernels import emit, jit
 from .layout import broadcast_shapes, broadcast_strides, collapse, inner_to_outer
 from .op import (
@@ -333,7 +334,7 @@ def result_dtypes(op, operands):
     if op.check is not None:
         op.check(op.name, [d for d, _ in seen])
     if d.kind in op.refuse:
-        raise RuntimeError(
+        raise DTypeError(
             f'"{op.name}" is not supported for dtype {d!r}; convert the operands first, for example with .float()'
         )
     if op.result == "float" and not d.is_floating_point:

@@ -15,37 +15,8 @@ import pytest
 import numgrad as ng
 
 torch = pytest.importorskip("torch")
-from test_torch_parity import KINDS, assert_same, both  # noqa: E402  (imports torch itself)
-
-ERRORS = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, BufferError)
-
-
-def outcome(call, T):
-    try:
-        return call(T)
-    except ERRORS as error:
-        return type(error)
-
-
-def table(calls):
-    return pytest.mark.parametrize("call", list(calls.values()), ids=list(calls))
-
-
-def assert_agree(call):
-    """Both libraries give the same result, or raise the same kind of error."""
-    ours, theirs = both(lambda T: outcome(call, T))
-    if isinstance(ours, type) or isinstance(theirs, type):
-        assert isinstance(ours, type) and isinstance(theirs, type) and issubclass(ours, theirs), f"{ours} against {theirs}"
-    else:
-        assert_same(ours, theirs)
-
-
-def grid(T, *shape, dtype=None, requires_grad=False):
-    """0, 1, 2, ... in ``shape``."""
-    values = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
-    found = T.from_numpy(values)
-    found = found if dtype is None else found.to(dtype)
-    return found.requires_grad_() if requires_grad else found
+from agreement import assert_agree, grid, outcome, strided, table  # noqa: E402
+from test_torch_parity import KINDS, assert_same, both  # noqa: E402
 
 
 def layout(x):
@@ -487,18 +458,6 @@ def test_views_that_cannot_be(call):
 SIZES = [(), (1,), (0,), (3,), (2, 3), (1, 4), (3, 0, 2), (2, 1, 3), (2, 3, 4)]
 
 
-def strided(T, shape, seed):
-    """A tensor of that shape in some order of strides with gaps, the same in both libraries."""
-    rng = np.random.default_rng([seed, *shape])
-    order = rng.permutation(len(shape))
-    grown = [2 * shape[k] + 1 for k in order]
-    values = T.from_numpy(rng.standard_normal(grown).astype(np.float32))
-    for axis, k in enumerate(order):
-        start, step = [(0, 1), (1, 1), (0, 2), (1, 2)][int(rng.integers(4))]
-        values = values[(slice(None),) * axis + (slice(start, start + step * shape[k], step),)]
-    return values.permute([int(k) for k in np.argsort(order)]) if len(shape) else values
-
-
 @pytest.mark.parametrize("shape", SIZES, ids=str)
 def test_layouts_of_random_views(shape):
     """Shapes, strides, offsets and values of views and copies of tensors with gaps between their elements."""
@@ -506,7 +465,7 @@ def test_layouts_of_random_views(shape):
     def call(T):
         found = []
         for seed in range(4):
-            x = strided(T, shape, seed)
+            x = strided(T, shape, seed)[0]
             results = [x, x.clone(), x.contiguous(), x.reshape(-1), x.unsqueeze(0), x.flatten(), x.squeeze(), x.double(),
                        T.zeros_like(x), T.ones_like(x, dtype=T.int64)]  # fmt: skip
             if x.dim() >= 2:

@@ -83,10 +83,10 @@ def in_format(format, shape, strides):
 
 def is_contiguous(shape, strides):
     """Whether the elements lie row-major without gaps; dimensions of size 1 do not matter, empty always is."""
+    if 0 in shape:
+        return True
     step = 1
     for size, stride in zip(reversed(shape), reversed(strides)):
-        if size == 0:
-            return True
         if size != 1:
             if stride != step:
                 return False
@@ -183,6 +183,15 @@ def collapse(shape, operand_strides):
 def inner_to_outer(shape, strides):
     """The permutation that orders dimensions by falling stride of the first operand, stable."""
     return sorted(range(len(shape)), key=lambda axis: -strides[axis] if shape[axis] != 1 else 0)
+
+
+def dense_strides(shape, strides):
+    """Strides without gaps for ``shape``, its dimensions in the order that ``strides`` has them in."""
+    found, step = [0] * len(shape), 1
+    for axis in reversed(inner_to_outer(shape, strides)):
+        found[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(found)
 
 
 def infer_size(op, shape, numel):

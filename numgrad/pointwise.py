@@ -12,8 +12,9 @@ import numpy as np
 from . import config, dtypes, entries
 from .autograd import Node, is_grad_enabled, next_seq, switch
 from .device import CPU
+from .errors import DTypeError
 from .kernels import emit, jit
-from .layout import broadcast_shapes, broadcast_strides, collapse, inner_to_outer
+from .layout import broadcast_shapes, broadcast_strides, collapse, inner_to_outer, overlaps_itself
 from .op import (
     ENTRIES,
     OPS,
@@ -289,6 +290,15 @@ def _record(op, plan, operands, attributes, nodes, out):
     return node
 
 
+def _duplicate(tensor):
+    """A copy with the same strides, gaps included: plans are made for the operands' metas."""
+    m = tensor._m
+    if overlaps_itself(m.shape, m.strides):  # an expanded operand: its memory as it lies there
+        flat = make(tensor._d[: m.span], meta(m.dtype, (m.span,), m.device))
+        return make(ENTRIES["clone"](flat)._d, m)
+    return ENTRIES["copy_"](make(m.empty(m.span, m.np), m), plain(tensor))
+
+
 def _inplace(op, inputs, attributes):
     name = f"{op.name}_"
     target = as_tensor_operand(name, inputs[0], op.inputs[0])
@@ -303,10 +313,11 @@ def _inplace(op, inputs, attributes):
     old = list(operands)
     for k, value in enumerate(operands):  # other views of the target's memory
         if isinstance(value, Tensor) and value is not target and value._s is not None and value._s is target._s:
-            operands[k] = ENTRIES["clone"](plain(value))
+            operands[k] = _duplicate(value)
     if track and op.inputs[0] in op.needs:
         # The gradient needs the value that is about to be overwritten.
-        keep = ENTRIES["clone"](plain(target))
+        keep = _duplicate(target)
+        keep._n = nodes[0]
         old = [keep if value is target else value for value in old]
     # Of a strided target the result's slot is the target again.
     _call(op, plan, operands, attributes, *([] if plan.geometry is None else [target._d]))
@@ -333,7 +344,7 @@ def result_dtypes(op, operands):
     if op.check is not None:
         op.check(op.name, [d for d, _ in seen])
     if d.kind in op.refuse:
-        raise RuntimeError(
+        raise DTypeError(
             f'"{op.name}" is not supported for dtype {d!r}; convert the operands first, for example with .float()'
         )
     if op.result == "float" and not d.is_floating_point:

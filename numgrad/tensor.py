@@ -117,6 +117,11 @@ class Tensor:
 
     is_sparse = is_quantized = is_meta = is_mkldnn = is_nested = False
 
+    @property
+    def layout(self) -> str:
+        """How elements are stored: always ``numgrad.strided``."""
+        return "strided"
+
     def get_device(self) -> int:
         """The CUDA device's number, -1 on the CPU."""
         return -1 if self._m.device is CPU else self._m.device.index
@@ -423,14 +428,19 @@ class Tensor:
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous; use .any() or .all()")
         return bool(self.item())
 
+    def _number(self):
+        if self._m.numel != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._number())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._number())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._number())
 
     def __index__(self) -> int:
         if self._m.numel != 1 or self._m.dtype.is_floating_point:
@@ -469,6 +479,13 @@ class Tensor:
             return format(self.item(), spec)
         return object.__format__(self, spec)
 
+    def __copy__(self) -> "Tensor":
+        """A leaf that shares the data, without the gradient."""
+        copy = alias(self, self._d, self._m)
+        copy = wrap_as(type(self), copy) if type(self) is not Tensor else copy
+        copy.__dict__.update((key, value) for key, value in self.__dict__.items() if not key.startswith("_"))
+        return copy.requires_grad_(self.requires_grad)
+
     def __deepcopy__(self, memo) -> "Tensor":
         if id(self) in memo:
             return memo[id(self)]
@@ -492,8 +509,6 @@ class Tensor:
         return copy
 
     def __reduce_ex__(self, protocol):
-        if self._n is not None and not self._n.leaf:
-            raise RuntimeError("Tensors that require grad and are no leaves cannot be pickled; use .detach()")
         extra = {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
         array = np.array(self._host())
         return _rebuild, (type(self), array, str(self.device), self.requires_grad, extra)

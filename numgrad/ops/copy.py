@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import config, dtypes
 from ..device import CPU, resolve
-from ..layout import broadcast_shapes, contiguous_format, in_format, overlaps_itself, preserve_format
+from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, overlaps_itself, preserve_format
 from ..op import (
     as_operand,
     as_tensor_operand,
@@ -83,14 +83,14 @@ def to_device(tensor: Tensor, device) -> Tensor:
     return make(cuda.copy_to_device(source, device), m)
 
 
-def _fresh(op, m, dtype, memory_format=None):
-    """Memory for a copy of a tensor of meta ``m``: in the format asked for, else in the tensor's own order if it is
-    dense."""
+def like(op, m, dtype, device, memory_format=None):
+    """The meta of a tensor as `Meta` ``m``, without gaps: in the format asked for, else in the order of ``m``."""
     if memory_format is not None and memory_format is not preserve_format:
-        return empty_tensor(strided_meta(dtype, m.shape, memory_format.strides(op, m.shape), m.device))
-    if m.contiguous or overlaps_itself(m.shape, m.strides) or m.span != m.numel:
-        return empty_tensor(meta(dtype, m.shape, m.device))
-    return empty_tensor(strided_meta(dtype, m.shape, m.strides, m.device))
+        return strided_meta(dtype, m.shape, memory_format.strides(op, m.shape), device)
+    if m.contiguous:
+        return meta(dtype, m.shape, device)
+    dense = m.span == m.numel and not overlaps_itself(m.shape, m.strides)
+    return strided_meta(dtype, m.shape, m.strides if dense else dense_strides(m.shape, m.strides), device)
 
 
 @structured(install=(), cases="layouts", grad_name="CloneBackward0")
@@ -109,8 +109,9 @@ def _(g):
 
 @structured(install=("ng", "Tensor"), cases="layouts")
 def clone(input, *, memory_format=None):
-    """A copy with memory of its own, recorded. Dense tensors keep their strides."""
-    out = _fresh("clone", input._m, input._m.dtype, memory_format)
+    """A copy with memory of its own, recorded, in the order of dimensions that ``input`` has in memory."""
+    m = input._m
+    out = empty_tensor(like("clone", m, m.dtype, m.device, memory_format))
     write(input, out)
     return out
 
@@ -123,7 +124,7 @@ def _(g):
 @structured(install=(), cases="cast", grad_name="ToCopyBackward0")
 def to_dtype(input, *, dtype, memory_format=None):
     """The values converted to ``dtype``, in fresh memory."""
-    out = _fresh("to", input._m, dtype, memory_format)
+    out = empty_tensor(like("to", input._m, dtype, input._m.device, memory_format))
     write(input, out)
     return out
 

@@ -11,6 +11,7 @@ from ..layout import contiguous_format, preserve_format
 from ..op import ENTRIES, function, method
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, empty_tensor, from_array, make, storage_of
+from .copy import like as like_meta
 from .view import sizes
 
 # --- from data ---------------------------------------------------------------------------------------------------
@@ -21,7 +22,7 @@ def _from_data(op, data, dtype):
     d = None if dtype is None else dtypes.as_dtype(dtype)
     if isinstance(data, Tensor):
         array = np.array(data._host())
-    elif isinstance(data, (bool, int, float)):
+    elif isinstance(data, (bool, int, float)) and not isinstance(data, np.generic):
         d = d or dtypes.of_python(data)
         array = _python_array(op, data, d)
         return make(array.reshape(1), meta(d, ()))
@@ -29,7 +30,7 @@ def _from_data(op, data, dtype):
         array = np.array(data)
     elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         array = np.array(data)
-    elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__"):
+    elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__") and not isinstance(data, (dict, set)):
         array, found = _sequence(op, data)
         d = d or found
     else:
@@ -43,7 +44,8 @@ def _python_array(op, value, d):
     try:
         return np.array(value, dtype=d.np) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
     except OverflowError:
-        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
+        kind = ValueError if d is dtypes.int64 else RuntimeError
+        raise kind(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
 
 
 def _sequence(op, data):
@@ -52,6 +54,8 @@ def _sequence(op, data):
         array = np.array(plain)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{op}(): expected a rectangular sequence of numbers: {error}") from None
+    if array.dtype == object and array.size and array.reshape(-1)[0] is None:
+        raise RuntimeError(f"{op}(): Could not infer dtype of NoneType")
     if array.dtype == object or array.dtype.kind in "USO":
         raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
     if array.size == 0:
@@ -228,11 +232,15 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
     return _filled(_meta("full", (size,), d, device), fill_value, requires_grad)
 
 
+def _like_meta(name, m, dtype, device, memory_format):
+    d = m.dtype if dtype is None else dtypes.as_dtype(dtype)
+    return like_meta(name, m, d, m.device if device is None else resolve(device), memory_format)
+
+
 def _like(name, fill, doc):
     def like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
         m = input._m
-        wanted = meta(m.dtype if dtype is None else dtypes.as_dtype(dtype), m.shape, m.device if device is None else resolve(device))
-        wanted = _in_format(name, wanted, memory_format)
+        wanted = _like_meta(name, m, dtype, device, memory_format)
         if fill is None:
             found = empty_tensor(wanted)
             return found.requires_grad_() if requires_grad else found
@@ -254,8 +262,7 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
     m = input._m
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    wanted = meta(m.dtype if dtype is None else dtypes.as_dtype(dtype), m.shape, m.device if device is None else resolve(device))
-    return _filled(_in_format("full_like", wanted, memory_format), fill_value, requires_grad)
+    return _filled(_like_meta("full_like", m, dtype, device, memory_format), fill_value, requires_grad)
 
 
 def _new(name, make_one):

@@ -170,7 +170,8 @@ def index_source(op, input, dim, index, source):
         if source._m.numel == 1 and source._m.ndim == 1 and all(n == 1 for n in shape):
             source = reshape(source, tuple(shape))
         else:
-            raise IndexError(
+            kind = IndexError if op.startswith("index_copy") and source._m.shape[dim] != count else RuntimeError
+            raise kind(
                 f"{op}(): source of shape {list(source._m.shape)} does not match the destination "
                 f"{list(input._m.shape)} with "
                 f"{count} indices at dimension {dim}; expected {shape}"
@@ -282,7 +283,7 @@ def _put_arguments(op, input, index, source):
     source = as_tensor_operand(op, source, "source")
     same_dtype(op, input, source, "source")
     if source._m.numel != at.indices[0]._m.numel:
-        raise RuntimeError(
+        raise IndexError(
             f"{op}(): Expected source and index to have the same number of elements, but got source.numel() = "
             f"{source._m.numel}, index.numel() = {at.indices[0]._m.numel}"
         )

@@ -103,7 +103,12 @@ def _fill_value(op, value, d):
         raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
     if d.kind == "b":
         return bool(value)
-    return int(value) if d.kind == "i" and not isinstance(value, int) else value
+    if d.kind == "f":
+        return value
+    low, high = (0, 255) if d is dtypes.uint8 else (-(1 << 8 * d.itemsize - 1), (1 << 8 * d.itemsize - 1) - 1)
+    if not low <= value <= high:
+        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow")
+    return int(value)
 
 
 @function

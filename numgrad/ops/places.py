@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from .. import config, dtypes
+from ..autograd import is_grad_enabled
 from ..kernels import index as kernels
 from ..kernels.index import ADD, MAX, MIN, MUL, SET
 from ..layout import broadcast_shapes, collapse, contiguous_strides
@@ -388,7 +389,7 @@ class Writing:
 def rewritten(name, target, fn):
     """In place by way of a result: ``target`` becomes ``fn(target)``, whose gradient may need the old values."""
     check_inplace(name, target)
-    source = clone(target) if recording((target,)) else target
+    source = clone(target) if is_grad_enabled() else target
     return copy_(target, fn(source))
 
 

@@ -439,10 +439,12 @@ def __setitem__(self, key, value) -> None:
             _assign(_basic_view(self, key, (self._m, name)), value)
             return
     at = _index_places(key, kind, self._m)
+    masked = False
     if at is not None:
         target = self
     else:
         spec, indices = parse(self, key)
+        masked = isinstance(key, bool) or len(indices) == 1 and indices[0][1]._m.dtype is dtypes.bool_
         target = self if _is_whole(spec, self._m) else _sliced(self, spec)
         if not indices:
             _assign(target, value)
@@ -455,8 +457,16 @@ def __setitem__(self, key, value) -> None:
         value = scalar
     elif value._m.device != target._m.device:
         value = value.to(target._m.device)
+    if masked and value._m.numel == 1:  # one value under one mask is converted, like a number
+        value = cast(value, target._m.dtype)
     _same_dtype("__setitem__", target, value)
     _put(target, at, value, SET, "__setitem__")
+
+
+@method
+def __delitem__(self, key) -> None:
+    """Tensors have a fixed shape: a TypeError."""
+    raise TypeError("Tensor does not support deleting items; select what is to be kept, e.g. with a mask")
 
 
 def _assign(target, value):

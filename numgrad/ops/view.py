@@ -62,19 +62,18 @@ def _view_dtype(self, dtype):
                 f"view: self.stride(-1) must be 1 to view {m.dtype!r} as {dtype!r} (different element sizes), but got "
                 f"{m.strides[-1] if m.ndim else 'a 0-d tensor'}"
             )
-    data = self._d.view(dtype.np)
     from ..storage import strided_meta
     from ..tensor import alias
 
     if dtype.itemsize == m.dtype.itemsize:
-        return alias(self, data, strided_meta(dtype, tuple(m.shape), m.strides, m.device))
+        return alias(self, self._d.view(dtype.np), strided_meta(dtype, tuple(m.shape), m.strides, m.device))
     last = m.shape[-1] * m.dtype.itemsize
     if last % dtype.itemsize:
         raise RuntimeError(
             f"view: self.size(-1) must be divisible by {dtype.itemsize // m.dtype.itemsize} to view {m.dtype!r} as "
             f"{dtype!r}, but got {m.shape[-1]}"
         )
-    return alias(self, data, meta(dtype, (*m.shape[:-1], last // dtype.itemsize), m.device))
+    return alias(self, self._d.view(dtype.np), meta(dtype, (*m.shape[:-1], last // dtype.itemsize), m.device))
 
 
 @function
@@ -605,7 +604,7 @@ def unflatten(input, dim, sizes) -> Tensor:
 def unbind(input, dim=0) -> tuple[Tensor, ...]:
     """The sub-tensors along ``dim``, without that dimension, as a tuple."""
     if not input._m.ndim:
-        raise RuntimeError("unbind: Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     dim = normalize_axis("unbind", dim, input._m.ndim)
     return tuple([unbound(input, dim, k) for k in range(input._m.shape[dim])])
 

@@ -3,7 +3,6 @@
 
 import numpy as np
 import pytest
-import torch
 from test_torch_parity import ACCURACY, assert_same, assert_same_derivatives, both, derivatives
 
 import numgrad as ng

@@ -3,9 +3,11 @@
 
 import numpy as np
 import pytest
-from test_torch_parity import ACCURACY, assert_same, assert_same_derivatives, both, derivatives
 
 import numgrad as ng
+
+torch = pytest.importorskip("torch")
+from test_torch_parity import ACCURACY, assert_same, assert_same_derivatives, both, derivatives  # noqa: E402
 
 ERRORS = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, BufferError,
           AssertionError)  # fmt: skip

@@ -197,6 +197,7 @@ from ..ops.similarity import poisson_nll_loss as poisson_nll_loss
 from ..ops.similarity import soft_margin_loss as soft_margin_loss
 from ..ops.similarity import triplet_margin_loss as triplet_margin_loss
 from ..ops.similarity import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
+from ..ops.softmax import gumbel_softmax as gumbel_softmax
 from ..ops.softmax import log_softmax as log_softmax
 from ..ops.softmax import softmax as softmax
 from ..ops.softmax import softmin as softmin

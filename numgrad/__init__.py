@@ -451,6 +451,8 @@ from .ops.gamma import (
 from .ops.gamma import (
     polygamma as polygamma,
 )
+from .ops.group_norm import group_norm as group_norm
+from .ops.group_norm import instance_norm as instance_norm
 from .ops.index import (
     gather as gather,
 )
@@ -955,8 +957,6 @@ from .ops.softmax import log_softmax_root as log_softmax
 from .ops.softmax import logsumexp as logsumexp
 from .ops.softmax import softmax_root as softmax
 from .ops.spatial import channel_shuffle as channel_shuffle
-from .ops.spatial import group_norm as group_norm
-from .ops.spatial import instance_norm as instance_norm
 from .ops.spatial import pixel_shuffle as pixel_shuffle
 from .ops.spatial import pixel_unshuffle as pixel_unshuffle
 from .ops.statistics import (

@@ -7,8 +7,9 @@ from ..storage import meta
 from ..tensor import Tensor, empty_tensor
 from . import functional as F
 from . import init
+from .lazy import LazyModuleMixin
 from .module import Module
-from .parameter import Parameter, empty_parameter
+from .parameter import Parameter, UninitializedBuffer, UninitializedParameter, empty_parameter, is_lazy
 
 
 class _BatchNorm(Module):
@@ -115,3 +116,58 @@ class BatchNorm3d(_BatchNorm):
     """Batch normalisation of (N, num_features, D, H, W) (arXiv:1502.03167); see `BatchNorm1d`."""
 
     _ranks = (5,)
+
+
+class _LazyBatchNorm(LazyModuleMixin):
+    """What the lazy layers of all dimensions have in common."""
+
+    weight: Parameter | UninitializedParameter | None
+    bias: Parameter | UninitializedParameter | None
+
+    def __init__(
+        self, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True,
+        device=None, dtype=None, *, bias: bool = True,
+    ):  # fmt: skip
+        super().__init__(0, eps, momentum, False, False)
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        if affine:
+            self.weight = UninitializedParameter(device=device, dtype=dtype)
+            if bias:
+                self.bias = UninitializedParameter(device=device, dtype=dtype)
+        if track_running_stats:
+            self.running_mean = UninitializedBuffer(device=device, dtype=dtype)
+            self.running_var = UninitializedBuffer(device=device, dtype=dtype)
+            self.num_batches_tracked = empty_tensor(meta(dtypes.int64, (), resolve(device))).zero_()
+
+    def reset_parameters(self) -> None:
+        """Reset the running statistics, weight and bias, once their shapes are known."""
+        if self.num_features != 0 and not self.has_uninitialized_params():
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Take ``num_features`` from ``input``."""
+        if self.has_uninitialized_params():
+            self.num_features = input.shape[1]
+            for tensor in (self.weight, self.bias, self.running_mean, self.running_var):
+                if is_lazy(tensor):
+                    tensor.materialize((self.num_features,))
+            self.reset_parameters()
+
+
+class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
+    """A BatchNorm1d that takes ``num_features`` from its first input, and then becomes a `BatchNorm1d`."""
+
+    cls_to_become = BatchNorm1d
+
+
+class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
+    """A BatchNorm2d that takes ``num_features`` from its first input, and then becomes a `BatchNorm2d`."""
+
+    cls_to_become = BatchNorm2d
+
+
+class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
+    """A BatchNorm3d that takes ``num_features`` from its first input, and then becomes a `BatchNorm3d`."""
+
+    cls_to_become = BatchNorm3d

@@ -6,8 +6,9 @@ from typing import Any
 from ..tensor import Tensor
 from . import functional as F
 from . import init
+from .lazy import LazyModuleMixin
 from .module import Module
-from .parameter import Parameter, empty_parameter
+from .parameter import Parameter, UninitializedParameter, empty_parameter
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -199,3 +200,57 @@ class ConvTranspose3d(_ConvTranspose):
     """The transpose of `Conv3d`; see `ConvTranspose1d`."""
 
     _spatial, _convolve = 3, staticmethod(F.conv_transpose3d)
+
+
+class _LazyConv(LazyModuleMixin):
+    """What the lazy convolutions of all dimensions have in common."""
+
+    def __init__(
+        self, out_channels: int, kernel_size, stride=1, padding=0, dilation=1, groups: int = 1, bias: bool = True,
+        padding_mode: str = "zeros", device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode)  # no random numbers
+        self.weight = UninitializedParameter(device=device, dtype=dtype)
+        self.out_channels = out_channels
+        if bias:
+            self.bias = UninitializedParameter(device=device, dtype=dtype)
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, once their shapes are known."""
+        if self.in_channels != 0 and not self.has_uninitialized_params():
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Take ``in_channels`` from ``input``. Raises ValueError if the groups do not divide it."""
+        if self.has_uninitialized_params():
+            n = self._spatial
+            if input.dim() not in (n + 1, n + 2):
+                raise RuntimeError(
+                    f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {type(self).__name__}, but got input "
+                    f"of size: {list(input.shape)}"
+                )
+            self.in_channels = input.shape[-n - 1]
+            if self.in_channels % self.groups:
+                raise ValueError(f"in_channels must be divisible by groups, got {self.in_channels} and {self.groups}")
+            self.weight.materialize(self._weight_shape())
+            if self.bias is not None:
+                self.bias.materialize((self.out_channels,))
+            self.reset_parameters()
+
+
+class LazyConv1d(_LazyConv, Conv1d):
+    """A Conv1d that takes ``in_channels`` from its first input, and then becomes a `Conv1d`."""
+
+    cls_to_become = Conv1d
+
+
+class LazyConv2d(_LazyConv, Conv2d):
+    """A Conv2d that takes ``in_channels`` from its first input, and then becomes a `Conv2d`."""
+
+    cls_to_become = Conv2d
+
+
+class LazyConv3d(_LazyConv, Conv3d):
+    """A Conv3d that takes ``in_channels`` from its first input, and then becomes a `Conv3d`."""
+
+    cls_to_become = Conv3d

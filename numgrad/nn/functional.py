@@ -83,6 +83,11 @@ from ..ops.conv import conv3d as conv3d
 from ..ops.conv import conv_transpose1d as conv_transpose1d
 from ..ops.conv import conv_transpose2d as conv_transpose2d
 from ..ops.conv import conv_transpose3d as conv_transpose3d
+from ..ops.grid import affine_grid as affine_grid
+from ..ops.grid import grid_sample as grid_sample
+from ..ops.group_norm import group_norm as group_norm
+from ..ops.group_norm import instance_norm as instance_norm
+from ..ops.group_norm import local_response_norm as local_response_norm
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.loss import (
@@ -183,8 +188,6 @@ from ..ops.random import (
 from ..ops.random import (
     feature_alpha_dropout as feature_alpha_dropout,
 )
-from ..ops.resample import affine_grid as affine_grid
-from ..ops.resample import grid_sample as grid_sample
 from ..ops.resample import interpolate as interpolate
 from ..ops.similarity import cosine_embedding_loss as cosine_embedding_loss
 from ..ops.similarity import gaussian_nll_loss as gaussian_nll_loss
@@ -203,9 +206,6 @@ from ..ops.softmax import softmax as softmax
 from ..ops.softmax import softmin as softmin
 from ..ops.spatial import channel_shuffle as channel_shuffle
 from ..ops.spatial import fold as fold
-from ..ops.spatial import group_norm as group_norm
-from ..ops.spatial import instance_norm as instance_norm
-from ..ops.spatial import local_response_norm as local_response_norm
 from ..ops.spatial import pixel_shuffle as pixel_shuffle
 from ..ops.spatial import pixel_unshuffle as pixel_unshuffle
 from ..ops.spatial import unfold as unfold
@@ -218,3 +218,9 @@ from ..ops.statistics import (
 from ..ops.statistics import (
     pairwise_distance as pairwise_distance,
 )
+from ..ops.unpool import lp_pool1d as lp_pool1d
+from ..ops.unpool import lp_pool2d as lp_pool2d
+from ..ops.unpool import lp_pool3d as lp_pool3d
+from ..ops.unpool import max_unpool1d as max_unpool1d
+from ..ops.unpool import max_unpool2d as max_unpool2d
+from ..ops.unpool import max_unpool3d as max_unpool3d

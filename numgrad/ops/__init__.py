@@ -16,6 +16,8 @@ from . import create as create
 from . import distinct as distinct
 from . import extrema as extrema
 from . import gamma as gamma
+from . import grid as grid
+from . import group_norm as group_norm
 from . import index as index
 from . import join as join
 from . import loss as loss
@@ -40,6 +42,7 @@ from . import softmax as softmax
 from . import spatial as spatial
 from . import statistics as statistics
 from . import subscript as subscript
+from . import unpool as unpool
 from . import update as update
 from . import view as view
 from .arithmetic import add

@@ -220,7 +220,7 @@ def _adaptive_avg_pool(name, n, input, output_size):
 # --- arguments -------------------------------------------------------------------------------------------------------
 
 
-def _several(name, what, value, n):
+def several(name, what, value, n):
     """``value`` as a tuple of ``n`` ints."""
     if isinstance(value, int) and not isinstance(value, bool):
         return (value,) * n
@@ -242,9 +242,9 @@ def _batched(name, n, shape):
 
 @lru_cache(1 << 12)
 def _checked(name, n, shape, kernel_size, stride, padding, dilation, ceil_mode):
-    taps = _several(name, "kernel_size", kernel_size, n)
-    steps = taps if stride is None or stride == () else _several(name, "stride", stride, n)
-    padding, dilation = _several(name, "padding", padding, n), _several(name, "dilation", dilation, n)
+    taps = several(name, "kernel_size", kernel_size, n)
+    steps = taps if stride is None or stride == () else several(name, "stride", stride, n)
+    padding, dilation = several(name, "padding", padding, n), several(name, "dilation", dilation, n)
     _batched(name, n, shape)
     if any(s <= 0 for s in steps):
         raise RuntimeError(f"{name}: stride should not be zero or negative, got {list(steps)}")

@@ -1,272 +1,238 @@
-"""Images at other sizes and places: interpolate, grid_sample, affine_grid.
+"""Resampling: images of another size, each dimension by a linear map of its own."""
 
-Resizing is separable: along each axis every output is a weighted sum of a few inputs, so that both directions of
-differentiation are gathers, scatters and products.
-"""
-
-import math
+from functools import cached_property, lru_cache
+from math import floor, prod
 
 import numpy as np
 
-from ..op import as_tensor_operand, function
-from ..tensor import Tensor, from_array
-from .index import index_select
-from .matmul import matmul
+from .. import dtypes
+from ..kernels import resample as kernels
+from ..op import as_tensor_operand, cast, conform, dense, function, structured
+from ..storage import meta
+from ..tensor import Tensor, empty_tensor
+from .launch import launch
 from .pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
-from .view import reshape
-
-_AREA = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}
-_RANKS = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
 
 
-@function(install=("F",))
-def interpolate(input, size=None, scale_factor=None, mode: str = "nearest", align_corners=None, recompute_scale_factor=None,
-                antialias: bool = False) -> Tensor:  # fmt: skip
-    """(N, C, *spatial) resized to ``size``, or by ``scale_factor``.
+class Taps:
+    """A linear map of one dimension: ``out[k] = sum over e of weights[e] * x[places[e]]``, e from ``starts[k]`` to
+    ``starts[k + 1]``."""
 
-    ``mode``: "nearest", "nearest-exact", "area", and by the number of dimensions "linear", "bilinear", "bicubic" or
-    "trilinear". ``align_corners`` keeps the outermost elements' centres in place; ``antialias`` widens the kernel where
-    the image shrinks ("bilinear" and "bicubic").
+    def __init__(self, size, places, weights, starts):
+        self.size, self.outs = size, len(starts) - 1
+        self.places, self.weights, self.starts = places, weights, starts
+
+    @classmethod
+    def listed(cls, size, places, weights, inside=None):
+        """From (outs, taps) arrays; ``inside`` says which entries there are."""
+        if inside is None:
+            counts = np.full(len(places), places.shape[1])
+            places, weights = places.ravel(), weights.ravel()
+        else:
+            counts = inside.sum(1)
+            places, weights = places[inside], weights[inside]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return cls(size, places.astype(np.int64), np.ascontiguousarray(weights), starts)
+
+    @cached_property
+    def transposed(self):
+        """The map of the gradients."""
+        order = np.argsort(self.places, kind="stable")
+        outputs = np.repeat(np.arange(self.outs), np.diff(self.starts))
+        starts = np.searchsorted(self.places[order], np.arange(self.size + 1)).astype(np.int64)
+        found = Taps(self.outs, outputs[order], self.weights[order], starts)
+        found.__dict__["transposed"] = self
+        return found
+
+
+# --- the maps --------------------------------------------------------------------------------------------------------
+
+
+def _step(size, outs, scale, align_corners, real):
+    """Input elements a step of the output."""
+    if align_corners:
+        return real(size - 1) / real(outs - 1) if outs > 1 else real(0)
+    return real(1.0 / scale) if scale else real(size) / real(outs)
+
+
+def _centres(size, outs, scale, align_corners, real):
+    """Where the output's elements lie in the input."""
+    step, k = _step(size, outs, scale, align_corners, real), np.arange(outs, dtype=real)
+    return step * k if align_corners else step * (k + real(0.5)) - real(0.5)
+
+
+def _cubic(x, a):
+    """The cubic convolution kernel with slope ``a`` at 1 (Keys 1981)."""
+    x = np.abs(x)
+    inner = ((a + 2) * x - (a + 3)) * x * x + 1
+    outer = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x <= 1, inner, np.where(x < 2, outer, 0)).astype(x.dtype)
+
+
+def _nearest(size, outs, scale, exact, real):
+    shift = np.float32(0.5 if exact else 0)
+    k = np.floor((np.arange(outs, dtype=np.float32) + shift) * _step(size, outs, scale, False, np.float32))
+    places = np.clip(k, 0, size - 1)[:, None]
+    return Taps.listed(size, places, np.ones((outs, 1), real))
+
+
+def _linear(size, outs, scale, align_corners, real):
+    centres = np.maximum(_centres(size, outs, scale, align_corners, real), 0)
+    first = np.minimum(centres.astype(np.int64), size - 1)
+    upper = np.clip(centres - first.astype(real), 0, 1)
+    places = np.stack([first, np.minimum(first + 1, size - 1)], 1)
+    return Taps.listed(size, places, np.stack([1 - upper, upper], 1).astype(real))
+
+
+def _bicubic(size, outs, scale, align_corners, real):
+    centres = _centres(size, outs, scale, align_corners, real)
+    first = np.floor(centres)
+    t = (centres - first)[:, None]
+    offsets = np.arange(-1, 3)
+    weights = _cubic(t - offsets.astype(real), real(-0.75))
+    return Taps.listed(size, np.clip(first.astype(np.int64)[:, None] + offsets, 0, size - 1), weights)
+
+
+def _smoothed(size, outs, scale, align_corners, cubic, real):
+    """Linear or cubic weights, stretched over as many elements as an output stands for, so that none is left out."""
+    step = _step(size, outs, scale, align_corners, real)
+    stretch = max(step, real(1))
+    reach = real(2 if cubic else 1) * stretch
+    centres = step * (np.arange(outs, dtype=real) + real(0.5))
+    first = np.maximum((centres - reach + real(0.5)).astype(np.int64), 0)
+    last = np.minimum((centres + reach + real(0.5)).astype(np.int64), size)
+    offsets = np.arange(max(int((last - first).max()), 1))
+    places = first[:, None] + offsets
+    inside = places < last[:, None]
+    x = (places.astype(real) - centres[:, None] + real(0.5)) / stretch
+    weights = _cubic(x, real(-0.5)) if cubic else np.maximum(1 - np.abs(x), 0).astype(real)
+    weights = np.where(inside, weights, 0)
+    total = weights.sum(1, keepdims=True)
+    return Taps.listed(size, places, (weights / np.where(total == 0, 1, total)).astype(real), inside)
+
+
+@lru_cache(1 << 10)
+def _taps(mode, size, outs, scale, align_corners, antialias, real):
+    """The map of one dimension; ``real`` is the NumPy type of its weights."""
+    if mode.startswith("nearest"):
+        return _nearest(size, outs, scale, mode == "nearest-exact", real)
+    if antialias:
+        return _smoothed(size, outs, scale, align_corners, mode == "bicubic", real)
+    return (_bicubic if mode == "bicubic" else _linear)(size, outs, scale, align_corners, real)
+
+
+# --- the op ----------------------------------------------------------------------------------------------------------
+
+
+@structured(install=(), name="upsample", raw=True, cases="none")
+def _resampled(input, *, passes):
+    """One map after the other: ``passes`` is a tuple of (dimension, Taps)."""
+    out = dense(input)
+    for dim, taps in passes:
+        m, x = out._m, out._d
+        shape = (*m.shape[:dim], taps.outs, *m.shape[dim + 1 :])
+        out = empty_tensor(meta(m.dtype, shape, m.device))
+        inner = prod(shape[dim + 1 :])
+        slots = x, out._d, taps.starts, taps.places, taps.weights, taps.size, taps.outs, inner
+        work = inner * max(1, len(taps.places) // taps.outs)
+        launch(kernels.weighted_rows, {"T": m.np.type}, slots, prod(shape[: dim + 1]) if inner else 0, work, m.device)
+    return out
+
+
+@_resampled.backward
+def _(g, input_meta, passes):
+    return _resampled(conform(g, input_meta), tuple((dim, taps.transposed) for dim, taps in reversed(passes)))
+
+
+def _passes(m, mode, sizes, scales, align_corners, antialias, real):
+    """What shrinks comes first, from the outermost dimension; what grows last, from the innermost."""
+    lead = m.ndim - len(sizes)
+    found = []
+    for k, (size, outs, scale) in enumerate(zip(m.shape[lead:], sizes, scales)):
+        if size != outs or scale is not None and scale != 1:
+            found.append((outs > size, -k if outs > size else k, lead + k))
+    return tuple(
+        (dim, _taps(mode, m.shape[dim], sizes[dim - lead], scales[dim - lead], align_corners, antialias, real))
+        for *_, dim in sorted(found)
+    )
+
+
+_DIMENSIONS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
+_MODES = ("nearest", "nearest-exact", "area", *_DIMENSIONS)
+_AREA = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
+
+
+def _number(value):
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def _sizes(m, size, scale_factor, recompute):
+    """(output sizes, scales that the places are found with, each None where they follow from the sizes)."""
+    n = m.ndim - 2
+    if (size is None) == (scale_factor is None):
+        wrong = "either" if size is None else "only one of"
+        raise ValueError(f"interpolate: {wrong} size or scale_factor should be defined, not both or neither; give one of them")
+    what, given = ("size", size) if scale_factor is None else ("scale_factor", scale_factor)
+    values = [_number(v) for v in given] if isinstance(given, (tuple, list)) else [_number(given)] * n
+    if len(values) != n:
+        raise ValueError(
+            f"interpolate: Input and {what} must have the same number of spatial dimensions, but got input with spatial "
+            f"dimensions of {list(m.shape[2:])} and {what} of {given}. Please provide input tensor in (N, C, d1, d2, "
+            f"...,dK) format and {what} in (o1, o2, ...,oK) format."
+        )
+    if scale_factor is None:
+        if recompute:
+            raise ValueError("interpolate: recompute_scale_factor is not meaningful with an explicit size.")
+        if not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
+            raise TypeError(f"interpolate: expected size to be one of int or tuple of ints, but got {given!r}")
+        return tuple(values), (None,) * n
+    sizes = tuple(floor(float(k) * float(v)) for k, v in zip(m.shape[2:], values))
+    return sizes, (None,) * n if recompute else tuple(float(v) for v in values)
+
+
+@function(install=())
+def interpolate(
+    input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None,
+    antialias=False,
+) -> Tensor:  # fmt: skip
+    """``input`` resampled to ``size``, or to its size times ``scale_factor``: (N, C, *sizes) -> (N, C, *new sizes).
+
+    ``mode``: "nearest", "nearest-exact" and "area" in one to three spatial dimensions, "linear" in one, "bilinear" and
+    "bicubic" in two, "trilinear" in three. With ``align_corners`` the outermost elements stay where they are; with
+    ``antialias`` (bilinear and bicubic) all elements count when the image shrinks. Raises ValueError or
+    NotImplementedError where arguments do not fit.
     """
     input = as_tensor_operand("interpolate", input, "input")
-    ndim = input._m.ndim
-    if mode in ("nearest", "area", "nearest-exact"):
+    m = input._m
+    if mode not in _MODES:
+        raise NotImplementedError(f"interpolate: unknown mode {mode!r}; expected one of {', '.join(_MODES)}")
+    if mode not in _DIMENSIONS:
         if align_corners is not None:
             raise ValueError(
-                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
+                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | "
+                "trilinear"
             )
-    elif mode not in _RANKS:
-        raise NotImplementedError(
-            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {ndim}D) for the modes: nearest | linear | bilinear "
-            f"| bicubic | trilinear | area | nearest-exact (got {mode})"
-        )
-    elif _RANKS[mode] != ndim:
-        raise NotImplementedError(f"interpolate: Got {ndim}D input, but {mode} mode needs {_RANKS[mode]}D input")
-    if ndim not in (3, 4, 5):
-        raise NotImplementedError(f"interpolate: expected a 3D, 4D or 5D input (N, C, *spatial), got {ndim}D")
-    spatial = list(input._m.shape[2:])
-    if (size is None) == (scale_factor is None):
-        raise ValueError("only one of size or scale_factor should be defined, and one of them must be")
-    scales: list = [None] * len(spatial)
-    if size is not None:
-        sizes = [size] * len(spatial) if isinstance(size, int) else [int(n) for n in size]
-        if len(sizes) != len(spatial):
-            raise ValueError(
-                f"Input and output must have the same number of spatial dimensions, but got input with spatial dimensions of "
-                f"{spatial} and output size of {size}. Please provide input tensor in (N, C, d1, d2, ...,dK) format and output "
-                "size in (o1, o2, ...,oK) format."
-            )
-        if recompute_scale_factor:
-            raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
-    else:
-        factors = list(scale_factor) if isinstance(scale_factor, (tuple, list)) else [scale_factor] * len(spatial)
-        if len(factors) != len(spatial):
-            raise ValueError(
-                f"Input and scale_factor must have the same number of spatial dimensions, but got input with spatial dimensions "
-                f"of {spatial} and scale_factor of shape {scale_factor}."
-            )
-        sizes = [math.floor(float(n) * f) for n, f in zip(spatial, factors)]
-        if not recompute_scale_factor:
-            scales = [float(f) for f in factors]
-    if any(n <= 0 for n in (*spatial, *sizes)):
-        raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input ({spatial}) and output ({sizes}) sizes"
-        )
-    if antialias and not (mode in ("bilinear", "bicubic") and ndim == 4):
+    sizes, scales = _sizes(m, size, scale_factor, recompute_scale_factor)
+    if antialias and not (mode in ("bilinear", "bicubic") and m.ndim == 4):
         raise ValueError("Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input")
-    if mode == "area":
-        return _AREA[ndim](input, sizes)
-    if not input._m.dtype.is_floating_point and not (input._m.dtype.name == "uint8" and mode.startswith("nearest")):
-        raise RuntimeError(f"interpolate: not implemented for {input._m.dtype!r}; convert with .float()")
-    found = input
-    for axis, (n, wanted, scale) in enumerate(zip(spatial, sizes, scales), 2):
-        found = _along(found, axis, n, wanted, scale, mode, bool(align_corners), antialias)
-    return found if found is not input else input.clone()
-
-
-def _along(x, axis, n, wanted, scale, mode, align_corners, antialias):
-    """The resized tensor along one axis."""
-    if n == wanted and scale in (None, 1.0):
-        return x
-    real = np.float32 if x._m.dtype.name != "float64" else np.float64  # PyTorch finds places in the images' own precision
-    step = real(n / wanted if scale is None else 1.0 / scale)
-    if mode.startswith("nearest"):
-        half = real(0.5 if mode == "nearest-exact" else 0.0)
-        places = np.minimum(np.floor((np.arange(wanted, dtype=real) + half) * step).astype(np.int64), n - 1)
-        return index_select(x, axis, from_array(places).to(x.device))
-    if align_corners:
-        step = real((n - 1) / (wanted - 1)) if wanted > 1 else real(0)
-    if antialias:
-        matrix = _smooth_matrix(n, wanted, float(step), mode, align_corners).astype(x._m.np)
-        return matmul(x.transpose(axis, -1), from_array(matrix.T.copy()).to(x.device)).transpose(axis, -1)
-    at = np.arange(wanted, dtype=real)
-    at = at * step if align_corners else (at + real(0.5)) * step - real(0.5)
-    if mode != "bicubic":
-        at = np.maximum(at, 0)
-    low = np.floor(at).astype(np.int64)
-    t = at - low
-    if mode == "bicubic":
-        weights, first = _cubic(t, -0.75), -1
-    else:
-        low = np.minimum(low, n - 1)
-        t = at - low
-        weights, first = [1 - t, t], 0
-    shape = [1] * x._m.ndim
-    shape[axis] = wanted
-    found = None
-    for k, weight in enumerate(weights):
-        places = from_array(np.clip(low + first + k, 0, n - 1)).to(x.device)
-        term = index_select(x, axis, places) * from_array(weight.astype(x._m.np).reshape(shape)).to(x.device)
-        found = term if found is None else found + term
-    return found
-
-
-def _cubic(t, a):
-    """The four weights of cubic convolution at ``t`` between the middle two (R. Keys, 1981)."""
-
-    def near(x):
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-
-    def far(x):
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
-
-
-def _smooth_matrix(n, wanted, step, mode, align_corners):
-    """(wanted, n): the weights of a kernel as wide as the step between outputs."""
-    widen = max(step, 1.0)
-    support = (1.0 if mode == "bilinear" else 2.0) * widen
-    matrix = np.zeros((wanted, n))
-    for i in range(wanted):
-        centre = step * (i + 0.5)
-        low, high = max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), n)
-        x = np.abs((np.arange(low, high) - centre + 0.5) / widen)
-        if mode == "bilinear":
-            weights = np.maximum(1 - x, 0)
-        else:
-            a = -0.5
-            near, far = ((a + 2) * x - (a + 3)) * x * x + 1, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-            weights = np.where(x < 1, near, np.where(x < 2, far, 0))
-        matrix[i, low:high] = weights / weights.sum()
-    return matrix
-
-
-# --- at given places -------------------------------------------------------------------------------------------------
-
-
-@function(install=("F",))
-def grid_sample(input, grid, mode: str = "bilinear", padding_mode: str = "zeros", align_corners=None) -> Tensor:
-    """The input at the places in ``grid``, from -1 to 1 across the image, x first: (N, C, H, W), (N, H', W', 2) ->
-    (N, C, H', W'), or with a depth and three coordinates.
-
-    ``mode``: "bilinear", "nearest" or (of images) "bicubic". ``padding_mode``: what is outside, "zeros", "border" or
-    "reflection".
-    """
-    input, grid = as_tensor_operand("grid_sample", input, "input"), as_tensor_operand("grid_sample", grid, "grid")
-    if mode not in ("bilinear", "nearest", "bicubic"):
-        raise ValueError(
-            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
-        )
-    if padding_mode not in ("zeros", "border", "reflection"):
-        raise ValueError(
-            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
-            f"'{padding_mode}'"
-        )
-    m, places = input._m, grid._m
-    dims = m.ndim - 2
-    if dims not in (2, 3) or places.ndim != m.ndim:
-        raise RuntimeError(
-            f"grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
-            f"{list(m.shape)} and grid with sizes {list(places.shape)}"
-        )
-    if m.shape[0] != places.shape[0] or places.shape[-1] != dims:
-        raise RuntimeError(
-            f"grid_sampler(): expected grid to have the batch size {m.shape[0]} and size {dims} in last dimension, but got "
-            f"grid with sizes {list(places.shape)}"
-        )
-    if m.dtype is not places.dtype:
-        raise RuntimeError(f"grid_sampler(): expected input and grid to have same dtype, but input has {m.dtype!r} and grid has {places.dtype!r}")
-    if 0 in m.shape[2:]:
-        raise RuntimeError(f"grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes {list(m.shape)}")
-    if mode == "bicubic" and dims == 3:
-        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
-    corners = bool(align_corners)
-    axes = []  # of each spatial dimension: pairs (integer place as a float tensor, weight)
-    for k, size in enumerate(m.shape[2:]):
-        at = grid.select(-1, dims - 1 - k)
-        at = (at + 1) * ((size - 1) / 2) if corners else ((at + 1) * size - 1) / 2
-        if mode != "bicubic":
-            at = _padded_place(at, size, padding_mode, corners)
-        if mode == "nearest":
-            axes.append([(at.detach().round(), at * 0.0 + 1.0)])
-        elif mode == "bilinear":
-            low = at.detach().floor()
-            axes.append([(low, low + 1 - at), (low + 1, at - low)])
-        else:
-            low = at.detach().floor()
-            axes.append([(low + j - 1, w) for j, w in enumerate(_cubic(at - low, -0.75))])
-    found = None
-    flat = reshape(input, (m.shape[0], m.shape[1], math.prod(m.shape[2:])))
-    for combination in _combinations(axes):
-        index, weight, inside = 0, None, None
-        for (place, w), size in zip(combination, m.shape[2:]):
-            if mode == "bicubic":
-                place = _padded_place(place, size, padding_mode, corners)
-            within = (place >= 0) & (place <= size - 1)
-            inside = within if inside is None else inside & within
-            index = index * size + place.nan_to_num(0.0).clamp(0, size - 1).long()
-            weight = w if weight is None else weight * w
-        share = weight * inside.to(m.dtype)
-        places_flat = reshape(index, (m.shape[0], 1, -1)).expand(m.shape[0], m.shape[1], -1)
-        values = flat.gather(2, places_flat) * reshape(share, (m.shape[0], 1, -1))
-        found = values if found is None else found + values
-    return reshape(found, (m.shape[0], m.shape[1], *places.shape[1:-1]))
-
-
-def _combinations(axes):
-    if not axes:
-        return [()]
-    return [(first, *rest) for first in axes[0] for rest in _combinations(axes[1:])]
-
-
-def _padded_place(at, size, padding_mode, align_corners):
-    """A coordinate moved to where the padding mode reads."""
-    if padding_mode == "zeros":
-        return at
-    if padding_mode == "reflection":
-        low, span = (0.0, size - 1.0) if align_corners else (-0.5, float(size))
-        if span == 0:
-            return at * 0.0
-        offset = (at - low).abs()
-        rest = offset.fmod(span)
-        even = (offset / span).floor().detach().remainder(2) == 0
-        at = (rest + low).where(even, span - rest + low)
-    return at.clamp(0, size - 1)
-
-
-@function(install=("F",))
-def affine_grid(theta, size, align_corners=None) -> Tensor:
-    """The grid for `grid_sample` that an affine map gives: (N, 2, 3) with size (N, C, H, W) -> (N, H, W, 2), or (N, 3, 4)
-    with (N, C, D, H, W) -> (N, D, H, W, 3)."""
-    theta = as_tensor_operand("affine_grid", theta, "theta")
-    size = [int(n) for n in size]
-    dims = len(size) - 2
-    if not theta._m.dtype.is_floating_point:
-        raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
-    if dims not in (2, 3):
+    if m.ndim not in (3, 4, 5) or _DIMENSIONS.get(mode, m.ndim - 2) != m.ndim - 2:
+        needed = f"{_DIMENSIONS[mode] + 2}D" if mode in _DIMENSIONS else "3D, 4D or 5D"
         raise NotImplementedError(
-            f"affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got size {size}."
+            f"interpolate: Got {m.ndim}D input, but {mode} mode needs {needed} input, (N, C, *sizes)"
         )
-    if tuple(theta.shape[1:]) != (dims, dims + 1) or theta._m.ndim != 3:
-        raise ValueError(f"Expected a batch of {dims}D affine matrices of shape Nx{dims}x{dims + 1} for size {size}. Got {theta.shape}.")
-    if min(size) <= 0:
-        raise ValueError(f"Expected non-zero, positive output size. Got {size}")
-    axes = []
-    for n in size[2:]:
-        line = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
-        axes.append(line if align_corners else line * (n - 1) / n)
-    grids = np.meshgrid(*axes, indexing="ij")[::-1]
-    base = np.stack([*grids, np.ones(size[2:])], -1).reshape(1, -1, dims + 1).astype(theta._m.np)
-    found = matmul(from_array(base).to(theta.device).expand(size[0], -1, -1), theta.transpose(1, 2))
-    return reshape(found, (size[0], *size[2:], dims))
+    if 0 in m.shape[1:] or any(k < 1 for k in sizes):
+        raise RuntimeError(
+            f"interpolate: Input and output sizes should be greater than 0, but got input {list(m.shape)} and output "
+            f"sizes {list(sizes)}"
+        )
+    if mode == "area":
+        return _AREA[m.ndim - 2](input, sizes)
+    bytes_ = m.dtype is dtypes.uint8
+    if not m.dtype.is_floating_point and not bytes_:
+        raise RuntimeError(f'interpolate: "{mode}" not implemented for {m.dtype!r}; convert with .float()')
+    if bytes_ and mode in _DIMENSIONS:
+        passes = _passes(m, mode, sizes, scales, bool(align_corners), bool(antialias), np.float32)
+        values = _resampled(cast(input, dtypes.float32), passes)
+        return cast(values.round().clamp(0, 255), dtypes.uint8)
+    passes = _passes(m, mode, sizes, scales, bool(align_corners), bool(antialias), m.np.type)
+    return _resampled(input, passes) if passes else input.clone()

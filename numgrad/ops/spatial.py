@@ -1,14 +1,10 @@
-"""Windows and channels of images: unfold and fold, pixel and channel shuffles, normalisation over groups of channels."""
+"""Windows and channels of images: unfold and fold, pixel and channel shuffles."""
 
 from math import prod
 
 from ..op import as_tensor_operand, function, structured
 from ..tensor import Tensor
 from . import unfolded
-from .batch_norm import batch_norm
-from .norm import layer_norm
-from .pad import pad
-from .pool import avg_pool2d
 from .view import reshape
 
 
@@ -162,73 +158,3 @@ def channel_shuffle(input, groups: int) -> Tensor:
             f"and {groups} groups."
         )
     return reshape(reshape(input, (shape[0], groups, shape[1] // groups, *shape[2:])).transpose(1, 2), shape)
-
-
-def _per_channel(name, found, channels, weight, bias):
-    """``found * weight + bias`` with one of each a channel (dimension 1)."""
-    shape = (1, channels, *(1,) * (found._m.ndim - 2))
-    for what, tensor in (("weight", weight), ("bias", bias)):
-        if tensor is not None and tuple(tensor._m.shape) != (channels,):
-            raise RuntimeError(
-                f"{name}: Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of "
-                f"shape {list(tensor._m.shape)} and {channels} channels"
-            )
-    if weight is not None:
-        found = found * reshape(weight, shape)
-    return found if bias is None else found + reshape(bias, shape)
-
-
-@function(install=("ng", "F"))
-def group_norm(input, num_groups: int, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` with mean and variance over each group of channels of each sample
-    of (N, C, *) (arXiv:1803.08494)."""
-    input = as_tensor_operand("group_norm", input, "input")
-    shape = tuple(input._m.shape)
-    if len(shape) < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
-    if num_groups <= 0 or shape[1] % num_groups:
-        raise RuntimeError(
-            f"group_norm: Expected number of channels in input to be divisible by num_groups, but got input of shape "
-            f"{list(shape)} and num_groups={num_groups}"
-        )
-    size = prod(shape[1:]) // num_groups
-    if not input._m.numel:
-        return _per_channel("group_norm", input.clone(), shape[1], weight, bias)
-    rows = reshape(input, (shape[0], num_groups, size))
-    return _per_channel("group_norm", reshape(layer_norm(rows, (size,), eps=eps), shape), shape[1], weight, bias)
-
-
-@function(install=("F",))
-def local_response_norm(input, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """``x / (k + alpha * mean of x**2 over the nearest size channels)**beta``, channels being dimension 1."""
-    shape = tuple(input.shape)
-    if len(shape) < 3:
-        raise ValueError(f"Expected 3D or higher dimensionality input (got {len(shape)} dimensions)")
-    if not input.numel():
-        return input
-    rows = reshape(input * input, (shape[0], 1, shape[1], -1))
-    rows = pad(rows, (0, 0, size // 2, (size - 1) // 2))
-    mean = reshape(avg_pool2d(rows, (size, 1), 1), shape)
-    return input / (mean * alpha + k) ** beta
-
-
-@function(install=("ng", "F"))
-def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats: bool = True,
-                  momentum: float = 0.1, eps: float = 1e-5, cudnn_enabled: bool = True) -> Tensor:  # fmt: skip
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` with mean and variance of each channel of each sample of (N, C, *)
-    (arXiv:1607.08022), or the running ones if not ``use_input_stats``."""
-    input = as_tensor_operand("instance_norm", input, "input")
-    shape = tuple(input._m.shape)
-    if len(shape) < 2:
-        raise RuntimeError(f"instance_norm: expected input of shape (N, C, *), got {list(shape)}")
-    n, channels = shape[:2]
-    if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    if prod(shape[2:]) == 1:
-        raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
-    repeated = [None if t is None else t.detach().repeat(n) for t in (running_mean, running_var)]
-    found = batch_norm(reshape(input, (1, n * channels, *shape[2:])), *repeated, None, None, True, momentum, eps)
-    for tensor, samples in zip((running_mean, running_var), repeated):
-        if tensor is not None:
-            tensor.detach().copy_(samples.reshape(n, channels).mean(0))
-    return _per_channel("instance_norm", reshape(found, shape), channels, weight, bias)

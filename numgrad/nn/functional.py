@@ -83,6 +83,17 @@ from ..ops.conv import conv3d as conv3d
 from ..ops.conv import conv_transpose1d as conv_transpose1d
 from ..ops.conv import conv_transpose2d as conv_transpose2d
 from ..ops.conv import conv_transpose3d as conv_transpose3d
+from ..ops.ctc import ctc_loss as ctc_loss
+from ..ops.distance import (
+    cosine_similarity as cosine_similarity,
+)
+from ..ops.distance import (
+    normalize as normalize,
+)
+from ..ops.distance import (
+    pairwise_distance as pairwise_distance,
+)
+from ..ops.distance import pdist as pdist
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.loss import (
@@ -183,6 +194,7 @@ from ..ops.random import (
 from ..ops.random import (
     feature_alpha_dropout as feature_alpha_dropout,
 )
+from ..ops.random import gumbel_softmax as gumbel_softmax
 from ..ops.resample import affine_grid as affine_grid
 from ..ops.resample import grid_sample as grid_sample
 from ..ops.resample import interpolate as interpolate
@@ -208,12 +220,3 @@ from ..ops.spatial import local_response_norm as local_response_norm
 from ..ops.spatial import pixel_shuffle as pixel_shuffle
 from ..ops.spatial import pixel_unshuffle as pixel_unshuffle
 from ..ops.spatial import unfold as unfold
-from ..ops.statistics import (
-    cosine_similarity as cosine_similarity,
-)
-from ..ops.statistics import (
-    normalize as normalize,
-)
-from ..ops.statistics import (
-    pairwise_distance as pairwise_distance,
-)

@@ -84,15 +84,6 @@ from .layout import channels_last_3d as channels_last_3d
 from .layout import contiguous_format as contiguous_format
 from .layout import memory_format as memory_format
 from .layout import preserve_format as preserve_format
-from .linalg import cholesky_root as cholesky
-from .linalg import det as det
-from .linalg import inv as inverse
-from .linalg import logdet as logdet
-from .linalg import matrix_power as matrix_power
-from .linalg import pinv as pinverse
-from .linalg import qr_root as qr
-from .linalg import slogdet as slogdet
-from .linalg import svd_root as svd
 from .op import structured as structured
 from .ops.activation import (
     celu as celu,
@@ -226,6 +217,10 @@ from .ops.bitwise import (
 from .ops.bitwise import (
     logical_xor as logical_xor,
 )
+from .ops.calculus import cumulative_trapezoid as cumulative_trapezoid
+from .ops.calculus import gradient as gradient
+from .ops.calculus import trapezoid as trapezoid
+from .ops.calculus import trapz as trapz
 from .ops.compare import (
     _isfinite as isfinite,
 )
@@ -292,10 +287,6 @@ from .ops.compare import (
 from .ops.compare import (
     where_function as where,
 )
-from .ops.contract import cross as cross
-from .ops.contract import einsum as einsum
-from .ops.contract import tensordot as tensordot
-from .ops.contract import trace as trace
 from .ops.conv import conv_transpose1d as conv_transpose1d
 from .ops.conv import conv_transpose2d as conv_transpose2d
 from .ops.conv import conv_transpose3d as conv_transpose3d
@@ -379,6 +370,26 @@ from .ops.create import (
 from .ops.create import (
     zeros_like as zeros_like,
 )
+from .ops.ctc import ctc_loss as ctc_loss
+from .ops.distance import (
+    cdist as cdist,
+)
+from .ops.distance import (
+    cosine_similarity as cosine_similarity,
+)
+from .ops.distance import (
+    dist as dist,
+)
+from .ops.distance import (
+    norm as norm,
+)
+from .ops.distance import (
+    pairwise_distance as pairwise_distance,
+)
+from .ops.distance import pdist as pdist
+from .ops.distance import (
+    renorm as renorm,
+)
 from .ops.distinct import (
     bincount as bincount,
 )
@@ -403,6 +414,8 @@ from .ops.distinct import (
 from .ops.distinct import (
     unique_consecutive as unique_consecutive,
 )
+from .ops.einsum import einsum as einsum
+from .ops.einsum import tensordot as tensordot
 from .ops.extrema import (
     _fmax as fmax,
 )
@@ -433,6 +446,14 @@ from .ops.extrema import (
 from .ops.extrema import (
     nextafter as nextafter,
 )
+from .ops.factor import cholesky as cholesky
+from .ops.factor import cholesky_inverse as cholesky_inverse
+from .ops.factor import cholesky_solve as cholesky_solve
+from .ops.factor import lu_solve as lu_solve
+from .ops.factor import lu_unpack as lu_unpack
+from .ops.factor import orgqr as orgqr
+from .ops.factor import qr as qr
+from .ops.factor import svd as svd
 from .ops.gamma import (
     frexp as frexp,
 )
@@ -732,6 +753,11 @@ from .ops.matmul import (
 from .ops.matmul import (
     outer as outer,
 )
+from .ops.matrix import _old_det as det
+from .ops.matrix import _old_slogdet as slogdet
+from .ops.matrix import logdet as logdet
+from .ops.matrix import matrix_exp as matrix_exp
+from .ops.matrix import pinverse as pinverse
 from .ops.norm import layer_norm as layer_norm
 from .ops.norm import rms_norm as rms_norm
 from .ops.power import (
@@ -749,6 +775,14 @@ from .ops.power import (
 from .ops.power import (
     square as square,
 )
+from .ops.products import chain_matmul as chain_matmul
+from .ops.products import cross as cross
+from .ops.products import ger as ger
+from .ops.products import kron as kron
+from .ops.products import matrix_power as matrix_power
+from .ops.products import trace as trace
+from .ops.products import vander as vander
+from .ops.products import vdot as vdot
 from .ops.quantile import nanquantile as nanquantile
 from .ops.quantile import quantile as quantile
 from .ops.random import (
@@ -956,32 +990,18 @@ from .ops.similarity import poisson_nll_loss as poisson_nll_loss
 from .ops.softmax import log_softmax_root as log_softmax
 from .ops.softmax import logsumexp as logsumexp
 from .ops.softmax import softmax_root as softmax
+from .ops.solve import inverse as inverse
+from .ops.solve import triangular_solve as triangular_solve
 from .ops.spatial import channel_shuffle as channel_shuffle
 from .ops.spatial import pixel_shuffle as pixel_shuffle
 from .ops.spatial import pixel_unshuffle as pixel_unshuffle
-from .ops.statistics import (
-    cdist as cdist,
-)
-from .ops.statistics import (
-    cosine_similarity as cosine_similarity,
-)
-from .ops.statistics import (
-    dist as dist,
-)
+from .ops.statistics import corrcoef as corrcoef
+from .ops.statistics import cov as cov
 from .ops.statistics import (
     nanmean as nanmean,
 )
 from .ops.statistics import (
     nansum as nansum,
-)
-from .ops.statistics import (
-    norm as norm,
-)
-from .ops.statistics import (
-    pairwise_distance as pairwise_distance,
-)
-from .ops.statistics import (
-    renorm as renorm,
 )
 from .ops.statistics import (
     std as std,

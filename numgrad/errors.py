@@ -29,7 +29,7 @@ class OutOfMemoryError(Error):
 
 
 class LinAlgError(Error):
-    """A matrix for which there is no solution, or an algorithm that did not converge."""
+    """A matrix that is singular, or not positive-definite, or for which an algorithm does not converge."""
 
 
 class FileError(Error, ValueError, pickle.UnpicklingError):

@@ -146,6 +146,8 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
         node.saved = tuple(saved)
         if switch.anywhere:
             note_anomaly(node, op)
+    if dtype is not None and op.result == "sum" and not result._m.dtype.is_floating_point:
+        result = cast(result, dtypes.as_dtype(dtype))  # narrow integers were asked for
     if switch.anywhere:
         check_forward(op.name, result)
     return result if out is None else write_out(op.name, result, out)

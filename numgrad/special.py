@@ -12,6 +12,9 @@ from .ops.gamma import (
 from .ops.gamma import (
     i1e as i1e,
 )
+from .ops.gamma import igamma as gammainc
+from .ops.gamma import igammac as gammaincc
+from .ops.gamma import mvlgamma as multigammaln
 from .ops.gamma import (
     polygamma as polygamma,
 )
@@ -21,6 +24,7 @@ from .ops.gamma import (
 from .ops.math import (
     digamma as digamma,
 )
+from .ops.math import digamma as psi
 from .ops.math import (
     entr as entr,
 )
@@ -39,6 +43,7 @@ from .ops.math import (
 from .ops.math import (
     expm1 as expm1,
 )
+from .ops.math import lgamma as gammaln
 from .ops.math import (
     log1p as log1p,
 )
@@ -48,6 +53,8 @@ from .ops.math import (
 from .ops.math import (
     ndtr as ndtr,
 )
+from .ops.math import round_ as round
+from .ops.math import sigmoid as expit
 from .ops.math import (
     sinc as sinc,
 )
@@ -57,4 +64,6 @@ from .ops.math import (
 from .ops.math import (
     xlogy as xlogy,
 )
+from .ops.softmax import log_softmax_root as log_softmax
 from .ops.softmax import logsumexp as logsumexp
+from .ops.softmax import softmax_root as softmax

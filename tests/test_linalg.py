@@ -1,4 +1,6 @@
-"""numgrad.linalg and sums of products: against NumPy and PyTorch, with first and second derivatives."""
+"""Linear algebra: values as PyTorch's, what factors multiply to, first and second derivatives, refusals."""
+
+import math
 
 import numpy as np
 import pytest
@@ -12,52 +14,84 @@ def matrix(*shape, seed=0):
     return ng.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 
-def symmetric(n):
-    a = matrix(n, n)
-    return a @ a.T + ng.eye(n, dtype=ng.float64)
+def positive(a):
+    """Symmetric positive-definite matrices made of any."""
+    return a @ a.mT + ng.eye(a.shape[-1], dtype=ng.float64)
 
 
-SQUARE, BATCH, TALL, WIDE = matrix(3, 3), matrix(2, 3, 3), matrix(4, 3), matrix(2, 4)
-CASES = {
-    "det": (linalg.det, SQUARE),
-    "det_batch": (linalg.det, BATCH),
-    "slogdet": (lambda a: linalg.slogdet(a)[1], SQUARE),
-    "logdet": (linalg.logdet, symmetric(3)),
+def symmetric(a):
+    return (a + a.mT) / 2.0
+
+
+def signless(*factors):
+    """Without the signs that factorizations are free to choose."""
+    return [factor.abs() for factor in factors]
+
+
+SQUARE, BATCH, TALL, WIDE, VECTOR = matrix(3, 3), matrix(2, 3, 3), matrix(4, 2), matrix(2, 4), matrix(3)
+
+DERIVATIVES = {
+    "det": (linalg.det, BATCH),
+    "slogdet": (lambda a: linalg.slogdet(a)[1], BATCH),
+    "logdet": (lambda a: ng.logdet(positive(a)), SQUARE),
     "inv": (linalg.inv, BATCH),
-    "solve": (lambda a: linalg.solve(a, a * a + 1.0), BATCH),
-    "solve_vector": (lambda a: linalg.solve(a, a[0]), SQUARE),
-    "solve_right": (lambda a: linalg.solve(a, a[:2] * 2.0, left=False), SQUARE),
-    "solve_triangular": (lambda a: linalg.solve_triangular(a, a * a, upper=True), SQUARE),
-    "pinv": (linalg.pinv, TALL),
+    "solve": (linalg.solve, SQUARE, matrix(2, 3, 2)),
+    "solve vectors": (linalg.solve, BATCH, matrix(2, 3)),
+    "solve right": (lambda a, b: linalg.solve(a, b, left=False), SQUARE, matrix(2, 4, 3)),
+    "solve_triangular": (lambda a, b: linalg.solve_triangular(a, b, upper=False), BATCH, matrix(3, 2)),
+    "solve_triangular unit": (
+        lambda a, b: linalg.solve_triangular(a, b, upper=True, left=False, unitriangular=True), SQUARE, WIDE[:, :3],
+    ),
+    "cholesky": (lambda a: linalg.cholesky(positive(a)), BATCH),
+    "cholesky upper": (lambda a: linalg.cholesky(positive(a), upper=True), SQUARE),
+    "cholesky_solve": (lambda a, b: ng.cholesky_solve(b, linalg.cholesky(positive(a))), SQUARE, matrix(3, 2)),
+    "cholesky_inverse": (lambda a: ng.cholesky_inverse(linalg.cholesky(positive(a), upper=True), True), SQUARE),
+    "lu": (lambda a: linalg.lu(a)[1:], SQUARE),
+    "lu wide": (lambda a: linalg.lu(a)[1:], WIDE),
+    "lu tall": (lambda a: linalg.lu(a)[1:], TALL),
+    "lu_solve": (lambda a, b: linalg.lu_solve(*linalg.lu_factor(a), b), SQUARE, matrix(3, 2)),
+    "lu_solve adjoint": (lambda a, b: linalg.lu_solve(*linalg.lu_factor(a), b, left=False, adjoint=True), SQUARE, BATCH[0]),
+    "qr": (lambda a: signless(*linalg.qr(a)), TALL),
+    "qr wide": (lambda a: signless(*linalg.qr(a, "complete")), WIDE),
+    "qr wide Q": (lambda a: linalg.qr(a)[0], WIDE),
+    "eigh": (lambda a: signless(*linalg.eigh(symmetric(a))), BATCH),
+    "eigvalsh": (lambda a: linalg.eigvalsh(symmetric(a)), SQUARE),
+    "svd": (lambda a: signless(*linalg.svd(a, False)), SQUARE),
+    "svd tall": (lambda a: signless(*linalg.svd(a, False)), TALL),
+    "svd wide": (lambda a: signless(*linalg.svd(a, False)), WIDE),
     "svdvals": (linalg.svdvals, TALL),
-    "svd": (lambda a: (lambda u, s, vh: (u * s) @ vh.abs() + u[..., :1] ** 2)(*linalg.svd(a, False)), SQUARE),
-    "eigvalsh": (lambda a: linalg.eigvalsh(a + a.T), SQUARE),
-    "eigh": (lambda a: linalg.eigh(a + a.T)[1] ** 2, SQUARE),
-    "cholesky": (lambda a: linalg.cholesky(a @ a.T + ng.eye(3, dtype=ng.float64)), SQUARE),
-    "qr": (lambda a: (lambda q, r: q.abs().sum() + r.abs().sum())(*linalg.qr(a)), TALL),
-    "qr_wide": (lambda a: (lambda q, r: q.abs().sum() + r.abs().sum())(*linalg.qr(a)), WIDE),
-    "matrix_power": (lambda a: linalg.matrix_power(a, 3), SQUARE),
-    "matrix_power_negative": (lambda a: linalg.matrix_power(a, -2), SQUARE),
-    "nuclear_norm": (lambda a: linalg.matrix_norm(a, "nuc"), TALL),
-    "spectral_norm": (lambda a: linalg.matrix_norm(a, 2), TALL),
-    "inf_norm": (lambda a: linalg.norm(a, float("inf")), TALL),
-    "vector_norm": (lambda a: linalg.vector_norm(a, 3.0, 0), TALL),
-    "multi_dot": (lambda a: linalg.multi_dot([a.T, a, a.T, a[:, 0]]), TALL),
-    "einsum": (lambda a: ng.einsum("bij,bjk,ki->bi", a, a, a[0]), BATCH),
-    "einsum_dots": (lambda a: ng.einsum("...ij,...jk", a, a * 2.0), BATCH),
-    "einsum_diagonal": (lambda a: ng.einsum("bii->b", a), BATCH),
-    "tensordot": (lambda a: ng.tensordot(a, a * 0.5, ([0, 2], [0, 1])), BATCH),
-    "trace": (ng.trace, SQUARE),
-    "cross": (lambda a: ng.cross(a, a.flip(0), 1), SQUARE),
+    "pinv tall": (linalg.pinv, TALL),
+    "pinv wide": (linalg.pinv, WIDE),
+    "pinv hermitian": (lambda a: linalg.pinv(symmetric(a), hermitian=True), SQUARE),
+    "lstsq": (lambda a, b: linalg.lstsq(a, b)[0], TALL, matrix(4, 3)),
+    "matrix_exp": (linalg.matrix_exp, BATCH),
+    "matrix_power": (lambda a: linalg.matrix_power(a, -3), SQUARE),
+    "householder_product": (linalg.householder_product, TALL, matrix(2)),
+    "tensorsolve": (linalg.tensorsolve, matrix(2, 2, 4), matrix(2, 2)),
+    "multi_dot": (lambda a, v: linalg.multi_dot([v, a, a.mT, v]), SQUARE, VECTOR),
+    "vecdot": (lambda a, v: linalg.vecdot(a, v), BATCH, VECTOR),
+    "cross": (linalg.cross, BATCH[0], VECTOR.unsqueeze(0)),
+    "kron": (ng.kron, TALL, VECTOR),
+    "trace": (ng.trace, WIDE),
+    "vander": (linalg.vander, VECTOR),
+    "cov": (lambda a: ng.cov(a, aweights=ng.tensor([0.5, 1.0, 2.0], dtype=ng.float64)), SQUARE),
+    "corrcoef": (ng.corrcoef, SQUARE),
+    "cdist": (lambda a, b: ng.cdist(a, b, compute_mode="use_mm_for_euclid_dist"), BATCH, matrix(4, 3, seed=1)),
+    "cdist 3": (lambda a, b: ng.cdist(a, b, 3.0), BATCH, matrix(4, 3, seed=1)),
+    "pdist": (ng.pdist, TALL),
+    "gradient": (lambda a: ng.gradient(a, spacing=[VECTOR, 0.5], edge_order=2), SQUARE),
+    "trapezoid": (lambda a, x: ng.cumulative_trapezoid(a, x), BATCH, VECTOR),
+    **{f"norm {p}": (lambda a, p=p: linalg.matrix_norm(a, p), BATCH) for p in ("fro", "nuc", 2, -2, 1, -math.inf)},
+    **{f"cond {p}": (lambda a, p=p: linalg.cond(a, p), SQUARE) for p in (None, "nuc", 1)},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DERIVATIVES)
 def test_derivatives(name):
-    f, a = CASES[name]
-    a = a.clone().requires_grad_()
-    assert gradcheck(f, (a,), atol=1e-5, rtol=1e-3)
-    assert gradgradcheck(f, (a,), atol=1e-4, rtol=1e-3)
+    fn, *given = DERIVATIVES[name]
+    leaves = tuple([a.detach().clone().requires_grad_() for a in given])
+    assert gradcheck(fn, leaves)
+    assert gradgradcheck(fn, leaves)
 
 
 def test_a_singular_matrix_has_a_determinant_with_a_gradient():
@@ -66,64 +100,125 @@ def test_a_singular_matrix_has_a_determinant_with_a_gradient():
     ng.testing.assert_close(a.grad, ng.tensor([[4.0, -2.0], [-2.0, 1.0]], dtype=ng.float64))
 
 
-def test_decompositions_compose():
-    for a in (TALL, WIDE, BATCH):
-        u, s, vh = linalg.svd(a)
-        q, r = linalg.qr(a)
-        k = s.shape[-1]
-        ng.testing.assert_close(u[..., :k] @ s.diag_embed() @ vh[..., :k, :], a)
-        ng.testing.assert_close(q @ r, a)
-        ng.testing.assert_close(u.mT @ u, ng.eye(u.shape[-1], dtype=ng.float64).expand_as(u))
-    a = symmetric(4)
-    values, vectors = linalg.eigh(a)
-    ng.testing.assert_close(vectors * values @ vectors.T, a)
-    lower = linalg.cholesky(a)
-    ng.testing.assert_close(lower @ lower.T, a)
-    assert linalg.matrix_rank(TALL @ TALL.T).item() == 3
+@pytest.mark.parametrize("a", [SQUARE, BATCH, TALL, WIDE], ids=["square", "batch", "tall", "wide"])
+def test_factors_multiply_to_the_matrix(a):
+    u, s, vh = linalg.svd(a)
+    k = s.shape[-1]
+    P, L, U = linalg.lu(a)
+    for product in (u[..., :k] @ s.diag_embed() @ vh[..., :k, :], P @ L @ U, linalg.qr(a).Q @ linalg.qr(a).R):
+        ng.testing.assert_close(product, a)
+    ng.testing.assert_close(u.mT @ u, ng.eye(u.shape[-1], dtype=ng.float64).expand_as(u))
+    ng.testing.assert_close(ng.lu_unpack(*linalg.lu_factor(a)), (P, L, U))
+    assert linalg.matrix_rank(a).tolist() == (linalg.svdvals(a) > 1e-9).sum(-1).tolist()
+    if a.shape[-1] == a.shape[-2]:
+        values, vectors = linalg.eigh(positive(a))
+        lower = linalg.cholesky(positive(a))
+        for product in (vectors * values.unsqueeze(-2) @ vectors.mT, lower @ lower.mT):
+            ng.testing.assert_close(product, positive(a))
 
 
-def test_bad_matrices_are_refused():
-    singular = ng.stack((ng.eye(2), ng.ones(2, 2)))
-    with pytest.raises(linalg.LinAlgError, match=r"linalg.inv: \(Batch element 1\).*singular"):
-        linalg.inv(singular)
-    with pytest.raises(RuntimeError, match="singular"):
-        linalg.solve(ng.zeros(2, 2), ng.ones(2))
-    with pytest.raises(linalg.LinAlgError, match="positive-definite"):
-        linalg.cholesky(-ng.eye(2))
-    with pytest.raises(RuntimeError, match="square matrices, but they are 3 by 2"):
-        linalg.det(ng.ones(3, 2))
-    with pytest.raises(RuntimeError, match="floating point"):
-        linalg.inv(ng.ones(2, 2, dtype=ng.int64))
-    with pytest.raises(RuntimeError, match="at least 2 dimensions"):
-        linalg.inv(ng.ones(2))
-    with pytest.raises(RuntimeError, match="does not broadcast"):
-        ng.einsum("ij,jk", ng.ones(2, 3), ng.ones(2, 3))
-    with pytest.raises(RuntimeError, match="more operands"):
-        ng.einsum("ij", ng.ones(2, 3), ng.ones(2, 3))
-    with pytest.raises(RuntimeError, match="does not appear"):
-        ng.einsum("ij->k", ng.ones(2, 3))
-    with pytest.raises(RuntimeError, match="contracted dimensions"):
-        ng.tensordot(ng.ones(2, 3), ng.ones(2, 3), 1)
-
-
-@pytest.mark.parametrize(
-    "equation, shapes",
-    [
-        ("ij,jk->ik", [(2, 3), (3, 4)]), ("ij,kj", [(2, 3), (4, 3)]), ("i,j->ij", [(2,), (3,)]), ("ij->", [(2, 3)]),
-        ("bhqd,bhkd->bhqk", [(2, 2, 3, 4), (2, 2, 5, 4)]), ("...i,i...->...", [(2, 3), (3, 2)]), ("ii", [(3, 3)]),
-        ("ij,ij->ij", [(2, 3), (2, 3)]), ("i,ij,j", [(2,), (2, 3), (3,)]), ("ij->ji", [(2, 3)]), ("bi,bj->b", [(2, 3), (2, 4)]),
-        ("ij,jk,kl->il", [(2, 3), (3, 4), (4, 2)]), ("a...b,b...->a...", [(2, 5, 3), (3, 5)]), ("ij,jk->ik", [(2, 1), (3, 4)]),
+SAME = {
+    "norms": lambda T, a: [
+        T.linalg.norm(a), T.linalg.norm(a, dim=(0, 2)), T.linalg.norm(a, 1, dim=(1, 2)), T.norm(a, "nuc", (0, 2), True),
+        T.linalg.vector_norm(a, 0), T.linalg.vector_norm(a, -math.inf, (0, 1)), T.norm(a, 3, 1), T.norm(a),
+        T.linalg.matrix_norm(a, 2, keepdim=True), T.linalg.matrix_norm(a, math.inf, (2, 0)),
     ],
-)  # fmt: skip
-def test_einsum_agrees_with_numpy(equation, shapes):
-    operands = [matrix(*shape, seed=k) for k, shape in enumerate(shapes)]
-    arrays = [x.numpy() for x in operands]
-    if shapes == [(2, 1), (3, 4)]:  # NumPy does not broadcast labels
-        arrays[0] = np.broadcast_to(arrays[0], (2, 3))
-    np.testing.assert_allclose(ng.einsum(equation, *operands).numpy(), np.einsum(equation, *arrays), rtol=1e-10, atol=1e-12)
+    "ranks": lambda T, a: [
+        T.linalg.matrix_rank(a), T.linalg.matrix_rank(a, atol=1.0), T.linalg.cond(a), T.linalg.cond(a, "fro"),
+    ],
+    "inverses": lambda T, a: [
+        T.linalg.pinv(a[..., :2]), T.linalg.inv_ex(a).info, T.linalg.solve_ex(a, a[..., 0]), T.linalg.tensorinv(a[0], 1),
+        T.linalg.matrix_power(a, 0), T.linalg.matrix_power(a, 5), T.linalg.matrix_exp(a),
+    ],
+    "least squares": lambda T, a: [
+        *T.linalg.lstsq(a[..., :2], a, driver="gelsd"), *T.linalg.lstsq(a[..., :2], a, driver="gels")[:2],
+        *T.linalg.lstsq(a[..., :2], a)[1:3],
+    ],
+    "factors": lambda T, a: [
+        *T.linalg.lu_factor(a), *T.linalg.qr(a, "r"), *T.linalg.cholesky_ex(a @ a.mT),
+        T.svd(a, compute_uv=False)[1], T.linalg.eigvalsh(a), T.linalg.eigvalsh(a, "U"),
+    ],
+    "products": lambda T, a: [
+        T.cross(a, a.flip(0), dim=1), T.kron(a[0], a[0, 0]), T.linalg.multi_dot([a[0, 0], a[0], a[1]]),
+        T.vander(a[0, 0], 4), T.vander(a[0, 0], increasing=True), T.linalg.vander(a[0], N=2), T.linalg.vecdot(a, a, dim=0),
+    ],
+    "statistics": lambda T, a: [
+        T.cov(a[0]), T.cov(a[0, 0]), T.cov(a[0], correction=0, fweights=T.tensor([1, 2, 3])), T.corrcoef(a[0]),
+        T.trapezoid(a), T.trapezoid(a, a[0, 0].abs()), T.trapz(a, dx=0.5, dim=0), T.cumulative_trapezoid(a, dim=1),
+        *T.gradient(a), *T.gradient(a[0], spacing=2.0, dim=1, edge_order=2),
+    ],
+    "distances": lambda T, a: [
+        T.cdist(a, a[0] + 1.0), T.cdist(a, a, 1.0), T.pdist(a[0]), T.pdist(a[0], 1), T.cdist(a[:, :0], a), T.dist(a, a * 2.0),
+        T.cdist(a.reshape(1, 18).expand(30, 18) * T.arange(30, dtype=a.dtype)[:, None], a.reshape(1, 18) + 1.0),
+    ],
+    "empty": lambda T, a: [
+        T.linalg.det(a[:, :0, :0]), T.linalg.inv(a[:0]), T.linalg.matrix_norm(a[0, :0], 2), T.linalg.svdvals(a[0, :0]),
+        T.linalg.pinv(a[0, :0]), T.linalg.solve(a[:0], a[:0, :, 0]), *T.linalg.qr(a[:, :0]), *T.linalg.eigh(a[:0]),
+        T.linalg.matrix_rank(a[0, :0]), T.linalg.cond(a[:, :0, :0]), T.linalg.matrix_exp(a[:0]),
+    ],
+}  # fmt: skip
 
 
-def test_einsum_takes_lists_of_labels():
-    a, b = matrix(2, 3), matrix(3, 4)
-    ng.testing.assert_close(ng.einsum(a, [0, 1], b, [1, 2], [0, 2]), a @ b)
-    ng.testing.assert_close(ng.einsum(a, [..., 1], b, [1, 2], [..., 2]), a @ b)
+@pytest.mark.parametrize("name", SAME)
+def test_values_are_those_of_pytorch(name):
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    ours, theirs = SAME[name](ng, BATCH), SAME[name](torch, torch.from_numpy(BATCH.numpy()))
+
+    def flat(values):
+        return [leaf for value in values for leaf in (flat(value) if isinstance(value, tuple) else [value])]
+
+    for k, (one, other) in enumerate(zip(flat(ours), flat(theirs), strict=True)):
+        assert one.shape == other.shape and repr(one.dtype) == repr(other.dtype), f"{name} {k}"
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-7, atol=1e-9, err_msg=f"{name} {k}")
+
+
+def test_matrices_that_have_no_inverse_or_root():
+    broken = ng.stack((ng.eye(2), ng.ones(2, 2)))
+    with pytest.raises(linalg.LinAlgError, match=r"linalg.inv: \(Batch element 1\).*singular"):
+        linalg.inv(broken)
+    with pytest.raises(linalg.LinAlgError, match="singular"):
+        linalg.solve(ng.zeros(2, 2), ng.ones(2))
+    with pytest.raises(linalg.LinAlgError, match=r"\(Batch element 0\).*minor of order 1 is not positive-definite"):
+        linalg.cholesky(-broken)
+    with pytest.raises(linalg.LinAlgError, match=r"U\[2,2\] is zero"):
+        linalg.lu_factor(broken[1])
+    assert linalg.inv_ex(broken).info.tolist() == [0, 2]
+    ng.testing.assert_close(linalg.inv_ex(broken).inverse[0], ng.eye(2))
+    assert linalg.cholesky_ex(-broken).info.tolist() == [1, 1]
+    assert linalg.cond(broken, 1).tolist() == [1.0, math.inf]
+    assert linalg.solve_triangular(ng.zeros(1, 1), ng.ones(1, 1), upper=True).item() == math.inf
+
+
+REFUSED = [
+    (lambda: linalg.det(ng.ones(3, 2)), "square matrices, but they are 3 by 2"),
+    (lambda: linalg.inv(ng.ones(2, 2, dtype=ng.int64)), "linalg.inv: Expected a floating point.*int64"),
+    (lambda: linalg.svd(ng.ones(2)), "at least 2 dimensions"),
+    (lambda: linalg.solve(ng.ones(2, 2), ng.ones(3, 1)), "Incompatible shapes"),
+    (lambda: linalg.solve(ng.ones(2, 2), ng.ones(2, 1, dtype=ng.float64)), "same dtype"),
+    (lambda: linalg.matrix_norm(ng.ones(2, 2), 3), "Order 3 not supported"),
+    (lambda: linalg.norm(ng.ones(2, 2, 2), 2), "must be 1D or 2D"),
+    (lambda: linalg.qr(ng.ones(2, 2), "full"), "unrecognized mode 'full'"),
+    (lambda: linalg.eigh(ng.ones(2, 2), "X"), "UPLO"),
+    (lambda: linalg.lstsq(ng.ones(2, 2), ng.ones(2, 2), driver="x"), "parameter `driver`"),
+    (lambda: linalg.multi_dot([ng.ones(2, 2)]), "at least 2 tensors"),
+    (lambda: linalg.cross(ng.ones(2), ng.ones(2)), "must have length 3"),
+    (lambda: ng.cdist(ng.ones(2, 2), ng.ones(2, 3)), "same number of columns"),
+    (lambda: ng.cov(ng.ones(2, 2, dtype=ng.bool)), "bool"),
+    (lambda: ng.trace(ng.ones(2)), "expected a matrix"),
+]
+
+
+@pytest.mark.parametrize("call, message", REFUSED)
+def test_refusals(call, message):
+    with pytest.raises(RuntimeError, match=message):
+        call()
+
+
+def test_results_have_names_and_can_be_written_to_given_tensors():
+    found = linalg.svd(SQUARE)
+    assert type(found).__name__ == "linalg_svd" and found.S is found[1]
+    out = ng.empty(3, 3, dtype=ng.float64), ng.empty(0, dtype=ng.float64), ng.empty(3, 3, dtype=ng.float64)
+    assert linalg.svd(SQUARE, out=out).S is out[1]
+    ng.testing.assert_close(out[1], found.S)
+    assert linalg.qr(SQUARE.clone().requires_grad_()).R.grad_fn.name == "LinalgQrBackward0"

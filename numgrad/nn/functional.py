@@ -83,6 +83,17 @@ from ..ops.conv import conv3d as conv3d
 from ..ops.conv import conv_transpose1d as conv_transpose1d
 from ..ops.conv import conv_transpose2d as conv_transpose2d
 from ..ops.conv import conv_transpose3d as conv_transpose3d
+from ..ops.ctc import ctc_loss as ctc_loss
+from ..ops.distance import (
+    cosine_similarity as cosine_similarity,
+)
+from ..ops.distance import (
+    normalize as normalize,
+)
+from ..ops.distance import (
+    pairwise_distance as pairwise_distance,
+)
+from ..ops.distance import pdist as pdist
 from ..ops.grid import affine_grid as affine_grid
 from ..ops.grid import grid_sample as grid_sample
 from ..ops.group_norm import group_norm as group_norm
@@ -188,6 +199,7 @@ from ..ops.random import (
 from ..ops.random import (
     feature_alpha_dropout as feature_alpha_dropout,
 )
+from ..ops.random import gumbel_softmax as gumbel_softmax
 from ..ops.resample import interpolate as interpolate
 from ..ops.similarity import cosine_embedding_loss as cosine_embedding_loss
 from ..ops.similarity import gaussian_nll_loss as gaussian_nll_loss
@@ -200,7 +212,6 @@ from ..ops.similarity import poisson_nll_loss as poisson_nll_loss
 from ..ops.similarity import soft_margin_loss as soft_margin_loss
 from ..ops.similarity import triplet_margin_loss as triplet_margin_loss
 from ..ops.similarity import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
-from ..ops.softmax import gumbel_softmax as gumbel_softmax
 from ..ops.softmax import log_softmax as log_softmax
 from ..ops.softmax import softmax as softmax
 from ..ops.softmax import softmin as softmin
@@ -209,15 +220,6 @@ from ..ops.spatial import fold as fold
 from ..ops.spatial import pixel_shuffle as pixel_shuffle
 from ..ops.spatial import pixel_unshuffle as pixel_unshuffle
 from ..ops.spatial import unfold as unfold
-from ..ops.statistics import (
-    cosine_similarity as cosine_similarity,
-)
-from ..ops.statistics import (
-    normalize as normalize,
-)
-from ..ops.statistics import (
-    pairwise_distance as pairwise_distance,
-)
 from ..ops.unpool import lp_pool1d as lp_pool1d
 from ..ops.unpool import lp_pool2d as lp_pool2d
 from ..ops.unpool import lp_pool3d as lp_pool3d

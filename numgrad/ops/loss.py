@@ -25,7 +25,7 @@ def legacy_reduction(reduction, size_average, reduce):
     return found
 
 
-def _reduced(name, losses, reduction):
+def reduced(name, losses, reduction):
     if reduction == "mean":
         return mean(losses)
     if reduction == "sum":
@@ -112,11 +112,11 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction: str = "me
 
 def _weighted(name, losses, weight, reduction):
     if weight is None:
-        return _reduced(name, losses, reduction)
+        return reduced(name, losses, reduction)
     if weight._m.shape != losses._m.shape:
         raise ValueError(f"{name}: Weights and input must have the same size, got {weight.shape} and {losses.shape}")
     losses = mul(losses, weight)
-    return sum(losses) / sum(weight) if reduction == "mean" else _reduced(name, losses, reduction)
+    return sum(losses) / sum(weight) if reduction == "mean" else reduced(name, losses, reduction)
 
 
 @function(install=("F",))
@@ -137,7 +137,7 @@ def smooth_l1_loss(
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
     input, target = _pair("smooth_l1_loss", input, target)
     losses = _absolute_error(input, target) if beta == 0 else _smooth_absolute_error(input, target, float(beta))
-    return _reduced("smooth_l1_loss", losses, reduction)
+    return reduced("smooth_l1_loss", losses, reduction)
 
 
 @function(install=("F",))
@@ -207,7 +207,7 @@ def binary_cross_entropy(
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise RuntimeError(f"{name}: all elements of input should be between 0 and 1; apply sigmoid to logits")
     losses = _binary_cross_entropy(input, target)
-    return _reduced(name, losses if weight is None else mul(losses, weight), reduction)
+    return reduced(name, losses if weight is None else mul(losses, weight), reduction)
 
 
 @function(install=("ng",))
@@ -224,7 +224,7 @@ def binary_cross_entropy_with_logits(
         losses = _logistic_cross_entropy(input, target)
     else:
         losses = _positive_weighted_cross_entropy(input, target, pos_weight)
-    return _reduced(name, losses if weight is None else mul(losses, weight), reduction)
+    return reduced(name, losses if weight is None else mul(losses, weight), reduction)
 
 
 @pointwise(name="divergence", install=(), inplace=False, domain=(0.05, 0.95), refuse="bi")
@@ -268,6 +268,6 @@ def kl_div(
             "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
             stacklevel=2,
         )
-    return _reduced("kl_div", losses, reduction)
+    return reduced("kl_div", losses, reduction)
 
 

@@ -252,6 +252,8 @@ linear.backward_as_ops(_linear_gradients)
 def _scaled(name, inputs, beta, alpha):
     """``beta * input + alpha * product``; with beta 0 the input is not read."""
     base, found = inputs
+    if found._m.dtype.kind == "b":
+        return (base & bool(beta)) | (found & bool(alpha))
     if not found._m.dtype.is_floating_point:
         beta, alpha = int(beta), int(alpha)  # as PyTorch does: integers stay integers
     if alpha != 1:

@@ -21,6 +21,9 @@ from ..op import (
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import _copy_into, write
+from .create import empty_like, zeros_like
+from .search import argmax
+from .softmax import softmax_root
 from .view import sizes
 
 
@@ -411,3 +414,21 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False) -> Tensor
         return input
     found = _alpha(input, p, (*input._m.shape[:2], *([1] * (input._m.ndim - 2))))
     return input.copy_(found) if inplace else found
+
+
+# --- Gumbel's softmax ----------------------------------------------------------------------------------------------
+
+
+@function(install=())
+def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1) -> Tensor:
+    """A sample of a category as probabilities, ``softmax((logits + gumbel noise) / tau)`` (arXiv:1611.01144).
+
+    ``hard`` rounds it to one category, with the gradient of the probabilities. ``eps`` is not used.
+    """
+    logits = as_tensor_operand("gumbel_softmax", logits, "logits")
+    noise = -empty_like(logits).exponential_().log()
+    soft = softmax_root((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    at = argmax(soft, dim, True)
+    return zeros_like(soft).scatter_(dim, at, 1.0) - soft.detach() + soft

@@ -139,11 +139,12 @@ _EXTREMES = {"amax": _shared_extreme("amax", _amax), "amin": _shared_extreme("am
 def prod(input, dim=None, keepdim=False, *, dtype=None) -> Tensor:
     """The product over ``dim`` (all by default); bool and integers multiply in int64."""
     input = as_tensor_operand("prod", input, "input")
-    if dtype is not None:
-        input = cast(input, dtypes.as_dtype(dtype))
-        if input._m.dtype is dtypes.bool_:
-            return all(input, dim, keepdim)
-    return _product(input, dim, keepdim)
+    if dtype is None:
+        return _product(input, dim, keepdim)
+    input = cast(input, dtypes.as_dtype(dtype))
+    if input._m.dtype is dtypes.bool_:
+        return all(input, dim, keepdim)
+    return cast(_product(input, dim, keepdim), input._m.dtype)
 
 
 @structured(install=(), name="prod")

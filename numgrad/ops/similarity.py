@@ -8,8 +8,8 @@ import math
 from ..op import as_tensor_operand, function
 from ..tensor import Tensor
 from .activation import logsigmoid, softplus
-from .loss import _reduced, legacy_reduction
-from .statistics import pairwise_distance
+from .distance import pairwise_distance
+from .loss import legacy_reduction, reduced
 
 
 @function(install=("F",))
@@ -34,7 +34,7 @@ def cosine_embedding_loss(input1, input2, target, margin: float = 0.0, size_aver
     cosine = product / lengths.sqrt()
     zeros = cosine.new_zeros(())
     found = (1.0 - cosine).where(target == 1, zeros) + (cosine - margin).clamp_min(0.0).where(target == -1, zeros)
-    return _reduced(name, found, reduction)
+    return reduced(name, found, reduction)
 
 
 @function(install=("F",))
@@ -48,7 +48,7 @@ def margin_ranking_loss(input1, input2, target, margin: float = 0, size_average=
             f"{name} : All input tensors should have same dimension but got sizes: input1: {input1.shape}, input2: "
             f"{input2.shape}, target: {target.shape} "
         )
-    return _reduced(name, (-target * (input1 - input2) + margin).clamp_min(0.0), reduction)
+    return reduced(name, (-target * (input1 - input2) + margin).clamp_min(0.0), reduction)
 
 
 @function(install=("F",))
@@ -69,7 +69,7 @@ def triplet_margin_loss(anchor, positive, negative, margin: float = 1.0, p: floa
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = far.minimum(pairwise_distance(positive, negative, p, eps))
-    return _reduced(name, (near - far + margin).clamp_min(0.0), reduction)
+    return reduced(name, (near - far + margin).clamp_min(0.0), reduction)
 
 
 @function(install=("F",))
@@ -88,7 +88,7 @@ def triplet_margin_with_distance_loss(anchor, positive, negative, *, distance_fu
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = far.minimum(distance(positive, negative))
-    return _reduced(name, (near - far + margin).clamp_min(0.0), reduction)
+    return reduced(name, (near - far + margin).clamp_min(0.0), reduction)
 
 
 @function(install=("F",))
@@ -97,7 +97,7 @@ def hinge_embedding_loss(input, target, margin: float = 1.0, size_average=None, 
     reduction = legacy_reduction(reduction, size_average, reduce)
     zeros = input.new_zeros(())
     found = (margin - input).clamp_min(0.0).where(target != 1, zeros) + input.where(target != -1, zeros)
-    return _reduced("hinge_embedding_loss", found, reduction)
+    return reduced("hinge_embedding_loss", found, reduction)
 
 
 @function(install=("F",))
@@ -108,7 +108,7 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction: s
         raise RuntimeError(
             f"soft_margin_loss: expected target of the shape of input, {list(input.shape)}, got {list(target.shape)}"
         )
-    return _reduced("soft_margin_loss", softplus(-target * input), reduction)
+    return reduced("soft_margin_loss", softplus(-target * input), reduction)
 
 
 def _classes(name, input, target, per_class=False):
@@ -142,7 +142,7 @@ def multi_margin_loss(input, target, p: int = 1, margin: float = 1.0, weight=Non
     if weight is not None:
         terms = terms * weight[target].unsqueeze(1)
     found = terms.scatter(1, at, 0.0).sum(1) / rows.shape[1]
-    return _reduced(name, found if batched else found.squeeze(0), reduction)
+    return reduced(name, found if batched else found.squeeze(0), reduction)
 
 
 @function(install=("F",))
@@ -158,7 +158,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     terms = (1.0 - (rows.gather(1, places).unsqueeze(2) - rows.unsqueeze(1))).clamp_min(0.0)
     kept = listed.unsqueeze(2) & ~chosen.unsqueeze(1)
     found = terms.where(kept, terms.new_zeros(())).sum((1, 2)) / rows.shape[1]
-    return _reduced(name, found if batched else found.squeeze(0), reduction)
+    return reduced(name, found if batched else found.squeeze(0), reduction)
 
 
 @function(install=("F",))
@@ -168,7 +168,7 @@ def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, r
     terms = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         terms = terms * weight
-    return _reduced("multilabel_soft_margin_loss", terms.sum(-1) / input.shape[-1], reduction)
+    return reduced("multilabel_soft_margin_loss", terms.sum(-1) / input.shape[-1], reduction)
 
 
 @function(install=("ng", "F"))
@@ -183,7 +183,7 @@ def poisson_nll_loss(input, target, log_input: bool = True, full: bool = False, 
     if full:
         stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
         found = found + stirling.masked_fill(target <= 1, 0.0)
-    return _reduced("poisson_nll_loss", found, reduction)
+    return reduced("poisson_nll_loss", found, reduction)
 
 
 @function(install=("F",))
@@ -206,7 +206,7 @@ def gaussian_nll_loss(input, target, var, full: bool = False, eps: float = 1e-6,
     found = 0.5 * (var.log() + (input - target) ** 2 / var)
     if full:
         found = found + 0.5 * math.log(2 * math.pi)
-    return _reduced(name, found, reduction)
+    return reduced(name, found, reduction)
 
 
 __all__ = ["cosine_embedding_loss", "margin_ranking_loss", "triplet_margin_loss"]

@@ -187,16 +187,3 @@ def logsumexp(input, dim, keepdim=False, *, out=None) -> Tensor:
     if keepdim:
         found = found.reshape(tuple(1 if axis in axes else n for axis, n in enumerate(shape)))
     return _with_out("logsumexp", found, out)
-
-
-@function(install=("F",))
-def gumbel_softmax(logits, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
-    """``softmax((logits + noise) / tau)`` with Gumbel noise (arXiv:1611.01144); ``hard`` gives one-hot rows with the soft
-    ones' gradient."""
-    noise = -logits.detach().new_empty(logits.shape).exponential_().log()
-    soft = softmax((logits + noise) / tau, dim)
-    if not hard:
-        return soft
-    index = soft.detach().max(dim, keepdim=True)[1]
-    chosen = soft.detach().new_zeros(soft.shape).scatter(dim, index, 1.0)
-    return chosen - soft.detach() + soft

@@ -1,22 +1,19 @@
-"""Variance, norms and distances, and sums that leave NaN out."""
+"""Variance and covariance, and sums that leave NaN out."""
 
 import warnings
 from math import inf, prod
 
 from .. import dtypes
-from ..kernels.vocab import lanes, leader, pow, row_sum, sqrt, where
+from ..kernels.vocab import lanes, leader, row_sum, sqrt, where
 from ..layout import normalize_axes
-from ..op import as_tensor_operand, cast, function, method, write_out
+from ..op import as_tensor_operand, cast, function, write_out
 from ..pointwise import pointwise
-from ..reduction import reduction
 from ..rowwise import rowwise
 from ..tensor import Tensor
-from .decompose import SVD
-from .places import rewritten
-from .reduce import amax, amin
+from .matmul import matmul
 from .reduce import mean as arithmetic_mean
 from .reduce import sum as total_sum
-from .view import permute, reshape
+from .view import diagonal, permute, reshape, transpose
 
 # --- variance ------------------------------------------------------------------------------------------------------
 
@@ -143,150 +140,6 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None) 
     return _root(found), arithmetic_mean(input, axes or None, keepdim)
 
 
-# --- norms ---------------------------------------------------------------------------------------------------------
-
-
-def _add(a, b):
-    return a + b
-
-
-def _sign(x):
-    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, x))  # of 0 and NaN, themselves
-
-
-def _finish_root(total, count):
-    return sqrt(total)
-
-
-@reduction(identity=0, combine=_add, finish=_finish_root, result="float", install=(), name="norm2",
-           grad_name="LinalgVectorNormBackward0")  # fmt: skip
-def _norm2(total, x):
-    return total + x * x
-
-
-@_norm2.backward
-def _(g, input, out):
-    return where(out == 0.0, 0.0, g * input / out)
-
-
-@reduction(identity=0, combine=_add, result="float", install=(), name="norm1", grad_name="LinalgVectorNormBackward0")
-def _norm1(total, x):
-    return total + abs(x)
-
-
-@_norm1.backward
-def _(g, input):
-    return g * _sign(input)
-
-
-@reduction(identity=0, combine=_add, result="float", install=(), name="norm0", grad_name="LinalgVectorNormBackward0")
-def _norm0(total, x):
-    return total + where(x == 0.0, 0.0, 1.0)
-
-
-@_norm0.backward
-def _(g, input):
-    return g * input * 0.0
-
-
-def _finish_power(total, count, p):
-    return pow(total, 1.0 / p)
-
-
-@reduction(identity=0, combine=_add, finish=_finish_power, result="float", install=(), name="norm_p",
-           grad_name="LinalgVectorNormBackward0")  # fmt: skip
-def _norm_p(total, x, *, p=3.0):
-    return total + pow(abs(x), p)
-
-
-@_norm_p.backward
-def _(g, input, out, p):
-    scaled = g * _sign(input) * pow(abs(input), p - 1.0) * pow(out, 1.0 - p)
-    return where((input == 0.0) | (out == 0.0), 0.0, scaled)
-
-
-def vector_norm(name, input, p, dim, keepdim) -> Tensor:
-    """``sum(|x|^p)^(1/p)`` over ``dim``; the largest or smallest ``|x|`` for infinite ``p``, the number of non-zeros
-    for 0."""
-    p = float(p)
-    if input._m.ndim == 0:
-        dim = None
-    if p in (inf, -inf):
-        if not input._m.numel:
-            axes = normalize_axes(name, dim, input._m.ndim)
-            if p < 0 or any(input._m.shape[axis] == 0 for axis in axes):
-                raise IndexError(
-                    f"{name}: cannot compute the {p} norm over an empty dimension, it has no identity; got shape "
-                    f"{list(input._m.shape)}"
-                )
-        return (amax if p > 0 else amin)(input.abs(), () if dim is None else dim, keepdim)
-    if p == 2.0:
-        return _norm2(input, dim, keepdim)
-    if p == 1.0:
-        return _norm1(input, dim, keepdim)
-    if p == 0.0:
-        return _norm0(input, dim, keepdim)
-    return _norm_p(input, p, dim, keepdim)
-
-
-@function
-def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
-    """The ``p`` norm of the elements over ``dim`` (all by default): a number, infinity, "fro" (2) or "nuc" (the sum of
-    the singular values of matrices)."""
-    input = as_tensor_operand("norm", input, "input")
-    if dtype is not None:
-        input = cast(input, dtypes.as_dtype(dtype))
-    if not input._m.dtype.is_floating_point:
-        raise RuntimeError(
-            f"norm(): input dtype should be either floating point or complex. Got {input._m.dtype!r} instead."
-        )
-    if p == "nuc":
-        axes = normalize_axes("norm", dim, input._m.ndim)
-        if len(axes) != 2:
-            raise RuntimeError(f"norm: the nuclear norm needs two dimensions, got {list(axes)}")
-        found = total_sum(SVD.apply(input.movedim(axes, (-2, -1)))[1], -1)
-        if keepdim:
-            for axis in sorted(axes):
-                found = found.unsqueeze(axis)
-    else:
-        if isinstance(p, str) and p != "fro":
-            raise RuntimeError(f"norm: only p='fro' and p='nuc' are named, got {p!r}")
-        found = vector_norm("norm", input, 2.0 if p in (None, "fro") else p, dim, keepdim)
-    return found if out is None else write_out("norm", found, out)
-
-
-@function
-def dist(input, other, p=2) -> Tensor:
-    """The ``p`` norm of ``input - other``."""
-    return norm(input - other, p)
-
-
-@function(install=())
-def normalize(input, p=2.0, dim=1, eps=1e-12, out=None) -> Tensor:
-    """``input / max(norm(input, p, dim), eps)``."""
-    found = input / norm(input, p, dim, True).clamp_min(eps).expand_as(input)
-    return found if out is None else write_out("normalize", found, out)
-
-
-@function(install=("ng",))
-def cosine_similarity(x1, x2, dim=1, eps=1e-8) -> Tensor:
-    """``x1 . x2 / (max(|x1|, eps) max(|x2|, eps))`` along ``dim``, the two broadcast."""
-    d = dtypes.promote(x1._m.dtype, x2._m.dtype)
-    if not d.is_floating_point:
-        raise RuntimeError(f"cosine_similarity: expected common dtype to be floating point, yet common dtype is {d!r}")
-    x1, x2 = cast(x1, d), cast(x2, d)
-    shape = (x1 + x2)._m.shape if x1._m.shape != x2._m.shape else x1._m.shape
-    x1, x2 = (x if x._m.shape == shape else x.expand(tuple(shape)) for x in (x1, x2))
-    lengths = [norm(x, 2, dim, True).clamp_min(eps) for x in (x1, x2)]
-    return total_sum((x1 / lengths[0]) * (x2 / lengths[1]), dim)
-
-
-@function(install=("ng",))
-def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False) -> Tensor:
-    """The ``p`` norm of ``x1 - x2 + eps`` along the last dimension."""
-    return norm(x1 - x2 + eps, p, -1, keepdim)
-
-
 # --- without NaN ---------------------------------------------------------------------------------------------------
 
 
@@ -312,45 +165,76 @@ def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     return found if out is None else write_out("nanmean", found, out)
 
 
+# --- covariance ----------------------------------------------------------------------------------------------------
 
 
-@function(install=("ng",))
-def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary") -> Tensor:
-    """The ``p`` norms of all differences of rows: (..., n, d), (..., m, d) -> (..., n, m)."""
-    x1, x2 = as_tensor_operand("cdist", x1, "x1"), as_tensor_operand("cdist", x2, "x2")
-    for name, x in (("X1", x1), ("X2", x2)):
-        if not x._m.dtype.is_floating_point:
-            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {x._m.dtype!r}")
-        if x._m.ndim < 2:
-            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x._m.ndim}D")
-    if x1._m.shape[-1] != x2._m.shape[-1]:
+def _weights(name, weights, label, count):
+    """Weights of observations, checked."""
+    if weights is None:
+        return None
+    if weights._m.ndim > 1 or weights._m.numel != count:
         raise RuntimeError(
-            f"X1 and X2 must have the same number of columns. X1: {x1._m.shape[-1]} X2: {x2._m.shape[-1]}"
+            f"{name}: expected {label} to have one weight an observation, {count}, but got shape {list(weights._m.shape)}"
         )
-    if p < 0:
-        raise RuntimeError("cdist only supports non-negative p values")
-    difference = x1.unsqueeze(-2) - x2.unsqueeze(-3)
-    if not difference._m.shape[-1]:
-        return total_sum(difference, -1)
-    return vector_norm("cdist", difference, p, -1, False)
+    floating = weights._m.dtype.is_floating_point
+    if floating != (label == "aweights"):
+        wanted = "floating point" if label == "aweights" else "integral"
+        raise RuntimeError(f"{name}: expected {label} to have {wanted} dtype but got {weights._m.dtype!r}")
+    if bool((weights < 0).any()):
+        raise RuntimeError(f"{name}: {label} cannot be negative")
+    return weights
 
 
 @function
-def renorm(input, p, dim, maxnorm, *, out=None) -> Tensor:
-    """``input`` with the sub-tensors along ``dim`` that have a larger ``p`` norm than ``maxnorm`` scaled down to it."""
-    if p <= 0:
-        raise RuntimeError("renorm: non-positive-norm not supported")
-    if maxnorm < 0:
-        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
-    if input._m.ndim < 2:
-        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input._m.ndim} dimensions")
-    (axis,) = normalize_axes("renorm", dim, input._m.ndim)
-    norms = norm(input, p, tuple(k for k in range(input._m.ndim) if k != axis), True)
-    found = input * (maxnorm / (norms + 1e-7)).masked_fill(norms <= maxnorm, 1.0)
-    return found if out is None else write_out("renorm", found, out)
+def cov(input, *, correction=1, fweights=None, aweights=None) -> Tensor:
+    """Covariances of variables (rows) over observations (columns): ``(x - mean) (x - mean)^T / (n - correction)``.
+
+    ``fweights`` says how often each observation counts, ``aweights`` how much.
+    """
+    input = as_tensor_operand("cov", input, "input")
+    if input._m.ndim > 2:
+        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got {input._m.ndim} dimensions")
+    if input._m.dtype.kind == "b":
+        raise RuntimeError("cov(): bool dtype is not supported for input; convert it with .float()")
+    rows = input if input._m.ndim == 2 else reshape(input, (1, -1))
+    count = rows._m.shape[1]
+    if not rows._m.dtype.is_floating_point:
+        rows = cast(rows, dtypes.get_default_dtype())
+    repeats, importance = (
+        _weights("cov()", weights, label, count) for weights, label in ((fweights, "fweights"), (aweights, "aweights"))
+    )
+    weights = repeats if importance is None else importance if repeats is None else repeats * importance
+    if weights is None:
+        total, average = float(count), total_sum(rows, 1, True) / float(count) if count else rows
+        freedom = total - correction
+        weighted = rows - average if count else rows
+        centered = weighted
+    else:
+        weights = reshape(weights, (-1,))
+        total = total_sum(weights)
+        if count and float(total) == 0:
+            raise RuntimeError("cov(): weights sum to zero, can't be normalized")
+        centered = rows - total_sum(rows * weights, 1, True) / total
+        weighted = centered * weights
+        freedom = total - (1.0 if importance is None else total_sum(weights * importance) / total) * correction
+    low = float(freedom) <= 0
+    if low:
+        warnings.warn("cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.", stacklevel=2)
+        freedom = 0.0
+    found = matmul(weighted, transpose(centered, 0, 1)) / freedom
+    return found if found._m.numel != 1 else reshape(found, ())
 
 
-@method
-def renorm_(self, p, dim, maxnorm) -> Tensor:
-    """In-place version of `renorm`."""
-    return rewritten("renorm_", self, lambda old: renorm(old, p, dim, maxnorm))
+@function
+def corrcoef(input) -> Tensor:
+    """Pearson's correlation coefficients of variables (rows) over observations (columns), in [-1, 1]."""
+    input = as_tensor_operand("corrcoef", input, "input")
+    if input._m.ndim > 2:
+        raise RuntimeError(
+            f"corrcoef(): expected input to have two or fewer dimensions but got {input._m.ndim} dimensions"
+        )
+    found = cov(input)
+    if not found._m.ndim:
+        return found / found
+    deviation = _root(diagonal(found))
+    return (found / deviation.unsqueeze(-1) / deviation.unsqueeze(-2)).clamp(-1.0, 1.0)

@@ -1,0 +1,206 @@
+"""LAPACK on batches of matrices: ndarrays in, ndarrays out, on the host.
+
+What NumPy offers for whole batches is used from there, the rest is SciPy's, one matrix after the other; SciPy is
+imported when it is first needed. Where a factorization fails, `Failure` says in which matrix and where in it.
+"""
+
+from math import prod
+
+import numpy as np
+
+
+class Failure(Exception):
+    """A factorization that cannot be completed: ``batch`` is the number of the matrix, ``info`` what LAPACK says."""
+
+    def __init__(self, batch, info):
+        super().__init__(batch, info)
+        self.batch, self.info = batch, info
+
+
+def _flat(array):
+    """The batch as a list of matrices."""
+    return array.reshape(-1, *array.shape[-2:]) if 0 not in array.shape else array.reshape(0, *array.shape[-2:])
+
+
+def _scipy(name, array):
+    import scipy.linalg
+
+    source = scipy.linalg.blas if name == "trsm" else scipy.linalg.lapack
+    return getattr(source, ("s" if array.dtype == np.float32 else "d") + name)
+
+
+# --- systems -------------------------------------------------------------------------------------------------------
+
+
+def first_singular(a):
+    """(number of the matrix, 1-based place of its first zero pivot) of the first singular matrix, or None."""
+    getrf = _scipy("getrf", a)
+    for k, matrix in enumerate(_flat(a)):
+        info = getrf(matrix)[2]
+        if info:
+            return k, info
+    return None
+
+
+def inverse(a):
+    """The inverses of square matrices."""
+    try:
+        return np.linalg.inv(a)
+    except np.linalg.LinAlgError:
+        raise Failure(*(first_singular(a) or (0, a.shape[-1]))) from None
+
+
+def solve(a, b):
+    """``x`` with ``a x = b``, batches broadcast."""
+    try:
+        return np.linalg.solve(a, b)
+    except np.linalg.LinAlgError:
+        raise Failure(*(first_singular(a) or (0, a.shape[-1]))) from None
+
+
+def solve_triangular(a, b, upper, unit):
+    """``x`` with ``a x = b`` for triangular ``a``, batches broadcast; a zero on the diagonal gives infinities."""
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    x = np.empty((*batch, *b.shape[-2:]), b.dtype)
+    if not x.size:
+        return x
+    trsm = _scipy("trsm", b)
+    a = np.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(-1, *a.shape[-2:])
+    b = np.broadcast_to(b, x.shape).reshape(-1, *b.shape[-2:])
+    out = x.reshape(b.shape)
+    for k in range(len(b)):
+        # A row-major matrix is its transpose to Fortran: x^T a^T = b^T is solved from the right.
+        out[k] = trsm(1.0, a[k].T, b[k].T, side=1, lower=int(upper), diag=int(unit)).T
+    return x
+
+
+# --- factorizations ------------------------------------------------------------------------------------------------
+
+
+def cholesky(a, upper):
+    """(factors, info of every matrix): info is 0, or the order of the first minor that is not positive."""
+    info = np.zeros(a.shape[:-2], np.int32)
+    try:
+        return np.linalg.cholesky(a, upper=upper), info
+    except np.linalg.LinAlgError:
+        potrf = _scipy("potrf", a)
+        factors = np.empty_like(a)
+        flat, codes = _flat(factors), info.reshape(-1)
+        for k, matrix in enumerate(_flat(a)):
+            flat[k], codes[k] = potrf(matrix, lower=int(not upper), clean=1)
+        return flat.reshape(a.shape), codes.reshape(info.shape)
+
+
+def lu(a, pivot=True):
+    """(packed factors, 1-based pivots as int32, info): ``a = P L U``, row ``k`` was exchanged with ``pivots[k]``."""
+    m, n = a.shape[-2:]
+    count = min(m, n)
+    packed = np.empty(a.shape, a.dtype)
+    pivots = np.empty((*a.shape[:-2], count), np.int32)
+    info = np.zeros(a.shape[:-2], np.int32)
+    if not packed.size:
+        pivots[...] = np.arange(1, count + 1)
+        return packed, pivots, info
+    flat, places, codes = packed.reshape(-1, m, n), pivots.reshape(-1, count), info.reshape(-1)
+    getrf = _scipy("getrf", a)
+    for k, matrix in enumerate(a.reshape(-1, m, n)):
+        if pivot:
+            flat[k], places[k], codes[k] = getrf(matrix)
+            places[k] += 1
+        else:
+            flat[k], codes[k] = _unpivoted(matrix)
+            places[k] = np.arange(1, count + 1)
+    return packed, pivots, info
+
+
+def _unpivoted(a):
+    """(packed factors, info) without exchanging rows."""
+    a = np.array(a)
+    info = 0
+    with np.errstate(all="ignore"):
+        for k in range(min(a.shape)):
+            if a[k, k] == 0 and not info:
+                info = k + 1
+            a[k + 1 :, k] /= a[k, k]
+            a[k + 1 :, k + 1 :] -= np.outer(a[k + 1 :, k], a[k, k + 1 :])
+    return a, info
+
+
+def permutations(pivots, size):
+    """The order of rows that 1-based pivots stand for: row ``k`` of ``P^T a`` is row ``order[k]`` of ``a``."""
+    flat = pivots.reshape(-1, pivots.shape[-1]) if pivots.size else pivots.reshape(prod(pivots.shape[:-1]), 0)
+    order = np.tile(np.arange(size), (len(flat), 1))
+    rows = np.arange(len(flat))
+    for k in range(flat.shape[-1]):
+        other = flat[:, k] - 1
+        held = order[:, k].copy()
+        order[:, k] = order[rows, other]
+        order[rows, other] = held
+    return order.reshape(*pivots.shape[:-1], size)
+
+
+def qr(a, mode):
+    """(Q, R) of every matrix; Q is empty in mode "r"."""
+    if mode == "r":
+        return np.empty(0, a.dtype), np.linalg.qr(a, mode="r")
+    return np.linalg.qr(a, mode=mode)
+
+
+def eigh(a, lower, vectors=True):
+    """Eigenvalues in rising order and eigenvectors of symmetric matrices, read from one triangle."""
+    uplo = "L" if lower else "U"
+    try:
+        if vectors:
+            return tuple(np.linalg.eigh(a, uplo))
+        return np.linalg.eigvalsh(a, uplo), None
+    except np.linalg.LinAlgError:
+        raise Failure(0, a.shape[-1] - 1) from None
+
+
+def svd(a, full, vectors=True):
+    """(U, singular values in falling order, V^T); without ``vectors`` the values only."""
+    try:
+        if not vectors:
+            return None, np.linalg.svd(a, compute_uv=False), None
+        return tuple(np.linalg.svd(a, full_matrices=full))
+    except np.linalg.LinAlgError:
+        raise Failure(0, min(a.shape[-2:]) + 1) from None
+
+
+def least_squares(a, b, rcond, driver):
+    """(solution, rank, singular values) of ``min |a x - b|`` for every matrix."""
+    import scipy.linalg
+
+    m, n = a.shape[-2:]
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    columns = b.shape[-1]
+    x = np.zeros((*batch, n, columns), a.dtype)
+    rank = np.zeros(batch, np.int64)
+    values = np.zeros((*batch, min(m, n)), a.dtype)
+    if not (m and n and prod(batch)):
+        return x, rank, values
+    flat_a = np.broadcast_to(a, (*batch, m, n)).reshape(-1, m, n)
+    flat_b = np.broadcast_to(b, (*batch, m, columns)).reshape(-1, m, columns)
+    out, ranks, singular = x.reshape(-1, n, columns), rank.reshape(-1), values.reshape(-1, min(m, n))
+    for k in range(len(flat_a)):
+        if driver == "gels":
+            gels = _scipy("gels", a)
+            padded = np.zeros((max(m, n), columns), a.dtype)
+            padded[:m] = flat_b[k]
+            _, found, info = gels(flat_a[k], padded)
+            if info:
+                raise Failure(k, info)
+            out[k] = found[:n]
+            continue
+        found = scipy.linalg.lstsq(flat_a[k], flat_b[k], cond=rcond, lapack_driver=driver, check_finite=False)
+        out[k], ranks[k] = found[0], found[2]
+        if found[3] is not None:
+            singular[k] = found[3]
+    return x, rank, values
+
+
+def exponential(a):
+    """The exponentials of square matrices."""
+    import scipy.linalg
+
+    return scipy.linalg.expm(a) if a.size else a.copy()

@@ -1,0 +1,285 @@
+"""Inverses and linear systems: general, triangular, and with several dimensions on each side."""
+
+from math import prod
+
+import numpy as np
+
+from .. import dtypes
+from ..device import CPU
+from ..errors import LinAlgError
+from ..kernels import lapack
+from ..op import as_tensor_operand, function, plain, structured, sum_to, write_out
+from ..tensor import Tensor, from_array
+from .create import eye, zeros
+from .matmul import matmul
+from .results import return_type
+from .view import permute, reshape, transpose
+
+inv_ex_result = return_type("linalg_inv_ex", "inverse", "info")
+solve_ex_result = return_type("linalg_solve_ex", "result", "info")
+triangular_solve_result = return_type("triangular_solve", "solution", "cloned_coefficient")
+
+# --- what the families of linear algebra share ---------------------------------------------------------------------
+
+
+def matrices(name, A, square=False, argument="A") -> Tensor:
+    """``A`` as a Tensor of floating-point matrices; an error in the name of ``name`` otherwise."""
+    A = as_tensor_operand(name, A, argument)
+    m = A._m
+    if m.ndim < 2:
+        raise RuntimeError(
+            f"{name}: The input tensor {argument} must have at least 2 dimensions, got {m.ndim}; add some with "
+            ".unsqueeze(...)"
+        )
+    if square and m.shape[-1] != m.shape[-2]:
+        raise RuntimeError(
+            f"{name}: {argument} must be batches of square matrices, but they are {m.shape[-2]} by {m.shape[-1]} matrices"
+        )
+    return floating(name, A)
+
+
+def floating(name, tensor) -> Tensor:
+    """The tensor, if its dtype is a floating-point one."""
+    if not tensor._m.dtype.is_floating_point:
+        raise RuntimeError(
+            f"{name}: Expected a floating point or complex tensor as input. Got {tensor._m.dtype!r}; convert with .float()"
+        )
+    return tensor
+
+
+def same_dtype(name, A, B):
+    """An error unless both have one dtype."""
+    if A._m.dtype is not B._m.dtype:
+        raise RuntimeError(
+            f"{name}: Expected A and B to have the same dtype, but found A of type {A._m.dtype!r} and B of type "
+            f"{B._m.dtype!r} instead; convert one of them with .to(...)"
+        )
+
+
+def from_host(array, like) -> Tensor:
+    """An ndarray as a Tensor on the device of ``like``."""
+    found = from_array(np.asarray(array))
+    return found if like._m.device is CPU else found.to(like._m.device)
+
+
+def failed(name, A, failure, text):
+    """The error for a matrix at which an algorithm broke off."""
+    where = f"(Batch element {failure.batch}): " if A._m.ndim > 2 else ""
+    return LinAlgError(f"{name}: {where}{text.format(failure.info)}")
+
+
+def mT(A):
+    """The matrices transposed."""
+    return transpose(A, -2, -1)
+
+
+def results(name, found, out, *sources):
+    """A tuple of results, written to the tensors of ``out`` if that is given."""
+    if out is None:
+        return found
+    return type(found)(*[write_out(name, value, target, *sources) for value, target in zip(found, out, strict=True)])
+
+
+# --- inverses ------------------------------------------------------------------------------------------------------
+
+_SINGULAR = (
+    "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular; "
+    "linalg.pinv takes such matrices"
+)
+
+
+@structured(install=(), name="matrix_inverse", grad_name="LinalgInvExBackward0")
+def _inverse(A):
+    try:
+        return from_host(lapack.inverse(A._host()), A)
+    except lapack.Failure as failure:
+        raise failed("linalg.inv", A, failure, _SINGULAR) from None
+
+
+@_inverse.backward
+def _(g, out):
+    turned = mT(out)
+    return -matmul(turned, matmul(g, turned))
+
+
+def inv(A, *, out=None) -> Tensor:
+    """The inverses of square matrices (..., n, n); LinAlgError if one is singular."""
+    A = matrices("linalg.inv", A, square=True)
+    found = _inverse(A)
+    return found if out is None else write_out("linalg.inv", found, out)
+
+
+@function
+def inverse(input, *, out=None) -> Tensor:
+    """`linalg.inv` under its old name."""
+    return inv(input, out=out)
+
+
+def _info(A, codes=None):
+    shape = tuple(A._m.shape[:-2])
+    return zeros(*shape, dtype=dtypes.int32, device=A._m.device) if codes is None else from_host(codes, A)
+
+
+def _codes(A):
+    """For every matrix 0, or the place of its first zero pivot."""
+    return lapack.lu(A._host())[2]
+
+
+def inv_ex(A, *, check_errors=False, out=None):
+    """(inverse, info): `linalg.inv` that reports singular matrices in ``info`` instead of raising."""
+    A = matrices("linalg.inv_ex", A, square=True)
+    codes = _codes(A)
+    if check_errors or not codes.any():
+        return results("linalg.inv_ex", inv_ex_result(inv(A), _info(A, codes)), out, A)
+    safe = plain(A).clone()
+    safe[from_host(codes != 0, A)] = eye(A._m.shape[-1], dtype=A._m.dtype, device=A._m.device)
+    found = _inverse(safe).masked_fill(from_host(codes != 0, A)[..., None, None], float("inf"))
+    return results("linalg.inv_ex", inv_ex_result(found, _info(A, codes)), out, A)
+
+
+# --- systems -------------------------------------------------------------------------------------------------------
+
+
+@structured(install=(), name="solution", grad_name="LinalgSolveExBackward0")
+def _solution(A, B):
+    try:
+        return from_host(lapack.solve(A._host(), B._host()), A)
+    except lapack.Failure as failure:
+        raise failed(
+            "linalg.solve", A, failure, "The solver failed because the input matrix is singular (pivot {} is zero)"
+        ) from None
+
+
+@_solution.backward
+def _(g, A, out):
+    d_b = _solution(mT(A), g)
+    return sum_to(-matmul(d_b, mT(out)), A._m), d_b
+
+
+def _is_vector(A, B):
+    """Whether ``B`` is a batch of vectors rather than of matrices."""
+    return B._m.ndim == 1 or (A._m.ndim - 1 == B._m.ndim and A._m.shape[:-1] == B._m.shape)
+
+
+def solve(A, B, *, left=True, out=None) -> Tensor:
+    """The ``X`` with ``A X = B`` (``X A = B`` if not ``left``) for square ``A`` (..., n, n); LinAlgError if one is
+    singular. ``B`` holds matrices, or vectors if its shape is that of ``A`` without the last dimension."""
+    name = "linalg.solve"
+    A, B = matrices(name, A, square=True), floating(name, as_tensor_operand(name, B, "B"))
+    same_dtype(name, A, B)
+    vector = _is_vector(A, B)
+    if vector and not left:
+        raise RuntimeError(f"{name}: vector arguments are only supported with left=True")
+    rhs = B.unsqueeze(-1) if vector else B
+    if rhs._m.ndim < 2 or rhs._m.shape[-2 if left else -1] != A._m.shape[-1]:
+        raise RuntimeError(
+            f"{name}: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}: "
+            f"{list(A._m.shape)} and {list(B._m.shape)}"
+        )
+    expanded = rhs.expand(*_batch(name, A, rhs), *rhs._m.shape[-2:])
+    found = _solution(A, expanded) if left else mT(_solution(mT(A), mT(expanded)))
+    if vector:
+        found = found.squeeze(-1)
+    return found if out is None else write_out(name, found, out, A, B)
+
+
+def _batch(name, A, B):
+    try:
+        return np.broadcast_shapes(tuple(A._m.shape[:-2]), tuple(B._m.shape[:-2]))
+    except ValueError:
+        raise RuntimeError(
+            f"{name}: the batch dimensions of A and B, {list(A._m.shape[:-2])} and {list(B._m.shape[:-2])}, do not broadcast"
+        ) from None
+
+
+def solve_ex(A, B, *, left=True, check_errors=False, out=None):
+    """(result, info): `linalg.solve` that reports singular matrices in ``info`` instead of raising."""
+    A = matrices("linalg.solve_ex", A, square=True)
+    codes = _codes(A)
+    if check_errors or not codes.any():
+        return results("linalg.solve_ex", solve_ex_result(solve(A, B, left=left), _info(A, codes)), out, A)
+    bad = from_host(codes != 0, A)
+    safe = plain(A).clone()
+    safe[bad] = eye(A._m.shape[-1], dtype=A._m.dtype, device=A._m.device)
+    found = solve(safe, B, left=left)
+    bad = bad[..., None] if _is_vector(A, B) else bad[..., None, None]
+    return results(
+        "linalg.solve_ex", solve_ex_result(found.masked_fill(bad, float("nan")), _info(A, codes)), out, A
+    )
+
+
+@structured(install=(), name="triangular_solution", grad_name="LinalgSolveTriangularBackward0")
+def _triangular(A, B, *, upper, unit):
+    return from_host(lapack.solve_triangular(A._host(), B._host(), upper, unit), A)
+
+
+@_triangular.backward
+def _(g, A, out, upper, unit):
+    d_b = _triangular(mT(A), g, not upper, unit)
+    full = -matmul(d_b, mT(out))
+    return sum_to(full.triu(int(unit)) if upper else full.tril(-int(unit)), A._m), d_b
+
+
+def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None) -> Tensor:
+    """The ``X`` with ``A X = B`` (``X A = B`` if not ``left``) for triangular ``A``, of which the other triangle, and
+    the diagonal if it is ``unitriangular``, are not read. A zero on the diagonal gives infinities."""
+    name = "linalg.solve_triangular"
+    A, B = matrices(name, A, square=True), matrices(name, B, argument="B")
+    same_dtype(name, A, B)
+    if B._m.shape[-2 if left else -1] != A._m.shape[-1]:
+        raise RuntimeError(
+            f"{name}: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}: "
+            f"{list(A._m.shape)} and {list(B._m.shape)}"
+        )
+    rhs = B.expand(*_batch(name, A, B), *B._m.shape[-2:])
+    unit = bool(unitriangular)
+    if left:
+        found = _triangular(A, rhs, bool(upper), unit)
+    else:
+        found = mT(_triangular(mT(A), mT(rhs), not upper, unit))
+    return found if out is None else write_out(name, found, out, A, B)
+
+
+@function
+def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, out=None):
+    """(solution, copy of ``A``): `linalg.solve_triangular` under its old name and order of arguments."""
+    A = matrices("triangular_solve", A, square=True)
+    turned, upper_now = (mT(A), not upper) if transpose else (A, upper)
+    found = solve_triangular(turned, b, upper=upper_now, unitriangular=unitriangular)
+    return results("triangular_solve", triangular_solve_result(found, A.clone()), out, A, b)
+
+
+# --- several dimensions on each side -------------------------------------------------------------------------------
+
+
+def tensorinv(A, ind=2, *, out=None) -> Tensor:
+    """The inverse for `tensordot`: ``A``'s first ``ind`` dimensions are the rows, the rest the columns."""
+    name = "linalg.tensorinv"
+    A = floating(name, as_tensor_operand(name, A, "A"))
+    if ind <= 0:
+        raise RuntimeError(f"{name}: Expected a strictly positive integer for 'ind', got {ind}")
+    rows, columns = tuple(A._m.shape[:ind]), tuple(A._m.shape[ind:])
+    if prod(rows) != prod(columns):
+        raise RuntimeError(
+            f"{name}: Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{prod(columns)} != {prod(rows)}"
+        )
+    found = reshape(inv(reshape(A, (prod(rows), prod(columns)))), (*columns, *rows))
+    return found if out is None else write_out(name, found, out, A)
+
+
+def tensorsolve(A, B, dims=None, *, out=None) -> Tensor:
+    """The ``X`` with ``tensordot(A, X, X.ndim) = B``; ``dims`` of ``A`` are moved to the end first."""
+    name = "linalg.tensorsolve"
+    A, B = floating(name, as_tensor_operand(name, A, "A")), floating(name, as_tensor_operand(name, B, "B"))
+    if dims is not None:
+        order = [dim for dim in range(A._m.ndim) if dim not in [d % A._m.ndim for d in dims]]
+        A = permute(A, *order, *[d % A._m.ndim for d in dims])
+    shape = tuple(A._m.shape[B._m.ndim :])
+    if prod(shape) != B._m.numel:
+        raise RuntimeError(
+            f"{name}: Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]),"
+            f" but got {prod(shape)} != {B._m.numel}"
+        )
+    found = reshape(solve(reshape(A, (B._m.numel, prod(shape))), reshape(B, (-1,))), shape)
+    return found if out is None else write_out(name, found, out, A, B)

@@ -482,6 +482,23 @@ def caller(slots, end, work, device):
     return jit.caller(slots)
 
 
+def call_table(kernel, table, own, shared, device, split=True):
+    """Run a pointwise kernel on every row of ``table``, in one call: ``own`` slots and the number of elements each;
+    ``shared`` lists the slots after those.
+
+    ``split``: the rows may share the threads, where that pays.
+    """
+    if device.type == "cuda":
+        from .kernels import cuda
+
+        cuda.call_table(kernel, table, own, shared)
+        return
+    parts = 1
+    if split and config.threads > 1 and not config.forked and sum(table[own :: own + 1]) >= _PARALLEL_FROM:
+        parts = config.threads
+    jit.call_table(kernel, table, own, shared, parts)
+
+
 def _in_parallel(run, parts, grain, *arguments):
     run(*arguments, parts, grain)
 

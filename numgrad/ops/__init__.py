@@ -51,6 +51,7 @@ from . import statistics as statistics
 from . import subscript as subscript
 from . import unpool as unpool
 from . import update as update
+from . import update_rules as update_rules
 from . import view as view
 from .arithmetic import add
 from .copy import clone

@@ -1,6 +1,6 @@
-"""Update rules of the optimizers: pointwise blocks that write their results over their first arguments.
+"""The form of the optimizers' update rules: pointwise blocks that write their results over their arguments.
 
-A rule reads a parameter, its gradient and the optimizer's state, element by element, and returns the new values of
+A rule (they are in `update_rules`) reads a parameter, its gradient and the optimizer's state, element by element, and returns the new values of
 what ``inplace`` names. Step sizes and bias corrections are numbers, computed in float64 by the optimizer. ``sign``
 is -1 to maximize. The flags (keyword arguments with a default) make kernels of their own, so that what is switched
 off costs nothing and cannot turn an infinite parameter into NaN.
@@ -12,9 +12,8 @@ from typing import Any
 
 from ..errors import DTypeError, ShapeError
 from ..kernels import emit
-from ..kernels.vocab import maximum, sqrt
 from ..op import Op, attach, conform, plain, written
-from ..pointwise import caller
+from ..pointwise import call_table
 from ..storage import Meta, meta
 from ..tensor import storage_of
 
@@ -36,25 +35,77 @@ class Update(Op):
         self.kernels: dict = {}
 
     @functools.cached_property
-    def launch(self):
-        """``launch(variant, numbers, state, param, grad, stamp, writer)``: the rule with its state tensors taken from
-        the dict ``state``, and the writes counted; what an optimizer calls for each parameter, without loops."""
-        return _generate_launch(self)
+    def enter(self):
+        """``enter(launch, state, param, grad, stamp, writer)``: put these tensors into a `Launch`, the state tensors
+        taken from the dict ``state``, and count the writes; what an optimizer calls for each parameter, without loops.
+        """
+        return _generate_enter(self)
 
     def variant(self, *flags: bool) -> "Variant":
-        """The rule with these values of its flags: a mapping from metas to ``(call, kernel, elements)``."""
+        """The rule with these values of its flags: a mapping from metas to ``(kernel, elements)``."""
         found = self.plans.get(flags)
         if found is None:
             found = self.plans[flags] = Variant(self, flags)
         return found
 
 
-class Variant(dict):
-    """Meta of the parameter -> ``(call, kernel, elements)``, made when first asked for.
+class RuleKernel:
+    """A rule's kernel for one dtype and device, which runs on all rows of a table in one call.
 
-    ``call(kernel, *flat arrays of the tensors, *numbers, 0, elements)`` runs the rule on tensors of that meta; a
-    meta that is not contiguous has None instead, and `run` copies. ``states`` names the state tensors: all inputs but
-    the parameter and its gradient.
+    A row is the rule's tensors as flat arrays, and how many elements they have; the rule's numbers are shared.
+    """
+
+    __slots__ = ("kernel", "tensors", "device")
+
+    def __init__(self, op, flags, T, device):
+        make_kernel = emit.pointwise
+        if device.type == "cuda":
+            from ..kernels import cuda
+
+            make_kernel = cuda.pointwise
+        self.tensors, self.device = len(op.inputs), device
+        self.kernel = make_kernel(
+            op.name,
+            op.fn,
+            [(name, "v", T) for name in op.inputs],
+            [(name, T) for name in op.inplace],
+            T,
+            inplace=tuple((k, op.inputs.index(name)) for k, name in enumerate(op.inplace)),
+            attributes=[(name, "r") for name in op.numbers],
+            constants=dict(zip(op.flags, flags)),
+        )
+
+
+class Launch:
+    """A rule with its numbers, about to be applied to the tensors that `Update.enter` puts in; `run` does it."""
+
+    __slots__ = ("variant", "numbers", "kernel", "table", "others")
+
+    def __init__(self, variant: "Variant", numbers: list):
+        self.variant, self.numbers = variant, numbers
+        self.kernel, self.table = None, []  # the kernel that was used last, and its rows
+        self.others: list = []
+
+    def use(self, kernel: RuleKernel):
+        """Make ``kernel`` the present one, and return its table."""
+        self.others.append((self.kernel, self.table))
+        self.kernel = kernel
+        self.table = next((table for other, table in self.others if other is kernel), [])
+        self.others = [pair for pair in self.others if pair[0] is not kernel and pair[0] is not None]
+        return self.table
+
+    def run(self, split: bool = True) -> None:
+        """One kernel call for each dtype and device; ``split``: over threads, which tensors that overlap forbid."""
+        if self.kernel is not None:
+            for kernel, table in (*self.others, (self.kernel, self.table)):
+                call_table(kernel.kernel, table, kernel.tensors, self.numbers, kernel.device, split)
+
+
+class Variant(dict):
+    """Meta of the parameter -> ``(kernel, elements)``, made when first asked for: the `RuleKernel` of that dtype and
+    device. A meta that is not contiguous has None instead, and `run` copies.
+
+    ``states`` names the state tensors: all inputs but the parameter and its gradient.
     """
 
     def __init__(self, op: Update, flags: tuple):
@@ -71,26 +122,11 @@ class Variant(dict):
         if not m.contiguous:
             self[m] = None
             return None
-        T, where = m.np.type, m.device.type
-        kernel = op.kernels.get((self.flags, T, where))
+        key = self.flags, m.np.type, m.device
+        kernel = op.kernels.get(key)
         if kernel is None:
-            make_kernel = emit.pointwise
-            if where == "cuda":
-                from ..kernels import cuda
-
-                make_kernel = cuda.pointwise
-            kernel = op.kernels[self.flags, T, where] = make_kernel(
-                op.name,
-                op.fn,
-                [(name, "v", T) for name in op.inputs],
-                [(name, T) for name in op.inplace],
-                T,
-                inplace=tuple((k, op.inputs.index(name)) for k, name in enumerate(op.inplace)),
-                attributes=[(name, "r") for name in op.numbers],
-                constants=dict(zip(op.flags, self.flags)),
-            )
-        call = caller(len(op.inputs) + len(op.numbers), m.numel, 1, m.device)
-        plan = self[m] = call, kernel, m.numel
+            kernel = op.kernels[key] = RuleKernel(op, *key)
+        plan = self[m] = kernel, m.numel
         return plan
 
     def run(self, tensors, numbers) -> None:
@@ -104,8 +140,10 @@ class Variant(dict):
                 )
         inner = meta(m.dtype, m.shape, m.device)
         values = [conform(plain(tensor), inner) for tensor in tensors]
-        call, kernel, elements = self[inner]
-        call(kernel, *[value._d for value in values], *map(float, numbers), 0, elements)
+        kernel, elements = self[inner]
+        launch = Launch(self, list(map(float, numbers)))
+        launch.use(kernel).extend((*[value._d for value in values], elements))
+        launch.run()
         for tensor, value, name in zip(tensors, values, op.inputs):
             if name in op.inplace:
                 if value._d is not tensor._d:
@@ -125,17 +163,17 @@ class Variant(dict):
 
 
 # The names with an underscore cannot be those of an op's tensors and numbers.
-_LAUNCH = """
-def launch(variant_, numbers_, state_, {parameters}, stamp_, writer_):
+_ENTER = """
+def enter(launch_, state_, {parameters}, stamp_, writer_):
     {states}
     meta_ = {first}._m
-    plan_ = variant_[meta_]
+    plan_ = launch_.variant[meta_]
     if plan_ is None{others}:
-        variant_.run(({everything},), numbers_)
+        launch_.variant.run(({everything},), launch_.numbers)
     else:
-        call_, kernel_, elements_ = plan_
-        {numbers} = numbers_
-        call_(kernel_, {arrays}, {numbers} 0, elements_)
+        kernel_, elements_ = plan_
+        table_ = launch_.table if launch_.kernel is kernel_ else launch_.use(kernel_)
+        table_ += ({arrays}, elements_)
     {marks}
 """
 
@@ -146,22 +184,21 @@ _MARK = """
     storage_.writer = writer_"""
 
 
-def _generate_launch(op):
-    """The text of `Update.launch`, with the op's own names, compiled."""
+def _generate_enter(op):
+    """The text of `Update.enter`, with the op's own names, compiled."""
     direct, states = op.inputs[:2], op.inputs[2:]
-    source = _LAUNCH.format(
+    source = _ENTER.format(
         parameters=", ".join(direct),
         everything=", ".join(op.inputs),
         states="; ".join(f"{name} = state_[{name!r}]" for name in states) or "pass",
         first=op.inputs[0],
         others="".join(f" or {name}._m is not meta_" for name in op.inputs[1:]),
-        numbers="".join(f"{name}, " for name in op.numbers),
         arrays=", ".join(f"{name}._d" for name in op.inputs),
         marks="".join(_MARK.format(name=name) for name in op.inplace).lstrip(),
     )
     names = {"storage_of_": storage_of}
-    exec(compile(source, f"<launch of {op.name}>", "exec"), names)
-    return names["launch"]
+    exec(compile(source, f"<entry of {op.name}>", "exec"), names)
+    return names["enter"]
 
 
 def update(*, inplace: tuple[str, ...]):
@@ -186,130 +223,3 @@ def update(*, inplace: tuple[str, ...]):
         return attach(op, entry)
 
     return decorate
-
-
-# --- the rules -----------------------------------------------------------------------------------------------------
-
-
-@update(inplace=("param",))
-def sgd_step(param, grad, *, lr, sign, weight_decay, decay=False):
-    """``param - lr * (grad + weight_decay * param)``."""
-    d = sign * grad
-    if decay:
-        d = d + weight_decay * param
-    return param - lr * d
-
-
-@update(inplace=("param", "momentum_buffer"))
-def sgd_momentum_step(
-    param, grad, momentum_buffer, *, lr, momentum, undamped, sign, weight_decay, decay=False, nesterov=False
-):
-    """Momentum: ``b' = momentum * b + undamped * d``, ``param - lr * b'``, by Nesterov ``param - lr * (d + momentum *
-    b')``, where ``d`` is the gradient with weight decay and ``undamped`` is one minus the dampening."""
-    d = sign * grad
-    if decay:
-        d = d + weight_decay * param
-    velocity = momentum * momentum_buffer + undamped * d
-    if nesterov:
-        return param - lr * (d + momentum * velocity), velocity
-    return param - lr * velocity, velocity
-
-
-@update(inplace=("param", "exp_avg", "exp_avg_sq"))
-def adam_step(
-    param, grad, exp_avg, exp_avg_sq, *, step_size, toward, beta2, toward_sq, unbias, eps, sign, weight_decay,
-    decay=False, decoupled=False
-):  # fmt: skip
-    """Adam (arXiv:1412.6980), with ``decoupled`` AdamW (arXiv:1711.05101).
-
-    ``step_size`` is ``lr / (1 - beta1^t)``, ``unbias`` is ``1 / sqrt(1 - beta2^t)``, ``toward`` and ``toward_sq``
-    are one minus the betas; ``weight_decay`` is ``lr`` times the decay where it is decoupled.
-    """
-    d = sign * grad
-    if decay:
-        if decoupled:
-            param = param - weight_decay * param
-        else:
-            d = d + weight_decay * param
-    mean = exp_avg + toward * (d - exp_avg)
-    square = beta2 * exp_avg_sq + toward_sq * d * d
-    return param - step_size * mean / (sqrt(square) * unbias + eps), mean, square
-
-
-@update(inplace=("param", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"))
-def amsgrad_step(
-    param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, *, step_size, toward, beta2, toward_sq, unbias, eps, sign,
-    weight_decay, decay=False, decoupled=False
-):  # fmt: skip
-    """`adam_step` that divides by the largest mean square so far (arXiv:1904.09237)."""
-    d = sign * grad
-    if decay:
-        if decoupled:
-            param = param - weight_decay * param
-        else:
-            d = d + weight_decay * param
-    mean = exp_avg + toward * (d - exp_avg)
-    square = beta2 * exp_avg_sq + toward_sq * d * d
-    largest = maximum(max_exp_avg_sq, square)
-    return param - step_size * mean / (sqrt(largest) * unbias + eps), mean, square, largest
-
-
-@update(inplace=("param", "square_avg"))
-def rmsprop_step(param, grad, square_avg, *, lr, alpha, toward, eps, sign, weight_decay, decay=False):
-    """``s' = alpha * s + (1 - alpha) * d^2``, ``param - lr * d / (sqrt(s') + eps)``; ``toward`` is ``1 - alpha``."""
-    d = sign * grad
-    if decay:
-        d = d + weight_decay * param
-    square = alpha * square_avg + toward * d * d
-    return param - lr * d / (sqrt(square) + eps), square
-
-
-@update(inplace=("param", "square_avg", "grad_avg"))
-def rmsprop_centered_step(
-    param, grad, square_avg, grad_avg, *, lr, alpha, toward, eps, sign, weight_decay, decay=False
-):
-    """`rmsprop_step` that divides by the deviation from the running mean (arXiv:1308.0850)."""
-    d = sign * grad
-    if decay:
-        d = d + weight_decay * param
-    square = alpha * square_avg + toward * d * d
-    mean = grad_avg + toward * (d - grad_avg)
-    return param - lr * d / (sqrt(square - mean * mean) + eps), square, mean
-
-
-@update(inplace=("param", "square_avg", "momentum_buffer"))
-def rmsprop_momentum_step(
-    param, grad, square_avg, momentum_buffer, *, lr, alpha, toward, momentum, eps, sign, weight_decay, decay=False
-):
-    """`rmsprop_step` with momentum: ``b' = momentum * b + d / (sqrt(s') + eps)``, ``param - lr * b'``."""
-    d = sign * grad
-    if decay:
-        d = d + weight_decay * param
-    square = alpha * square_avg + toward * d * d
-    velocity = momentum * momentum_buffer + d / (sqrt(square) + eps)
-    return param - lr * velocity, square, velocity
-
-
-@update(inplace=("param", "square_avg", "momentum_buffer", "grad_avg"))
-def rmsprop_centered_momentum_step(
-    param, grad, square_avg, momentum_buffer, grad_avg, *, lr, alpha, toward, momentum, eps, sign, weight_decay,
-    decay=False
-):  # fmt: skip
-    """`rmsprop_centered_step` with momentum."""
-    d = sign * grad
-    if decay:
-        d = d + weight_decay * param
-    square = alpha * square_avg + toward * d * d
-    mean = grad_avg + toward * (d - grad_avg)
-    velocity = momentum * momentum_buffer + d / (sqrt(square - mean * mean) + eps)
-    return param - lr * velocity, square, velocity, mean
-
-
-@update(inplace=("param", "sum"))
-def adagrad_step(param, grad, sum, *, lr, eps, sign, weight_decay, decay=False):
-    """``s' = s + d^2``, ``param - lr * d / (sqrt(s') + eps)``."""
-    d = sign * grad
-    if decay:
-        d = d + weight_decay * param
-    total = sum + d * d
-    return param - lr * d / (sqrt(total) + eps), total

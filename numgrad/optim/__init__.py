@@ -1,12 +1,18 @@
 """Optimizers and learning-rate schedulers."""
 
 from . import lr_scheduler as lr_scheduler
+from .adadelta import Adadelta as Adadelta
 from .adagrad import Adagrad as Adagrad
 from .adam import Adam as Adam
+from .adamax import Adamax as Adamax
 from .adamw import AdamW as AdamW
+from .asgd import ASGD as ASGD
+from .nadam import NAdam as NAdam
 from .optimizer import Optimizer as Optimizer
 from .optimizer import register_optimizer_step_post_hook as register_optimizer_step_post_hook
 from .optimizer import register_optimizer_step_pre_hook as register_optimizer_step_pre_hook
 from .pointwise import PointwiseOptimizer as PointwiseOptimizer
+from .radam import RAdam as RAdam
 from .rmsprop import RMSprop as RMSprop
+from .rprop import Rprop as Rprop
 from .sgd import SGD as SGD

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ..ops.update import Variant, adagrad_step
+from ..ops.update import Variant
+from ..ops.update_rules import adagrad_step
 from ..tensor import Tensor
 from .optimizer import ParamsT
 from .pointwise import PointwiseOptimizer, check_implementation, check_lr, check_not_negative

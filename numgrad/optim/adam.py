@@ -3,10 +3,11 @@
 from math import sqrt
 from typing import Any
 
-from ..ops.update import Variant, adam_step, amsgrad_step
+from ..ops.update import Variant
+from ..ops.update_rules import adam_step, amsgrad_step
 from ..tensor import Tensor
 from .optimizer import ParamsT
-from .pointwise import PointwiseOptimizer, check_implementation, check_lr, check_not_negative
+from .pointwise import PointwiseOptimizer, check_betas, check_implementation, check_lr, check_not_negative
 
 _adam, _amsgrad = adam_step.op, amsgrad_step.op
 
@@ -71,5 +72,4 @@ def _check_betas(betas, only_numbers):
                 raise ValueError(f"betas[{k}] as a Tensor is not supported for capturable=False and foreach=True")
             if beta.numel() != 1:
                 raise ValueError(f"Tensor betas[{k}] must be 1-element, got shape {list(beta.shape)}")
-        if not 0.0 <= float(beta) < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {k}: {beta}; it must be at least 0 and less than 1")
+    check_betas(betas)

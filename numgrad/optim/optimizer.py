@@ -51,7 +51,9 @@ class Optimizer:
     ValueError for what cannot be optimized.
     """
 
+    scalars: tuple[str, ...] = ()  # states besides ``step`` that are one number, in a float32 tensor on the host
     _opt_called = False  # whether step() was called since a scheduler was attached
+    _repeats = False  # whether a parameter is mentioned twice
     _hooked = False  # whether any hook around step() was ever registered
 
     def __init_subclass__(cls, **kwargs):
@@ -124,6 +126,7 @@ class Optimizer:
                 raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
             param_group.setdefault(name, default)
         if len(set(params)) != len(params):
+            self._repeats = True
             warnings.warn(
                 "optimizer contains a parameter group with duplicate parameters: their updates would be applied once "
                 "for each mention, and PyTorch is going to refuse it. Pass each parameter once.",
@@ -249,7 +252,7 @@ class Optimizer:
             if p is None:
                 state[key] = value
             else:
-                state[p] = _cast_state(p, value)
+                state[p] = _cast_state(p, value, ("step", *self.scalars))
         self.__setstate__({"state": state, "param_groups": groups})
         for hook in list(self._optimizer_load_state_dict_post_hooks.values()):
             hook(self)
@@ -468,18 +471,18 @@ def _name_differences(own, saved):
     return text
 
 
-def _cast_state(p, value, key=None):
-    """A copy of loaded state, its tensors in the dtype and on the device of parameter ``p``; step counts keep their
-    dtype and stay on the host."""
+def _cast_state(p, value, scalars, key=None):
+    """A copy of loaded state, its tensors in the dtype and on the device of parameter ``p``; step counts and other
+    ``scalars`` keep their dtype and stay on the host."""
     if isinstance(value, Tensor):
         value = plain(value)
-        if key == "step":
+        if key in scalars:
             return value.cpu().clone()
         wanted = value.to(dtype=p.dtype, device=p.device) if p.is_floating_point() else value.to(device=p.device)
         return wanted if wanted is not value else value.clone()
     if isinstance(value, dict):
-        return {k: _cast_state(p, item, k) for k, item in value.items()}
+        return {k: _cast_state(p, item, scalars, k) for k, item in value.items()}
     if isinstance(value, (list, tuple)):
-        items = [_cast_state(p, item) for item in value]
+        items = [_cast_state(p, item, scalars) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return copy.deepcopy(value)

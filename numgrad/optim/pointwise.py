@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import enable_grad, next_seq, switch
-from ..ops.update import Variant
+from ..ops.update import Launch, Variant
 from ..tensor import Tensor, from_array
 from .optimizer import Optimizer, described
 
@@ -20,7 +20,7 @@ class PointwiseOptimizer(Optimizer):
 
     A subclass defines `rule` and `numbers`. The state of a parameter is made on its first step: a ``step`` count,
     if ``counts`` is True, and the tensors that the rule names, zeros like the parameter (or what `initial` says).
-    One kernel call updates a parameter. A parameter that does not require grad is frozen: it does not move,
+    One kernel call updates all parameters of a dtype and device. A parameter that does not require grad is frozen: it does not move,
     whatever its ``.grad`` still holds.
     """
 
@@ -31,8 +31,8 @@ class PointwiseOptimizer(Optimizer):
         """The rule for a group, with its flags; the states that it takes are named as in ``self.state[p]``."""
         raise NotImplementedError
 
-    def numbers(self, group: dict[str, Any], count: float) -> tuple:
-        """The rule's numbers for a parameter's step number ``count``.
+    def numbers(self, group: dict[str, Any], count: float, *scalars: Tensor) -> tuple:
+        """The rule's numbers for a parameter's step number ``count``; where there are ``scalars``, it sets them anew.
 
         Where the optimizer does not count steps, ``count`` is 1 on the step that makes the state and 2 afterwards.
         """
@@ -53,15 +53,15 @@ class PointwiseOptimizer(Optimizer):
                 loss = closure()
         writer = f"{type(self).__name__}.step"
         stamp = next_seq()
-        states, counts = self.state, self.counts
+        states, counts, scalars = self.state, self.counts, self.scalars
         moved, unheld = False, None
         for group in self.param_groups:
             lr = group["lr"]
             options = {**group, "lr": lr.item()} if isinstance(lr, Tensor) else group
             variant = self.rule(options)
-            launch, differentiable, names = variant.op.launch, group["differentiable"], variant.states
+            enter, differentiable, names = variant.op.enter, group["differentiable"], variant.states
             key = "step" if counts else names[0] if names else None
-            prepared: dict = {}  # step number -> the rule's numbers
+            launches: dict = {}  # step number, or the rule's numbers -> the rule with its numbers
             state, count = _NO_STATE, 2.0
             for p in group["params"]:
                 n = p._n
@@ -84,20 +84,27 @@ class PointwiseOptimizer(Optimizer):
                         data[0] = count = data.item() + 1.0
                     else:
                         count = 1.0 if fresh else 2.0
-                values = prepared.get(count)
-                if values is None:
-                    values = self.numbers(group if differentiable else options, count)
-                    values = prepared[count] = values if differentiable else tuple(map(float, values))
-                if differentiable:
-                    self._complete(p, group, state, names)
-                    with enable_grad():
-                        variant.recorded((p, gradient, *[state[name] for name in names]), values)
-                    continue
+                launch = launches.get(count)
+                if launch is None:
+                    own = [state[name] for name in scalars]
+                    values = self.numbers(group if differentiable else options, count, *own)
+                    if differentiable:
+                        self._complete(p, group, state, names)
+                        with enable_grad():
+                            variant.recorded((p, gradient, *[state[name] for name in names]), values)
+                        continue
+                    values = tuple(map(float, values))
+                    key_of_launch = values if scalars else count
+                    launch = launches.get(key_of_launch)
+                    if launch is None:
+                        launch = launches[key_of_launch] = Launch(variant, list(values))
                 try:
-                    launch(variant, values, state, p, gradient, stamp, writer)
+                    enter(launch, state, p, gradient, stamp, writer)
                 except KeyError:  # an option was switched on later, which needs more state
                     self._complete(p, group, state, names)
-                    launch(variant, values, state, p, gradient, stamp, writer)
+                    enter(launch, state, p, gradient, stamp, writer)
+            for launch in launches.values():
+                launch.run(not self._repeats)
         switch.last_write = stamp
         if not moved:
             self._warn_idle()
@@ -109,6 +116,9 @@ class PointwiseOptimizer(Optimizer):
         """Make the state tensors that ``state`` lacks."""
         if self.counts and "step" not in state:
             state["step"] = from_array(np.zeros((), np.float32))
+        for name in self.scalars:
+            if name not in state:
+                state[name] = from_array(np.full((), self.initial(group, name), np.float32))
         m = p._m
         for name in names:
             if name not in state:
@@ -121,8 +131,9 @@ class PointwiseOptimizer(Optimizer):
         for held in self.state.values():  # older versions saved absent tensors as None, and counts as numbers
             for name in [name for name, value in held.items() if value is None]:
                 del held[name]
-            if isinstance(held.get("step"), (int, float)):
-                held["step"] = from_array(np.array(float(held["step"]), np.float32))
+            for name in ("step", *self.scalars):
+                if isinstance(held.get(name), (int, float)):
+                    held[name] = from_array(np.array(float(held[name]), np.float32))
 
     # --- what would otherwise go unnoticed ----------------------------------------------------------------------
 
@@ -167,6 +178,13 @@ def check_not_negative(**values) -> None:
     for name, value in values.items():
         if not float(value) >= 0.0:
             raise ValueError(f"Invalid {name} value: {value}; it must not be negative")
+
+
+def check_betas(betas) -> None:
+    """Raise ValueError unless each of ``betas`` is in [0, 1)."""
+    for k, beta in enumerate(betas):
+        if not 0.0 <= float(beta) < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {k}: {beta}; it must be at least 0 and less than 1")
 
 
 def check_implementation(foreach, fused, differentiable) -> None:

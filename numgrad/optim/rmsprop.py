@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ..ops.update import (
-    Variant,
+from ..ops.update import Variant
+from ..ops.update_rules import (
     rmsprop_centered_momentum_step,
     rmsprop_centered_step,
     rmsprop_momentum_step,

@@ -7,12 +7,12 @@ for.
 
 from .emit import pointwise, reduction, rowwise
 from .handwritten import template
-from .launch import caller
+from .launch import call_table, caller
 from .matmul import product, set_precision
 from .memory import Buffer, adopt, allocator, copy_to_device, copy_to_host
 from .random import fill
 
 __all__ = [
-    "Buffer", "adopt", "allocator", "caller", "copy_to_device", "copy_to_host", "fill", "pointwise", "product", "reduction",
-    "rowwise", "set_precision", "template",
+    "Buffer", "adopt", "allocator", "call_table", "caller", "copy_to_device", "copy_to_host", "fill", "pointwise",
+    "product", "reduction", "rowwise", "set_precision", "template",
 ]  # fmt: skip

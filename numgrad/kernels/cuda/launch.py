@@ -28,6 +28,14 @@ def _call(kernel, *arguments):
     kernel.run(*arguments)
 
 
+def call_table(kernel, table: list, own: int, shared: list) -> None:
+    """Run an elementwise kernel on every row of ``table``: ``own`` slots, then the number of elements; ``shared`` are
+    the slots after a row's own."""
+    for first in range(0, len(table), own + 1):
+        *slots, count = table[first : first + own + 1]
+        kernel.run(*slots, *shared, 0, count)
+
+
 def run(source: Source, blocks: int, values) -> None:
     """Launch ``blocks`` blocks of a kernel on the current stream with these parameters."""
     here = local.device

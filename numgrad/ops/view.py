@@ -329,7 +329,7 @@ def _as_strided_scatter(input, src, *, size, stride, offset):
 @_as_strided_scatter.backward
 def _(g, size, stride, offset):
     g = g.contiguous()
-    inside = as_strided(g, size, stride, offset)
+    inside = as_strided(g, size, stride, g.storage_offset() + offset)
     outside = _as_strided_scatter(g, zero(empty_tensor(meta(g._m.dtype, size, g._m.device))), size, stride, offset)
     return outside, contiguous_copy(inside)
 
@@ -366,7 +366,8 @@ def _host_tensor(array, m):
 
 @_as_strided_gradient.backward
 def _(g, size, stride, offset):
-    return as_strided(g.contiguous(), size, stride, offset)
+    g = g.contiguous()
+    return as_strided(g, size, stride, g.storage_offset() + offset)
 
 
 @structured(kind="view", install=(), name="as_strided")

@@ -598,7 +598,7 @@ class _CopySlices(Node):
         inside = ENTRIES["contiguous_copy"](entry(gradient, tuple(m.shape), strides, first))
         outside = None
         if self.next[0] is not None:
-            outside = ENTRIES["as_strided_scatter"](
+            outside = ENTRIES["strided_scatter"](
                 gradient, ENTRIES["zeros_like"](inside), tuple(m.shape), strides, place
             )
         return outside, inside
@@ -614,7 +614,7 @@ class _ViewOfBase(Node):
         base, offset, m = self.saved
         zeros = empty_tensor(meta(base.dtype, base.shape, base.device)).zero_()
         strides = _steps_in(base, m)
-        return (ENTRIES["as_strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset)),)
+        return (ENTRIES["strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset)),)
 
     backward_recorded = backward
 

@@ -150,8 +150,6 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
         result = cast(result, dtypes.as_dtype(dtype))  # narrow integers were asked for
     if switch.anywhere:
         check_forward(op.name, result)
-    if dtype is not None and op.result == "sum":
-        result = cast(result, dtypes.as_dtype(dtype))  # small integers are summed in int64
     return result if out is None else write_out(op.name, result, out)
 
 

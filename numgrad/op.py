@@ -593,11 +593,13 @@ class _CopySlices(Node):
         gradient = dense(gradient)
         entry = ENTRIES["as_strided"]
         strides = _steps_in(base, m)
-        inside = ENTRIES["contiguous_copy"](entry(gradient, tuple(m.shape), strides, _place_in(base, offset)))
+        place = _place_in(base, offset)
+        first = gradient.storage_offset() + place  # the gradient itself may be a part of a larger one
+        inside = ENTRIES["contiguous_copy"](entry(gradient, tuple(m.shape), strides, first))
         outside = None
         if self.next[0] is not None:
-            outside = ENTRIES["as_strided_scatter"](
-                gradient, ENTRIES["zeros_like"](inside), tuple(m.shape), strides, _place_in(base, offset)
+            outside = ENTRIES["strided_scatter"](
+                gradient, ENTRIES["zeros_like"](inside), tuple(m.shape), strides, place
             )
         return outside, inside
 
@@ -612,7 +614,7 @@ class _ViewOfBase(Node):
         base, offset, m = self.saved
         zeros = empty_tensor(meta(base.dtype, base.shape, base.device)).zero_()
         strides = _steps_in(base, m)
-        return (ENTRIES["as_strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset)),)
+        return (ENTRIES["strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset)),)
 
     backward_recorded = backward
 

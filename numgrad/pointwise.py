@@ -323,7 +323,10 @@ def _inplace(op, inputs, attributes):
     _call(op, plan, operands, attributes, *([] if plan.geometry is None else [target._d]))
     written(target, name)
     if track:
-        rebase(target, _record(op, plan, old, attributes, nodes, target))
+        kept = target
+        if "out" in op.needs and not target._m.contiguous:
+            kept = ENTRIES["contiguous_copy"](plain(target))  # gradients read results as row-major
+        rebase(target, _record(op, plan, old, attributes, nodes, kept))
     if switch.anywhere:
         check_forward(name, target)
     return target

@@ -198,12 +198,12 @@ def maxnum(x, y):
 
 @lowers(minnum, _common_float)
 def _minnum(builder, kind, x, y):
-    return llvm_call(builder, "llvm.minnum", x, y, fastmath=("fast",))
+    return llvm_call(builder, "llvm.minnum", x, y, fastmath=("nnan", "nsz"))
 
 
 @lowers(maxnum, _common_float)
 def _maxnum(builder, kind, x, y):
-    return llvm_call(builder, "llvm.maxnum", x, y, fastmath=("fast",))
+    return llvm_call(builder, "llvm.maxnum", x, y, fastmath=("nnan", "nsz"))
 
 
 @word

@@ -87,7 +87,7 @@ def norm_along(name, input, p, dim, keepdim) -> Tensor:
         if not input._m.numel:
             axes = normalize_axes(name, dim, input._m.ndim)
             if p < 0 or any(input._m.shape[axis] == 0 for axis in axes):
-                raise IndexError(
+                raise RuntimeError(
                     f"{name}: cannot compute the {p} norm over an empty dimension, it has no identity; got shape "
                     f"{list(input._m.shape)}"
                 )

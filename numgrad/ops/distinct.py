@@ -113,13 +113,8 @@ def _searched(name, boundaries, values, out_int32, right, side, sorter, out):
             f"{list(vm.shape)}"
         )
     same_device(name, (boundaries, values))
-    d = bm.dtype
-    if vm.dtype is not d:
-        raise RuntimeError(
-            f"{name}(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype "
-            f"{d!r} "
-            f"and input value tensor dtype {vm.dtype!r}"
-        )
+    d = dtypes.promote(bm.dtype, vm.dtype)
+    boundaries, values = cast(plain(boundaries), d), cast(plain(values), d)
     order = boundaries
     if sorter is not None:
         if sorter._m.shape != bm.shape:
@@ -136,7 +131,7 @@ def _searched(name, boundaries, values, out_int32, right, side, sorter, out):
     n = bm.shape[-1]
     per_row = 0 if shared else vm.shape[-1]
     found = empty_tensor(meta(dtypes.int64, vm.shape, vm.device))
-    arrays = dense(plain(boundaries))._d, dense(plain(values))._d, order._d, found._d
+    arrays = dense(boundaries)._d, dense(values)._d, order._d, found._d
     slots = *arrays, n, per_row, int(sorter is not None)
     launch(kernels.search_sorted, {"T": element(d), "RIGHT": int(bool(right))}, slots, vm.numel, 32, vm.device)
     if out_int32:

@@ -63,7 +63,8 @@ def tensor_list(op, tensors, name="tensors"):
             raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(tensor).__name__}")
         found.append(tensor)
     if not found:
-        raise ValueError(f"{op}(): expected a non-empty list of Tensors")
+        kind = ValueError if op.startswith(("cat", "conc")) else RuntimeError
+        raise kind(f"{op}(): expected a non-empty list of Tensors")
     return found
 
 

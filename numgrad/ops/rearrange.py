@@ -387,7 +387,7 @@ def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1) -> Tensor:
 @function
 def as_strided_scatter(input, src, size, stride, storage_offset=None) -> Tensor:
     """``input`` with the elements of the view ``as_strided(size, stride, storage_offset)`` replaced by ``src``."""
-    offset = input.storage_offset() if storage_offset is None else storage_offset
+    offset = 0 if storage_offset is None else storage_offset - input.storage_offset()
     return _replaced("as_strided_scatter", input, src, lambda out: out.as_strided(size, stride, offset))
 
 

@@ -1,12 +1,14 @@
 """Running folds along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp; and differences of neighbours."""
 
 
+import numpy as np
+
 from .. import dtypes
 from ..kernels import scan as kernels
 from ..layout import normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording, structured, write_out
 from ..storage import meta
-from ..tensor import Tensor, empty_tensor
+from ..tensor import Tensor, empty_tensor, from_array
 from .join import cat
 from .launch import element, launch
 from .places import Along, rewritten, spread
@@ -84,6 +86,20 @@ def _(g, input, out, dim):
     without = _cumprod(input.masked_fill(first, 1), dim) * (met == 1).to(g._m.dtype)
     at_first = flip(_cumsum(flip(g * without, dim), dim), dim)
     return found + at_first * first.to(g._m.dtype)
+
+
+@_cumprod.backward_as_ops
+def _(g, input, out, dim):
+    if not input._m.ndim or not input._m.numel or not (input == 0).any().item():
+        return _cumprod.op.gradient(g, input, out, dim)
+    # With a 0 the sums above have no derivative: row i of the products leaves out factor i.
+    row, weight = input.movedim(dim, -1), g.movedim(dim, -1).unsqueeze(-2)
+    n = row._m.shape[-1]
+    own = from_array(np.eye(n, dtype=np.bool_)).to(input._m.device)
+    before = from_array(np.tri(n, k=-1, dtype=np.bool_)).to(input._m.device)
+    square = row.unsqueeze(-2).expand(*row._m.shape[:-1], n, n)
+    products = _cumprod(square.masked_fill(own, 1), row._m.ndim)
+    return (products * weight).masked_fill(before, 0).sum(-1).movedim(-1, dim)
 
 
 @structured(install=(), name="logcumsumexp", cases="none")

@@ -116,6 +116,8 @@ def unsqueeze_bare(tensor, dim):
 
 def _extreme(name, result, fold, pairwise, mode, input, args, keepdim, out, dim, other):
     input = as_tensor_operand(name, input, "input")
+    if len(args) > 2:
+        raise TypeError(f"{name}(): expected at most dim and keepdim after the tensor, got {len(args)} arguments")
     if args and isinstance(args[0], Tensor):
         other = args[0]
     elif args:

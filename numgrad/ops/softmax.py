@@ -10,6 +10,7 @@ from ..rowwise import rowwise
 from ..tensor import Tensor
 from .view import transpose
 
+INF = float("inf")
 NEG_INF = float("-inf")
 
 
@@ -83,7 +84,7 @@ def logsumexp_rows(x, y, *, n):
         top = maxnum(top, x[j])
     top = row_max(top)
     # An infinite maximum is the result itself: inf - inf would be NaN.
-    shift = top if top - top == 0.0 else 0.0
+    shift = top if NEG_INF < top < INF else 0.0
     total = 0.0
     for j in lanes(n):
         total += exp(x[j] - shift)
@@ -92,7 +93,7 @@ def logsumexp_rows(x, y, *, n):
 
 @logsumexp_rows.backward
 def _(g, x, y, dx, *, n):
-    shift = y[0] if y[0] - y[0] == 0.0 else 0.0
+    shift = y[0] if NEG_INF < y[0] < INF else 0.0
     for j in lanes(n):
         dx[j] = g[0] * exp(x[j] - shift)
 

@@ -318,7 +318,7 @@ def as_strided_view(input, size, stride, offset):
     return root, offset
 
 
-@structured(install=(), name="as_strided_scatter")
+@structured(install=(), name="strided_scatter", grad_name="AsStridedScatterBackward0")
 def _as_strided_scatter(input, src, *, size, stride, offset):
     out = clone(input) if input._m.contiguous else contiguous_copy(input)
     target = make_view(out, offset, size, stride, False)
@@ -329,7 +329,7 @@ def _as_strided_scatter(input, src, *, size, stride, offset):
 @_as_strided_scatter.backward
 def _(g, size, stride, offset):
     g = g.contiguous()
-    inside = as_strided(g, size, stride, offset)
+    inside = as_strided(g, size, stride, g.storage_offset() + offset)
     outside = _as_strided_scatter(g, zero(empty_tensor(meta(g._m.dtype, size, g._m.device))), size, stride, offset)
     return outside, contiguous_copy(inside)
 
@@ -365,8 +365,12 @@ def _host_tensor(array, m):
 
 
 @_as_strided_gradient.backward
-def _(g, size, stride, offset):
-    return as_strided(g.contiguous(), size, stride, offset)
+def _(g, input_meta, size, stride, offset):
+    g = g.contiguous()
+    if not input_meta.contiguous:  # into the layout that offset and stride are meant for
+        memory = zero(empty_tensor(meta(g._m.dtype, (input_meta.span,), g._m.device)))
+        g = _as_strided_scatter(memory, g, tuple(input_meta.shape), input_meta.strides, 0)
+    return as_strided(g, size, stride, g.storage_offset() + offset)
 
 
 @structured(kind="view", install=(), name="as_strided")

@@ -88,7 +88,7 @@ def _initial_threads() -> int:
     return os.cpu_count() or 1
 
 
-_on_change: list = []  # called when the number of threads changes
+_on_change: list = []  # called when the number of threads or the default dtype changes: plans depend on them
 
 
 def set_num_threads(count: int) -> None:

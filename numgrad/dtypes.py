@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from . import config
+
 
 class dtype:
     """An element type, as ``numgrad.float32``; one instance each, compared by identity.
@@ -70,7 +72,10 @@ def set_default_dtype(d: dtype) -> None:
     global _default
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError(f"set_default_dtype: expected a floating-point dtype, got {d!r}; use float32 or float64")
-    _default = d
+    if d is not _default:
+        _default = d
+        for forget in config._on_change:  # plans of integers and numbers were made for the other one
+            forget()
 
 
 def of(numpy_dtype) -> dtype:

@@ -51,7 +51,12 @@ class _Pickler(reduction.ForkingPickler):
         self.buffers.append(np.frombuffer(buffer.raw(), np.uint8))
 
     def reducer_override(self, obj):
-        plain = type(obj) in (Tensor, Parameter) and obj._m.device is CPU and obj.is_leaf
+        if isinstance(obj, Tensor) and not obj.is_leaf:
+            raise RuntimeError(
+                f"a tensor of shape {list(obj.shape)} with a grad_fn cannot be pickled for another process: its history stays "
+                "here; send tensor.detach()"
+            )
+        plain = type(obj) in (Tensor, Parameter) and obj._m.device is CPU
         if not plain or any(not key.startswith("_") for key in obj.__dict__):
             return NotImplemented  # with the values that its own reduction keeps; arrays in them are blocks too
         self.tensors.append(obj)

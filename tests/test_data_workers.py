@@ -245,8 +245,10 @@ def script(tmp_path, source, **options):
 
 
 _ENDLESS = """
-    import os, sys, time
+    import os, signal, sys, time
     from numgrad.utils import data
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without
 
     class Slow(data.Dataset):
         def __len__(self):

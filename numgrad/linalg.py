@@ -1,39 +1,47 @@
 """Linear algebra, under PyTorch's names. Defined in the op families; gathered here."""
 
 from .errors import LinAlgError as LinAlgError
-from .ops.factor import cholesky_ex as cholesky_ex
-from .ops.factor import eigh as eigh
-from .ops.factor import eigvalsh as eigvalsh
-from .ops.factor import householder_product as householder_product
-from .ops.factor import linalg_cholesky as cholesky
-from .ops.factor import linalg_diagonal as diagonal
-from .ops.factor import linalg_lu_solve as lu_solve
-from .ops.factor import linalg_qr as qr
-from .ops.factor import linalg_svd as svd
-from .ops.factor import lu as lu
-from .ops.factor import lu_factor as lu_factor
-from .ops.factor import lu_factor_ex as lu_factor_ex
-from .ops.factor import svdvals as svdvals
+from .ops.factor import (
+    cholesky_ex as cholesky_ex,
+    eigh as eigh,
+    eigvalsh as eigvalsh,
+    householder_product as householder_product,
+    linalg_cholesky as cholesky,
+    linalg_diagonal as diagonal,
+    linalg_lu_solve as lu_solve,
+    linalg_qr as qr,
+    linalg_svd as svd,
+    lu as lu,
+    lu_factor as lu_factor,
+    lu_factor_ex as lu_factor_ex,
+    svdvals as svdvals,
+)
 from .ops.matmul import matmul as matmul
-from .ops.matrix import cond as cond
-from .ops.matrix import det as det
-from .ops.matrix import lstsq as lstsq
-from .ops.matrix import matrix_exp as matrix_exp
-from .ops.matrix import matrix_norm as matrix_norm
-from .ops.matrix import matrix_rank as matrix_rank
-from .ops.matrix import norm as norm
-from .ops.matrix import pinv as pinv
-from .ops.matrix import slogdet as slogdet
-from .ops.matrix import vector_norm as vector_norm
-from .ops.products import linalg_cross as cross
-from .ops.products import linalg_vander as vander
-from .ops.products import matrix_power as matrix_power
-from .ops.products import multi_dot as multi_dot
-from .ops.products import vecdot as vecdot
-from .ops.solve import inv as inv
-from .ops.solve import inv_ex as inv_ex
-from .ops.solve import solve as solve
-from .ops.solve import solve_ex as solve_ex
-from .ops.solve import solve_triangular as solve_triangular
-from .ops.solve import tensorinv as tensorinv
-from .ops.solve import tensorsolve as tensorsolve
+from .ops.matrix import (
+    cond as cond,
+    det as det,
+    lstsq as lstsq,
+    matrix_exp as matrix_exp,
+    matrix_norm as matrix_norm,
+    matrix_rank as matrix_rank,
+    norm as norm,
+    pinv as pinv,
+    slogdet as slogdet,
+    vector_norm as vector_norm,
+)
+from .ops.products import (
+    linalg_cross as cross,
+    linalg_vander as vander,
+    matrix_power as matrix_power,
+    multi_dot as multi_dot,
+    vecdot as vecdot,
+)
+from .ops.solve import (
+    inv as inv,
+    inv_ex as inv_ex,
+    solve as solve,
+    solve_ex as solve_ex,
+    solve_triangular as solve_triangular,
+    tensorinv as tensorinv,
+    tensorsolve as tensorsolve,
+)

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from .generator import default_generator as default_generator
-from .ops.random import get_rng_state as get_rng_state
-from .ops.random import initial_seed as initial_seed
-from .ops.random import manual_seed as manual_seed
-from .ops.random import seed as seed
-from .ops.random import set_rng_state as set_rng_state
+from .ops.random import (
+    get_rng_state as get_rng_state,
+    initial_seed as initial_seed,
+    manual_seed as manual_seed,
+    seed as seed,
+    set_rng_state as set_rng_state,
+)
 
 
 @contextlib.contextmanager

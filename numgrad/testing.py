@@ -4,8 +4,7 @@ import inspect
 
 import numpy as np
 
-from . import autograd
-from . import tensor as core
+from . import autograd, tensor as core
 from .dtypes import float32, float64
 from .errors import GradientError
 from .op import Op

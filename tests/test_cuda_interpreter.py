@@ -12,8 +12,7 @@ pytest.importorskip("numba_cuda")
 
 import numgrad as ng
 from numgrad.device import Device
-from numgrad.kernels import cuda as kernels
-from numgrad.kernels import index, scan
+from numgrad.kernels import cuda as kernels, index, scan
 from numgrad.kernels.cuda import emit, interpreter, memory
 from numgrad.kernels.cuda.compile import Source
 from numgrad.kernels.cuda.interpreter import KernelError

@@ -1,8 +1,3 @@
 """What PyTorch's backends are to numgrad, as ``torch.backends``: flags that scripts set, and what there is."""
 
-from . import cuda as cuda
-from . import cudnn as cudnn
-from . import mkl as mkl
-from . import mkldnn as mkldnn
-from . import mps as mps
-from . import openmp as openmp
+from . import cuda as cuda, cudnn as cudnn, mkl as mkl, mkldnn as mkldnn, mps as mps, openmp as openmp

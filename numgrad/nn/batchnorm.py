@@ -5,8 +5,7 @@ from ..autograd import no_grad
 from ..device import resolve
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor
-from . import functional as F
-from . import init
+from . import functional as F, init
 from .lazy import LazyModuleMixin
 from .module import Module
 from .parameter import Parameter, UninitializedBuffer, UninitializedParameter, empty_parameter, is_lazy

@@ -4,8 +4,7 @@ import math
 from typing import Any
 
 from ..tensor import Tensor
-from . import functional as F
-from . import init
+from . import functional as F, init
 from .lazy import LazyModuleMixin
 from .module import Module
 from .parameter import Parameter, UninitializedParameter, empty_parameter

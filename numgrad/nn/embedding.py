@@ -2,8 +2,7 @@
 
 from ..autograd import no_grad
 from ..tensor import Tensor
-from . import functional as F
-from . import init
+from . import functional as F, init
 from .module import Module
 from .parameter import Parameter, empty_parameter
 

@@ -1,8 +1,7 @@
 """Normalization over the last dimensions."""
 
 from ..tensor import Tensor
-from . import functional as F
-from . import init
+from . import functional as F, init
 from .module import Module
 from .parameter import Parameter, empty_parameter
 

@@ -10,8 +10,7 @@ from typing import Any
 from ..ops.index import index_select
 from ..ops.join import cat, stack
 from ..ops.recurrent import Steps, gru_step, lstm_step
-from . import functional as F
-from . import init
+from . import functional as F, init
 from .module import Module
 from .parameter import Parameter, empty_parameter
 from .utils.rnn import PackedSequence

@@ -3,8 +3,7 @@
 import math
 
 from ..tensor import Tensor
-from . import functional as F
-from . import init
+from . import functional as F, init
 from .module import Module
 from .parameter import Parameter, empty_parameter
 

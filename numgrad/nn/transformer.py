@@ -6,8 +6,7 @@ from typing import Any
 
 from ..ops.create import full
 from ..tensor import Tensor
-from . import functional as F
-from . import init
+from . import functional as F, init
 from .attention import MultiheadAttention, additive_mask
 from .container import ModuleList
 from .dropout import Dropout

@@ -2,57 +2,59 @@
 
 from .. import autograd
 from ..op import install
-from . import activation as activation
-from . import attention as attention
-from . import bag as bag
-from . import batch_norm as batch_norm
-from . import bitwise as bitwise
-from . import calculus as calculus
-from . import classification as classification
-from . import compare as compare
-from . import conv as conv
-from . import copy as copy
-from . import create as create
-from . import ctc as ctc
-from . import distance as distance
-from . import distinct as distinct
-from . import einsum as einsum
-from . import extrema as extrema
-from . import factor as factor
-from . import gamma as gamma
-from . import grid as grid
-from . import group_norm as group_norm
-from . import index as index
-from . import join as join
-from . import loss as loss
-from . import mask as mask
-from . import math as math
-from . import matmul as matmul
-from . import matrix as matrix
-from . import norm as norm
-from . import pad as pad
-from . import pool as pool
-from . import power as power
-from . import products as products
-from . import quantile as quantile
-from . import random as random
-from . import rearrange as rearrange
-from . import recurrent as recurrent
-from . import reduce as reduce
-from . import resample as resample
-from . import scan as scan
-from . import scatter as scatter
-from . import search as search
-from . import similarity as similarity
-from . import softmax as softmax
-from . import solve as solve
-from . import spatial as spatial
-from . import statistics as statistics
-from . import subscript as subscript
-from . import unpool as unpool
-from . import update as update
-from . import update_rules as update_rules
-from . import view as view
+from . import (
+    activation as activation,
+    attention as attention,
+    bag as bag,
+    batch_norm as batch_norm,
+    bitwise as bitwise,
+    calculus as calculus,
+    classification as classification,
+    compare as compare,
+    conv as conv,
+    copy as copy,
+    create as create,
+    ctc as ctc,
+    distance as distance,
+    distinct as distinct,
+    einsum as einsum,
+    extrema as extrema,
+    factor as factor,
+    gamma as gamma,
+    grid as grid,
+    group_norm as group_norm,
+    index as index,
+    join as join,
+    loss as loss,
+    mask as mask,
+    math as math,
+    matmul as matmul,
+    matrix as matrix,
+    norm as norm,
+    pad as pad,
+    pool as pool,
+    power as power,
+    products as products,
+    quantile as quantile,
+    random as random,
+    rearrange as rearrange,
+    recurrent as recurrent,
+    reduce as reduce,
+    resample as resample,
+    scan as scan,
+    scatter as scatter,
+    search as search,
+    similarity as similarity,
+    softmax as softmax,
+    solve as solve,
+    spatial as spatial,
+    statistics as statistics,
+    subscript as subscript,
+    unpool as unpool,
+    update as update,
+    update_rules as update_rules,
+    view as view,
+)
 from .arithmetic import add
 from .copy import clone
 

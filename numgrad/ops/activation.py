@@ -2,15 +2,22 @@
 
 import numpy as np
 
-from ..kernels.vocab import exp, expm1, fabs, log1p, maximum, normal_cdf, where
-from ..kernels.vocab import sigmoid as logistic
-from ..kernels.vocab import tanh as hyperbolic_tangent
+from ..kernels.vocab import (
+    exp,
+    expm1,
+    fabs,
+    log1p,
+    maximum,
+    normal_cdf,
+    sigmoid as logistic,
+    tanh as hyperbolic_tangent,
+    where,
+)
 from ..layout import normalize_axis
 from ..op import as_tensor_operand, function, method
 from ..pointwise import pointwise, pointwise_word
 from ..tensor import Tensor, from_array
-from .math import sigmoid as sigmoid
-from .math import tanh as tanh
+from .math import sigmoid as sigmoid, tanh as tanh
 
 NORMAL_DENSITY = 0.3989422804014327
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805

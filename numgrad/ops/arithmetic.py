@@ -4,9 +4,7 @@ import numpy as np
 
 from .. import dtypes
 from ..entries import operator
-from ..kernels.vocab import WORDS, fabs, floor, isinf, isnan, trunc, where
-from ..kernels.vocab import copysign as with_sign
-from ..kernels.vocab import fmod as remains
+from ..kernels.vocab import WORDS, copysign as with_sign, fabs, floor, fmod as remains, isinf, isnan, trunc, where
 from ..op import ENTRIES, as_tensor_operand, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor

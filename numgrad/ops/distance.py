@@ -13,8 +13,7 @@ from .index import index_select
 from .matmul import matmul
 from .places import rewritten
 from .rearrange import triu_indices
-from .reduce import amax, amin
-from .reduce import sum as total_sum
+from .reduce import amax, amin, sum as total_sum
 from .view import transpose, unbind
 
 

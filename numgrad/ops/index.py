@@ -6,11 +6,9 @@ from ..kernels.index import ADD, SET
 from ..layout import broadcast_shapes, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain, structured, write_out
 from ..storage import meta
-from ..tensor import Tensor, empty_tensor
-from ..tensor import view as make_view
+from ..tensor import Tensor, empty_tensor, view as make_view
 from .copy import write
-from .places import Along, Places, Writing, int64_index, read, reading
-from .places import put as put_at
+from .places import Along, Places, Writing, int64_index, put as put_at, read, reading
 from .view import reshape, zero
 
 _gathered = reading("gather")

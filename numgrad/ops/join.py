@@ -9,8 +9,7 @@ from ..op import as_tensor_operand, cast, function, note_anomaly, recording, sam
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
-from .create import tensor as tensor_of
-from .create import zeros
+from .create import tensor as tensor_of, zeros
 from .view import narrow, reshape, select, unsqueeze
 
 _JOINS: dict = {}  # (dim, metas) -> how to join tensors of these metas

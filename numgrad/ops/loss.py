@@ -2,8 +2,7 @@
 
 import warnings
 
-from ..kernels.vocab import exp, fabs, log, log1p, maximum, where
-from ..kernels.vocab import sigmoid as logistic
+from ..kernels.vocab import exp, fabs, log, log1p, maximum, sigmoid as logistic, where
 from ..op import as_tensor_operand, function
 from ..pointwise import pointwise
 from ..tensor import Tensor

@@ -17,8 +17,7 @@ from .extrema import _maximum as maximum
 from .factor import LinalgEigh, LinalgSvd, eigvalsh, svdvals
 from .join import cat
 from .matmul import matmul
-from .reduce import amax, amin
-from .reduce import sum as total_sum
+from .reduce import amax, amin, sum as total_sum
 from .results import return_type
 from .scan import cumprod
 from .solve import _inverse, failed, floating, from_host, inv_ex, matrices, mT, results, same_dtype

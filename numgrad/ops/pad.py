@@ -4,8 +4,7 @@ import numpy as np
 
 from ..op import as_tensor_operand, function, structured
 from ..storage import meta
-from ..tensor import Tensor, empty_tensor, from_array
-from ..tensor import view as make_view
+from ..tensor import Tensor, empty_tensor, from_array, view as make_view
 from .copy import clone, write
 from .places import Places, reading
 

@@ -3,9 +3,7 @@
 import numpy as np
 
 from .. import dtypes
-from ..kernels.vocab import hypot, where
-from ..kernels.vocab import log as logarithm
-from ..kernels.vocab import pow as power
+from ..kernels.vocab import hypot, log as logarithm, pow as power, where
 from ..op import ENTRIES, as_operand, as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor

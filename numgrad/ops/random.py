@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from .. import config, dtypes
-from .. import generator as streams
+from .. import config, dtypes, generator as streams
 from ..device import CPU, resolve
 from ..generator import Generator, default_generator
 from ..op import (

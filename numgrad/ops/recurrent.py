@@ -1,9 +1,7 @@
 """The pointwise parts of recurrent cells, each one row op: what follows the matrix products of a step."""
 
 from ..function import Function
-from ..kernels.vocab import lanes
-from ..kernels.vocab import sigmoid as logistic
-from ..kernels.vocab import tanh as hyperbolic_tangent
+from ..kernels.vocab import lanes, sigmoid as logistic, tanh as hyperbolic_tangent
 from ..rowwise import rowwise
 from .join import cat, stack
 

@@ -11,8 +11,7 @@ from ..pointwise import pointwise
 from ..rowwise import rowwise
 from ..tensor import Tensor
 from .matmul import matmul
-from .reduce import mean as arithmetic_mean
-from .reduce import sum as total_sum
+from .reduce import mean as arithmetic_mean, sum as total_sum
 from .view import diagonal, permute, reshape, transpose
 
 # --- variance ------------------------------------------------------------------------------------------------------

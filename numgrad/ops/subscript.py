@@ -12,8 +12,7 @@ from ..autograd import is_grad_enabled, switch
 from ..kernels.index import ADD, SET
 from ..op import as_tensor_operand, cast, check_inplace, function, method, structured
 from ..storage import Storage, meta, strided_meta
-from ..tensor import Tensor, empty_tensor, from_array, new
-from ..tensor import view as make_view
+from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
 from .copy import copy_, fill_, write
 from .create import tensor as tensor_of
 from .mask import coordinates, masked_fill_, true_positions

@@ -4,8 +4,7 @@ from ..device import CPU
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
 from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to
 from ..storage import meta
-from ..tensor import Tensor, address, empty_tensor
-from ..tensor import view as make_view
+from ..tensor import Tensor, address, empty_tensor, view as make_view
 from .copy import clone, contiguous, contiguous_copy, write
 
 

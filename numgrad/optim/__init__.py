@@ -8,9 +8,11 @@ from .adamax import Adamax as Adamax
 from .adamw import AdamW as AdamW
 from .asgd import ASGD as ASGD
 from .nadam import NAdam as NAdam
-from .optimizer import Optimizer as Optimizer
-from .optimizer import register_optimizer_step_post_hook as register_optimizer_step_post_hook
-from .optimizer import register_optimizer_step_pre_hook as register_optimizer_step_pre_hook
+from .optimizer import (
+    Optimizer as Optimizer,
+    register_optimizer_step_post_hook as register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook as register_optimizer_step_pre_hook,
+)
 from .pointwise import PointwiseOptimizer as PointwiseOptimizer
 from .radam import RAdam as RAdam
 from .rmsprop import RMSprop as RMSprop

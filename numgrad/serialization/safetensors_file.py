@@ -12,8 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 import safetensors
-from safetensors.numpy import save as _to_bytes
-from safetensors.numpy import save_file as _to_file
+from safetensors.numpy import save as _to_bytes, save_file as _to_file
 
 from .. import dtypes
 from ..device import Device

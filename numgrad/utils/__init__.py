@@ -1,4 +1,3 @@
 """What training scripts use beside modules and optimizers: data loading, checkpointing."""
 
-from . import checkpoint as checkpoint
-from . import data as data
+from . import checkpoint as checkpoint, data as data

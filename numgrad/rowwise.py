@@ -118,47 +118,46 @@ def rowwise(layout, **options):
 
 
 class RowPlan:
-    """How a row op runs for one combination of metas: metas of the results, kernel, caller, the slots after the tensors,
-    the range; ``direct`` if the inputs can be read as they are. ``backward`` is the same for the gradient, made when it
-    is first asked for."""
+    """How a row op, or its gradient, runs for one combination of metas: metas of the results, kernel, caller, the slots
+    after the tensors, the range; what the gradient is planned from, and its plan, made when it is first asked for."""
 
-    __slots__ = ("outs", "kernel", "call", "tail", "end", "direct", "node", "backward")
+    __slots__ = ("outs", "kernel", "call", "tail", "end", "setting", "backward")
+
+    def run(self, tensors):
+        """Run on the memory of ``tensors``, in the order of the kernel's arguments."""
+        if self.end:
+            self.call(self.kernel, *[tensor._d for tensor in tensors], *self.tail, 0, self.end)
 
 
 def _call(op, tensors, attributes):
-    """Run and record: by the plan where there is one, else by `_general`, which makes it."""
     try:
         key = (*[None if t is None else t._m for t in tensors], *attributes.values(), *map(type, attributes.values()))
-        plan = op.plans.get(key)
-    except (AttributeError, TypeError):  # arrays, or attributes in tensors
-        return _general(op, tensors, attributes, None)
-    if plan is None or not plan.direct:
-        return _general(op, tensors, attributes, key)
+        plan, read = op.plans.get(key), tensors
+    except (AttributeError, TypeError):  # arrays
+        plan = key = None
+    if plan is None:
+        plan, tensors, read, attributes = _prepare(op, tensors, attributes, key)
     results = [make(m.empty(m.numel, m.np), m) for m in plan.outs]
-    if plan.end:
-        slots = [t._d for t in tensors if t is not None]
-        plan.call(plan.kernel, *slots, *[t._d for t in results], *plan.tail, 0, plan.end)
-    if op.gradient is not None and recording(tensors):
-        _record(op, tensors, results, attributes, plan)
-    if switch.anywhere:
-        check_forward(op.name, results[0])
-    return results[0]
-
-
-def _record(op, tensors, results, attributes, plan):
+    plan.run([t for t in (*read, *results) if t is not None])
     out = results[0]
-    values = dict(zip([a.name for a in op.row_outputs[1:]], results[1:]))
-    own = op.row_outputs[0].name
-    if own in op.needs or "out" in op.needs:
-        storage_of(out)
-        values[own] = values["out"] = SavedResult(out)
-    node = record(op, tensors, out, {**values, **attributes})
-    node.storages = () if out._s is None else (out._s,)
-    node.plan = plan
-    out._n = node
+    if op.gradient is not None and recording(tensors):
+        values = dict(zip([a.name for a in op.row_outputs[1:]], results[1:]))
+        own = op.row_outputs[0].name
+        if own in op.needs or "out" in op.needs:
+            storage_of(out)
+            values[own] = values["out"] = SavedResult(out)
+        node = record(op, tensors, out, {**values, **attributes})
+        node.storages = () if out._s is None else (out._s,)
+        node.plan = plan
+        out._n = node
+    if switch.anywhere:
+        check_forward(op.name, out)
+    return out
 
 
-def _general(op, tensors, attributes, key):
+def _prepare(op, tensors, attributes, key):
+    """(plan, tensors, the tensors as kernels read them, attributes as numbers), all checked. The plan is kept under
+    ``key`` if the tensors can be read as they are and no number came in a tensor, which may change."""
     checked = []
     for argument, tensor in zip(op.row_inputs, tensors):
         if tensor is None:
@@ -169,48 +168,36 @@ def _general(op, tensors, attributes, key):
         checked.append(tensor)
     first = checked[0]
     same_device(op.name, [t for t in checked if t is not None])
+    numbers = {}
     for name, value in attributes.items():
         if isinstance(value, Tensor):
-            attributes[name] = value.item()
-        elif isinstance(value, bool) and name not in op.static:
-            attributes[name] = int(value)
+            value, key = value.item(), None
+        numbers[name] = int(value) if isinstance(value, bool) and name not in op.static else value
     d = first._m.dtype
     if not d.is_floating_point:
         raise RuntimeError(f'"{op.name}" not implemented for {d!r}: it takes floating-point tensors; use .float()')
     lead = first._m.shape[:-1] if op.row_inputs[0].width != "1" else first._m.shape
     rows = prod(lead)
     sizes = _sizes(op, checked, rows)
-    arrays = []
-    for tensor in checked:
-        if tensor is not None:
-            if tensor._m.dtype is not d and tensor._m.dtype.is_floating_point:
-                tensor = cast(tensor, d)
-            tensor = dense(plain(tensor))
-        arrays.append(tensor)
-    results = []
-    for argument in op.row_outputs:
-        shape = tuple(lead) if argument.width == "1" else (*lead, sizes[argument.dim] * argument.times)
-        m = meta(d, shape, first._m.device)
-        results.append(make(m.empty(m.numel, m.np), m))
-    described = [*zip(op.row_inputs, arrays), *zip(op.row_outputs, results)]
+    read = [None if tensor is None else _readable(tensor, d) for tensor in checked]
+    shapes = [lead if a.width == "1" else (*lead, sizes[a.dim] * a.times) for a in op.row_outputs]
     plan = RowPlan()
-    _plan_launch(plan, op, op.name, op.fn, described, [], sizes, attributes, rows, d, first._m.device)
-    plan.outs, plan.backward = [t._m for t in results], None
-    plan.node = (d, rows, sizes, attributes, [None if t is None else t._m for t in checked])
-    plan.direct = all(
-        used is None or (isinstance(given, Tensor) and given._d is used._d and given._m is used._m)
-        for given, used in zip(tensors, arrays)
-    )
-    _launch(plan, [t for t in (*arrays, *results) if t is not None])
-    if key is not None and plan.direct:
+    plan.outs = [meta(d, shape, first._m.device) for shape in shapes]
+    plan.backward = None
+    direct = all(a is None or (a._d is b._d and a._m is b._m) for a, b in zip(checked, read))
+    plan.setting = d, rows, sizes, numbers, [None if t is None else t._m for t in checked], direct
+    described = [*zip(op.row_inputs, [None if t is None else t._m for t in read]), *zip(op.row_outputs, plan.outs)]
+    _plan_kernel(plan, op, op.name, op.fn, described, [], sizes, numbers, rows, d, first._m.device)
+    if key is not None and direct:
         if len(op.plans) > 1 << 14:
             op.plans.clear()
         op.plans[key] = plan
-    if op.gradient is not None and recording(checked):
-        _record(op, checked, results, attributes, plan)
-    if switch.anywhere:
-        check_forward(op.name, results[0])
-    return results[0]
+    return plan, checked, read, numbers
+
+
+def _readable(tensor, d):
+    """A tensor as kernels read it: contiguous and, if floating point, in the dtype ``d`` that is computed in."""
+    return dense(plain(cast(tensor, d) if tensor._m.dtype.is_floating_point else tensor))
 
 
 def _sizes(op, tensors, rows):
@@ -239,21 +226,16 @@ def _sizes(op, tensors, rows):
     return sizes
 
 
-def _launch(plan, tensors):
-    if plan.end:
-        plan.call(plan.kernel, *[tensor._d for tensor in tensors], *plan.tail, 0, plan.end)
-
-
-def _plan_launch(plan, op, name, fn, described, parts, sizes, attributes, rows, d, device):
-    """Kernel, caller, last slots and range of a row body over ``described`` [(Argument, Tensor or None)], then ``parts``
-    [(name, width, Tensor of shape (parts, width))]."""
+def _plan_kernel(plan, op, name, fn, described, parts, sizes, attributes, rows, d, device):
+    """Kernel, caller, last slots and range of a row body over ``described`` [(Argument, Meta or None)], then ``parts``
+    [(name, width, Meta of shape (parts, width) or None)]."""
     constants = {k: v for k, v in attributes.items() if k in op.static}
     numbers = [(k, "r" if isinstance(v, float) else "I") for k, v in attributes.items() if k not in op.static]
     arguments = []
-    for argument, tensor in described:
-        kind = "none" if tensor is None else "row" if argument.row else "shared"
-        arguments.append((argument.name, kind, None if tensor is None else tensor._m.np.type, argument.width))
-    arguments += [(n, "part" if t is not None else "none", t._m.np.type if t is not None else None, w) for n, w, t in parts]
+    for argument, m in described:
+        kind = "none" if m is None else "row" if argument.row else "shared"
+        arguments.append((argument.name, kind, None if m is None else m.np.type, argument.width))
+    arguments += [(n, "none" if m is None else "part", None if m is None else m.np.type, w) for n, w, m in parts]
     T = d.np.type
     key = (name, tuple(arguments), T, tuple(numbers), tuple(constants.items()), device.type)
     kernel = op.kernels.get(key)
@@ -268,12 +250,12 @@ def _plan_launch(plan, op, name, fn, described, parts, sizes, attributes, rows, 
     width = max(sizes.values(), default=1)
     end = rows
     work = width
-    wanted = [tensor for _, _, tensor in parts if tensor is not None]
+    wanted = [m for _, _, m in parts if m is not None]
     if wanted:
-        count = wanted[0]._m.shape[0]
+        count = wanted[0].shape[0]
         tail += [rows, count]
         end, work = count, rows * width // max(count, 1)
-    slots = sum(tensor is not None for _, tensor in described) + len(wanted) + len(tail)
+    slots = sum(m is not None for _, m in described) + len(wanted) + len(tail)
     plan.kernel, plan.tail, plan.end = kernel, tail, end
     plan.call = caller(slots, end, max(work, 1), device) if end else None
 
@@ -285,78 +267,22 @@ class RowNode(StructuredNode):
 
     def backward(self, gradient):
         op, plan = self.op, self.plan
-        d, rows, sizes, attributes, metas = plan.node
+        d, metas, direct = plan.setting[0], *plan.setting[4:]
         if gradient._m.dtype is not d:
             gradient = cast(gradient, d)
         gradient = dense(gradient)
-        if plan.direct and plan.backward is not None:
-            return self._run(plan.backward, gradient)
-        saved = dict(zip(op.needs, self.saved))
-        by_name = {a.name: a for a in (*op.row_inputs, *op.row_outputs)}
-        described = [(_named(op.row_outputs[0], "grad_output"), gradient)]
-        parts, results, shared = [], {}, set()
-        count = max(1, min(_PARTS, rows // _ROWS_A_PART))
-        for name in op.gradient_arguments:
-            if name in op.written:
-                argument = by_name[name[1:]]
-                m = metas[op.inputs.index(argument.name)]
-                if argument.row:
-                    # A row's gradient is always written: bodies do not ask whether it is wanted.
-                    rm = meta(d, m.shape, m.device)
-                    results[name] = make(rm.empty(rm.numel, rm.np), rm)
-                    described.append((_named(argument, name), results[name]))
-                elif m is None:
-                    parts.append((name, argument.width, None))
-                else:
-                    pm = meta(d, (count, m.numel), m.device)
-                    results[name] = make(pm.empty(pm.numel, pm.np), pm)
-                    shared.add(name)
-                    parts.append((name, argument.width, results[name]))
-            else:
-                tensor = saved[name]
-                if type(tensor) is SavedResult:
-                    tensor = tensor.restore(None)
-                described.append((by_name[name], None if tensor is None else self._readable(tensor)))
-        order = [argument.name for argument, _ in described] + [name for name, _, _ in parts]
-        if order != ["grad_output", *op.gradient_arguments]:
-            raise TypeError(
-                f"{op.name}.backward must name its parameters as: the gradient, saved values and row gradients, then "
-                f"gradients of shared inputs; got {op.gradient_arguments}"
-            )
-        asked = {k: v for k, v in attributes.items() if k in inspect.signature(op.gradient).parameters}
-        backward = RowPlan()
-        _plan_launch(
-            backward, op, f"{op.name}_backward", op.gradient, described, parts, sizes, asked, rows, d, gradient._m.device
-        )
-        # What each slot is: a saved value's place, or the meta of a result and whether it starts at 0.
-        backward.outs = [
-            (name, results[name]._m if name in results else None, name not in shared)
-            if name in op.written else (op.needs.index(name), None, None)
-            for name in op.gradient_arguments
-        ]  # fmt: skip
-        plan.backward = backward
-        return self._run(backward, gradient)
-
-    def _run(self, backward, gradient):
-        """Run the gradient's kernel by its plan."""
-        op, metas = self.op, self.plan.node[4]
-        slots, results = [gradient._d], {}
-        for place, m, whole in backward.outs:
-            if whole is None:
-                value = self.saved[place]
-                if value is None:
-                    continue
-                if type(value) is SavedResult:
-                    slots.append(value.data)
-                else:
-                    slots.append(value._d if self.plan.direct else self._readable(value)._d)
-            elif m is not None:
+        if plan.backward is None:
+            plan.backward = _plan_backward(op, plan, self.saved, gradient._m)
+        read, results = [gradient], {}
+        for place, m, shared in plan.backward.outs:
+            if m is not None:
                 results[place] = found = make(m.empty(m.numel, m.np), m)
-                if not whole:
-                    found.zero_()
-                slots.append(found._d)
-        if backward.end:
-            backward.call(backward.kernel, *slots, *backward.tail, 0, backward.end)
+                read.append(found.zero_() if shared else found)
+            elif not isinstance(place, str) and self.saved[place] is not None:
+                value = self.saved[place]
+                value = value.restore(None) if type(value) is SavedResult else value
+                read.append(value if direct else _readable(value, d))
+        plan.backward.run(read)
         found = []
         for argument, m, parent in zip(op.row_inputs, metas, self.next):
             result = results.get(f"d{argument.name}")
@@ -369,9 +295,44 @@ class RowNode(StructuredNode):
             found.append(result if result._m.dtype is m.dtype else cast(result, m.dtype))
         return tuple(found)
 
-    def _readable(self, tensor):
-        """A saved tensor as kernels read it: contiguous and, if floating point, in the dtype that is computed in."""
-        return dense(plain(cast(tensor, self.plan.node[0]) if tensor._m.dtype.is_floating_point else tensor))
+
+def _plan_backward(op, plan, saved, g):
+    """The plan of the gradient's kernel. Its ``outs`` say what each argument is: (a saved value's place, None, None) or
+    (name, meta of a result, whether the rows share it), without a meta for the gradient of an absent input."""
+    d, rows, sizes, attributes, metas, _ = plan.setting
+    by_name = {a.name: a for a in (*op.row_inputs, *op.row_outputs)}
+    described, parts, outs = [(_named(op.row_outputs[0], "grad_output"), g)], [], []
+    count = max(1, min(_PARTS, rows // _ROWS_A_PART))
+    for name in op.gradient_arguments:
+        if name not in op.written:
+            place = op.needs.index(name)
+            value = saved[place]
+            m = None if value is None else value.meta if type(value) is SavedResult else value._m
+            if m is not None and m.dtype.is_floating_point:
+                m = meta(d, m.shape, m.device)
+            described.append((by_name[name], m))
+            outs.append((place, None, None))
+            continue
+        argument = by_name[name[1:]]
+        m = metas[op.inputs.index(argument.name)]
+        if argument.row:  # always written: bodies do not ask whether it is wanted
+            m = meta(d, m.shape, m.device)
+            described.append((_named(argument, name), m))
+        else:
+            m = None if m is None else meta(d, (count, m.numel), m.device)
+            parts.append((name, argument.width, m))
+        outs.append((name, m, not argument.row))
+    order = [argument.name for argument, _ in described] + [name for name, _, _ in parts]
+    if order != ["grad_output", *op.gradient_arguments]:
+        raise TypeError(
+            f"{op.name}.backward must name its parameters as: the gradient, saved values and row gradients, then "
+            f"gradients of shared inputs; got {op.gradient_arguments}"
+        )
+    asked = {k: v for k, v in attributes.items() if k in inspect.signature(op.gradient).parameters}
+    backward = RowPlan()
+    backward.outs = outs
+    _plan_kernel(backward, op, f"{op.name}_backward", op.gradient, described, parts, sizes, asked, rows, d, g.device)
+    return backward
 
 
 def _named(argument, name):

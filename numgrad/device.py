@@ -1,7 +1,6 @@
 """Devices: what a tensor is stored on. Touches the CUDA driver on first use, never on import."""
 
 import re
-import sys
 import threading
 
 from .errors import DeviceError
@@ -76,10 +75,13 @@ def resolve(device) -> Device:
         return CPU
     if device.type == "meta":
         raise DeviceError("device 'meta' is not supported: tensors need storage on 'cpu' or 'cuda'")
-    return Device("cuda", current_index()) if device.index is None else device
+    return Device("cuda", current.index) if device.index is None else device
 
 
-def current_index() -> int:
-    """The index of this thread's current CUDA device; 0 before one is used."""
-    memory = sys.modules.get("numgrad.kernels.cuda.memory")
-    return memory.local.device.index if memory is not None and memory.local.device is not None else 0
+class _Current(threading.local):
+    """The index of this thread's current CUDA device, set by those who activate one."""
+
+    index = 0
+
+
+current = _Current()

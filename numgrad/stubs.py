@@ -48,7 +48,7 @@ def _type(annotation) -> str:
     text = text.replace("typing.", "").replace("numpy.", "np.").replace("collections.abc.", "").replace("types.", "")
     text = re.sub(r"\bnumgrad(\.\w+)*\.(\w+)", r"\2", text)
     text = re.sub(r"(?<![\w.])(\w+)\b", lambda m: f"builtins.{m[1]}" if m[1] in BUILTINS else m[1], text)
-    text = re.sub(r"\b(dtype|Device|Size)\b", r"_\1", text).replace("__", "_").replace("NoneType", "None")
+    text = re.sub(r"(?<!_)\b(dtype|Device|Size)\b", r"_\1", text).replace("NoneType", "None")
     known = {"builtins", "Tensor", "None", "Any", "np", "ndarray", "generic", "Callable", "Iterable", "Iterator",
              "Sequence", "_dtype", "_Device", "_Size", *BUILTINS}  # fmt: skip
     return text if set(re.findall(r"[A-Za-z_]\w*", text)) <= known else "Any"

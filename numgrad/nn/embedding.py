@@ -7,47 +7,32 @@ from .module import Module
 from .parameter import Parameter, empty_parameter
 
 
-class Embedding(Module):
-    """``weight[input]``: (*) of integers -> (*, embedding_dim); ``weight`` (num_embeddings, embedding_dim).
-
-    ``padding_idx``: the row that starts at 0 and gets no gradient. ``max_norm``: rows of a larger ``norm_type`` norm
-    are scaled down to it, in place, when they are looked up. ``scale_grad_by_freq``: divide a row's gradient by how
-    often it occurs in the input.
-    """
+class _Table(Module):
+    """A table of vectors: ``weight`` (num_embeddings, embedding_dim), and maybe a row that stays 0."""
 
     weight: Parameter
+    padding_idx: int | None
 
-    def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: float | None = None,
-        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
-        _weight: Tensor | None = None, _freeze: bool = False, device=None, dtype=None,
-    ):  # fmt: skip
-        super().__init__()
+    def _register_table(self, rows, columns, padding_idx, given, frozen, device, dtype) -> None:
+        """Check ``padding_idx`` and make ``weight``: drawn anew, or the table ``given``."""
         if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
+            if not -rows <= padding_idx < rows:
                 raise AssertionError(
-                    f"Padding_idx must be within num_embeddings: expected -{num_embeddings} to {num_embeddings - 1}, "
-                    f"got {padding_idx}"
+                    f"Padding_idx must be within num_embeddings: expected -{rows} to {rows - 1}, got {padding_idx}"
                 )
-            padding_idx %= num_embeddings
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
+            padding_idx %= rows
         self.padding_idx = padding_idx
-        self.max_norm = max_norm
-        self.norm_type = norm_type
-        self.scale_grad_by_freq = scale_grad_by_freq
-        self.sparse = sparse
-        if _weight is None:
-            self.weight = empty_parameter((num_embeddings, embedding_dim), device, dtype)
-            self.weight.requires_grad_(not _freeze)
+        if given is None:
+            self.weight = empty_parameter((rows, columns), device, dtype)
+            self.weight.requires_grad_(not frozen)
             self.reset_parameters()
+        elif tuple(given.shape) != (rows, columns):
+            raise AssertionError(
+                f"Shape of weight does not match num_embeddings and embedding_dim: expected [{rows}, {columns}], got "
+                f"{list(given.shape)}"
+            )
         else:
-            if tuple(_weight.shape) != (num_embeddings, embedding_dim):
-                raise AssertionError(
-                    "Shape of weight does not match num_embeddings and embedding_dim: expected "
-                    f"[{num_embeddings}, {embedding_dim}], got {list(_weight.shape)}"
-                )
-            self.weight = Parameter(_weight, requires_grad=not _freeze)
+            self.weight = Parameter(given, requires_grad=not frozen)
 
     def reset_parameters(self) -> None:
         """Draw the table anew, normally distributed."""
@@ -55,6 +40,34 @@ class Embedding(Module):
         if self.padding_idx is not None:
             with no_grad():
                 self.weight[self.padding_idx].fill_(0)
+
+    @staticmethod
+    def _check_pretrained(embeddings: Tensor) -> None:
+        if embeddings.dim() != 2:
+            raise AssertionError(f"Embeddings parameter is expected to be 2-dimensional, got {embeddings.dim()}")
+
+
+class Embedding(_Table):
+    """``weight[input]``: (*) of integers -> (*, embedding_dim); ``weight`` (num_embeddings, embedding_dim).
+
+    ``padding_idx``: the row that starts at 0 and gets no gradient. ``max_norm``: rows of a larger ``norm_type`` norm
+    are scaled down to it, in place, when they are looked up. ``scale_grad_by_freq``: divide a row's gradient by how
+    often it occurs in the input.
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: float | None = None,
+        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
+        _weight: Tensor | None = None, _freeze: bool = False, device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.max_norm = max_norm
+        self.norm_type = norm_type
+        self.scale_grad_by_freq = scale_grad_by_freq
+        self.sparse = sparse
+        self._register_table(num_embeddings, embedding_dim, padding_idx, _weight, _freeze, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
@@ -81,8 +94,7 @@ class Embedding(Module):
         norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
     ) -> "Embedding":  # fmt: skip
         """An Embedding over the table ``embeddings`` (num_embeddings, embedding_dim), frozen unless told otherwise."""
-        if embeddings.dim() != 2:
-            raise AssertionError(f"Embeddings parameter is expected to be 2-dimensional, got {embeddings.dim()}")
+        cls._check_pretrained(embeddings)
         rows, cols = embeddings.shape
         return cls(
             rows, cols, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
@@ -90,11 +102,9 @@ class Embedding(Module):
         )  # fmt: skip
 
 
-class EmbeddingBag(Module):
+class EmbeddingBag(_Table):
     """The rows of ``weight`` (num_embeddings, embedding_dim) that each bag of indices names, reduced by ``mode`` ("sum",
     "mean" or "max"): (B, n), or (n) with the bags' ``offsets`` (B) -> (B, embedding_dim)."""
-
-    weight: Parameter
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None, norm_type: float = 2.0,
@@ -102,39 +112,15 @@ class EmbeddingBag(Module):
         include_last_offset: bool = False, padding_idx: int | None = None, device=None, dtype=None,
     ):  # fmt: skip
         super().__init__()
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError(
-                    f"padding_idx must be within num_embeddings: expected -{num_embeddings} to {num_embeddings - 1}, got "
-                    f"{padding_idx}"
-                )
-            padding_idx %= num_embeddings
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
-        self.padding_idx = padding_idx
-        if _weight is None:
-            self.weight = empty_parameter((num_embeddings, embedding_dim), device, dtype)
-            self.reset_parameters()
-        else:
-            if tuple(_weight.shape) != (num_embeddings, embedding_dim):
-                raise AssertionError(
-                    "Shape of weight does not match num_embeddings and embedding_dim: expected "
-                    f"[{num_embeddings}, {embedding_dim}], got {list(_weight.shape)}"
-                )
-            self.weight = Parameter(_weight)
         self.mode = mode
         self.sparse = sparse
         self.include_last_offset = include_last_offset
-
-    def reset_parameters(self) -> None:
-        """Draw the table anew, normally distributed."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with no_grad():
-                self.weight[self.padding_idx].fill_(0)
+        self._register_table(num_embeddings, embedding_dim, padding_idx, _weight, False, device, dtype)
 
     def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
         return F.embedding_bag(
@@ -162,8 +148,7 @@ class EmbeddingBag(Module):
         padding_idx: int | None = None,
     ) -> "EmbeddingBag":  # fmt: skip
         """An EmbeddingBag over the table ``embeddings`` (num_embeddings, embedding_dim), frozen unless told otherwise."""
-        if embeddings.dim() != 2:
-            raise AssertionError(f"Embeddings parameter is expected to be 2-dimensional, got {embeddings.dim()}")
+        cls._check_pretrained(embeddings)
         bag = cls(
             *embeddings.shape, max_norm=max_norm, norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq, mode=mode,
             sparse=sparse, _weight=embeddings, include_last_offset=include_last_offset, padding_idx=padding_idx,

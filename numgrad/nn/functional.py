@@ -62,6 +62,7 @@ from ..ops.loss import (
     smooth_l1_loss as smooth_l1_loss,
 )
 from ..ops.matmul import bilinear as bilinear, linear as linear
+from ..ops.multihead import multi_head_attention_forward as multi_head_attention_forward
 from ..ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
 from ..ops.pad import pad as pad
 from ..ops.pool import (

@@ -10,12 +10,28 @@ def _shape(normalized_shape) -> tuple[int, ...]:
     return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
 
 
-class LayerNorm(Module):
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions ``normalized_shape``
-    (arXiv:1607.06450)."""
+class _Affine(Module):
+    """A normalization whose weight starts at 1 and whose bias at 0; either may be None."""
 
     weight: Parameter | None
     bias: Parameter | None
+
+    def _register_affine(self, shape, weight: bool, bias: bool, device, dtype) -> None:
+        self.register_parameter("weight", empty_parameter(shape, device, dtype) if weight else None)
+        self.register_parameter("bias", empty_parameter(shape, device, dtype) if weight and bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set weight to 1 and bias to 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class LayerNorm(_Affine):
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions ``normalized_shape``
+    (arXiv:1607.06450)."""
 
     def __init__(
         self, normalized_shape, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True,
@@ -25,16 +41,7 @@ class LayerNorm(Module):
         self.normalized_shape = shape = _shape(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        self.register_parameter("weight", empty_parameter(shape, device, dtype) if elementwise_affine else None)
-        self.register_parameter("bias", empty_parameter(shape, device, dtype) if elementwise_affine and bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Set weight to 1 and bias to 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        self._register_affine(shape, elementwise_affine, bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -74,12 +81,9 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """``(x - mean) / sqrt(var + eps) * weight + bias`` over each group of channels of each sample of (N, num_channels, *)
     (arXiv:1803.08494)."""
-
-    weight: Parameter | None
-    bias: Parameter | None
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device=None, dtype=None, *,
@@ -92,17 +96,7 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-        shape = (num_channels,)
-        self.register_parameter("weight", empty_parameter(shape, device, dtype) if affine else None)
-        self.register_parameter("bias", empty_parameter(shape, device, dtype) if affine and bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Set weight to 1 and bias to 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        self._register_affine((num_channels,), affine, bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

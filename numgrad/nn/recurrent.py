@@ -5,7 +5,6 @@ The product with the inputs is one for all time steps; each step is one product 
 
 import math
 import warnings
-from typing import Any
 
 from ..ops.index import index_select
 from ..ops.join import cat, stack
@@ -253,7 +252,7 @@ class RNN(RNNBase):
     """``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu, at every time step: (T, N, input_size) or, with
     ``batch_first``, (N, T, input_size), or (T, input_size) -> (outputs, last hidden states (layers * directions, N, H))."""
 
-    def __init__(self, input_size, hidden_size: Any = None, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
+    def __init__(self, input_size, hidden_size, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device=None, dtype=None, **others):  # fmt: skip
         if others:
             raise _unexpected("RNN", others)
@@ -270,7 +269,7 @@ class LSTM(RNNBase):
     """Long short-term memory; see `LSTMCell` for a step: (T, N, input_size) or, with ``batch_first``, (N, T, input_size),
     or (T, input_size) -> (outputs, (hidden states, cell states)). ``proj_size`` projects the hidden state."""
 
-    def __init__(self, input_size, hidden_size: Any = None, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+    def __init__(self, input_size, hidden_size, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
                  dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, device=None, dtype=None):  # fmt: skip
         super().__init__(
             "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
@@ -281,7 +280,7 @@ class GRU(RNNBase):
     """Gated recurrent units; see `GRUCell` for a step: (T, N, input_size) or, with ``batch_first``, (N, T, input_size),
     or (T, input_size) -> (outputs, last hidden states)."""
 
-    def __init__(self, input_size, hidden_size: Any = None, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+    def __init__(self, input_size, hidden_size, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
                  dropout: float = 0.0, bidirectional: bool = False, device=None, dtype=None, **others):  # fmt: skip
         if others:
             raise _unexpected("GRU", others)

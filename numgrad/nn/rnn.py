@@ -2,6 +2,7 @@
 
 import math
 
+from ..ops.recurrent import gru_step, lstm_step
 from ..tensor import Tensor
 from . import functional as F, init
 from .module import Module
@@ -103,9 +104,8 @@ class LSTMCell(RNNCellBase):
         hidden, cell = (self._start(input), self._start(input)) if hx is None else hx
         self._check(input, (hidden, cell))
         from_input, from_hidden = self._gates(input, hidden)
-        i, f, g, o = (from_input + from_hidden).chunk(4, -1)
-        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-        return o.sigmoid() * cell.tanh(), cell
+        states = lstm_step(from_input + from_hidden, F.pad(cell, (self.hidden_size, 0)))
+        return states.narrow(-1, 0, self.hidden_size), states.narrow(-1, self.hidden_size, self.hidden_size)
 
 
 class GRUCell(RNNCellBase):
@@ -121,9 +121,4 @@ class GRUCell(RNNCellBase):
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         hidden = self._start(input) if hx is None else hx
         self._check(input, (hidden,))
-        from_input, from_hidden = self._gates(input, hidden)
-        reset_x, update_x, new_x = from_input.chunk(3, -1)
-        reset_h, update_h, new_h = from_hidden.chunk(3, -1)
-        update = (update_x + update_h).sigmoid()
-        new = (new_x + (reset_x + reset_h).sigmoid() * new_h).tanh()
-        return new + update * (hidden - new)
+        return gru_step(*self._gates(input, hidden), hidden)

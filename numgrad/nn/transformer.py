@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ops.create import full
+from ..ops.multihead import additive_mask
 from ..tensor import Tensor
 from . import functional as F, init
-from .attention import MultiheadAttention, additive_mask
+from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
@@ -35,9 +36,11 @@ def _is_causal(mask: Tensor | None, is_causal: bool | None) -> bool:
     return mask.shape == causal.shape and bool((mask == causal).all())
 
 
-class TransformerEncoderLayer(Module):
-    """Self-attention and a feed-forward net, each with dropout, a residual connection and layer norm (before them if
-    ``norm_first``): (S, N, d_model), or (N, S, d_model) with ``batch_first``, or without N."""
+class _Layer(Module):
+    """What the layers of encoders and decoders have in common: attentions, a feed-forward net, and a layer norm and a
+    dropout for each of them."""
+
+    _attentions: tuple[str, ...]
 
     def __init__(
         self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1, activation: Any = F.relu,
@@ -46,16 +49,32 @@ class TransformerEncoderLayer(Module):
     ):  # fmt: skip
         super().__init__()
         place: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, bias=bias, batch_first=batch_first, **place)
+        for name in self._attentions:
+            setattr(self, name, MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **place))
         self.linear1 = Linear(d_model, dim_feedforward, bias=bias, **place)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **place)
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **place)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **place)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
+        parts = range(1, len(self._attentions) + 2)
+        for k in parts:
+            setattr(self, f"norm{k}", LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **place))
+        for k in parts:
+            setattr(self, f"dropout{k}", Dropout(dropout))
         self.activation = _activation(activation)
+
+    def _sa_block(self, x, mask, hidden, is_causal):
+        found = self.self_attn(x, x, x, attn_mask=mask, key_padding_mask=hidden, need_weights=False, is_causal=is_causal)
+        return self.dropout1(found[0])
+
+    def _ff_block(self, x):
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class TransformerEncoderLayer(_Layer):
+    """Self-attention and a feed-forward net, each with dropout, a residual connection and layer norm (before them if
+    ``norm_first``): (S, N, d_model), or (N, S, d_model) with ``batch_first``, or without N."""
+
+    _attentions = ("self_attn",)
 
     def forward(
         self, src: Tensor, src_mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None, is_causal: bool = False
@@ -65,16 +84,9 @@ class TransformerEncoderLayer(Module):
         x = src
         if self.norm_first:
             x = x + self._sa_block(self.norm1(x), src_mask, hidden, is_causal)
-            return x + self._ff_block(self.norm2(x))
+            return x + self.dropout2(self._ff_block(self.norm2(x)))
         x = self.norm1(x + self._sa_block(x, src_mask, hidden, is_causal))
-        return self.norm2(x + self._ff_block(x))
-
-    def _sa_block(self, x, mask, hidden, is_causal):
-        found = self.self_attn(x, x, x, attn_mask=mask, key_padding_mask=hidden, need_weights=False, is_causal=is_causal)
-        return self.dropout1(found[0])
-
-    def _ff_block(self, x):
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.norm2(x + self.dropout2(self._ff_block(x)))
 
 
 class TransformerEncoder(Module):
@@ -105,30 +117,11 @@ class TransformerEncoder(Module):
         return out if self.norm is None else self.norm(out)
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """Self-attention, attention to ``memory`` and a feed-forward net, each with dropout, a residual connection and layer
     norm: (T, N, d_model) and memory (S, N, d_model), or with ``batch_first`` N first, or without N."""
 
-    def __init__(
-        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1, activation: Any = F.relu,
-        layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True, device=None,
-        dtype=None,
-    ):  # fmt: skip
-        super().__init__()
-        place: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=batch_first, bias=bias, **place)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=batch_first, bias=bias, **place)
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, **place)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **place)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **place)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **place)
-        self.norm3 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **place)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.dropout3 = Dropout(dropout)
-        self.activation = _activation(activation)
+    _attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self, tgt: Tensor, memory: Tensor, tgt_mask: Tensor | None = None, memory_mask: Tensor | None = None,
@@ -141,23 +134,16 @@ class TransformerDecoderLayer(Module):
         if self.norm_first:
             x = x + self._sa_block(self.norm1(x), *own)
             x = x + self._mha_block(self.norm2(x), memory, *cross)
-            return x + self._ff_block(self.norm3(x))
+            return x + self.dropout3(self._ff_block(self.norm3(x)))
         x = self.norm1(x + self._sa_block(x, *own))
         x = self.norm2(x + self._mha_block(x, memory, *cross))
-        return self.norm3(x + self._ff_block(x))
-
-    def _sa_block(self, x, mask, hidden, is_causal):
-        found = self.self_attn(x, x, x, attn_mask=mask, key_padding_mask=hidden, is_causal=is_causal, need_weights=False)
-        return self.dropout1(found[0])
+        return self.norm3(x + self.dropout3(self._ff_block(x)))
 
     def _mha_block(self, x, memory, mask, hidden, is_causal):
         found = self.multihead_attn(
             x, memory, memory, attn_mask=mask, key_padding_mask=hidden, is_causal=is_causal, need_weights=False
         )
         return self.dropout2(found[0])
-
-    def _ff_block(self, x):
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
 
 
 class TransformerDecoder(Module):

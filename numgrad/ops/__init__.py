@@ -30,6 +30,7 @@ from . import (
     math as math,
     matmul as matmul,
     matrix as matrix,
+    multihead as multihead,
     norm as norm,
     pad as pad,
     pool as pool,

@@ -17,12 +17,6 @@ def _extent(m):
     return m.shape[0], m.shape[1], prod(m.shape[2:])
 
 
-def _over_channels(template, parameters, slots, extent, device):
-    """Run a kernel over all channels."""
-    n, channels, size = extent
-    launch(template, parameters, slots, channels, n * size, device)
-
-
 @structured(install=(), name="native_batch_norm", raw=True, cases="none")
 def _normalized(input, weight=None, bias=None, *, running_mean, running_var, training, momentum, eps):
     """``(x - mean) / sqrt(var + eps) * weight + bias`` in each channel; with ``training`` mean and var are the batch's,
@@ -35,7 +29,7 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
         mean, variance = np.zeros(channels), np.zeros(channels)
         if n * size:
             slots = x._d, mean, variance, *extent
-            _over_channels(kernels.statistics, {"T": T, "A": np.float64}, slots, extent, m.device)
+            launch(kernels.statistics, {"T": T, "A": np.float64}, slots, channels, n * size, m.device)
             _move(running_mean, mean, momentum)
             _move(running_var, variance * (n * size / max(n * size - 1, 1)), momentum)
     else:
@@ -44,7 +38,7 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
     scale, shift = (x if t is None else dense(cast(t, m.dtype)) for t in (weight, bias))
     slots = x._d, mean, variance, scale._d, shift._d, out._d, np.empty(2 * channels), *extent, float(eps)
     parameters = {"T": T, "A": np.float64, "WEIGHT": weight is not None, "BIAS": bias is not None}
-    _over_channels(kernels.normalize, parameters, slots, extent, m.device)
+    launch(kernels.normalize, parameters, slots, channels, n * size, m.device)
     return out, (mean, variance)
 
 
@@ -61,14 +55,14 @@ def _move(running, batch, momentum):
 def _(g, input, weight, bias_meta, training, eps, context):
     m = input._m
     mean, variance = context
-    extent = _, channels, _ = _extent(m)
+    extent = n, channels, size = _extent(m)
     x, g = dense(input), conform(g, m)
     out = empty_tensor(meta(m.dtype, m.shape, m.device))
     d_weight, d_bias = (empty_tensor(meta(m.dtype, (channels,), m.device)) for _ in range(2))
     scale = x if weight is None else dense(cast(weight, m.dtype))
     arrays = g._d, x._d, mean, variance, scale._d, out._d, d_weight._d, d_bias._d, np.empty(2 * channels)
     parameters = {"T": m.np.type, "A": np.float64, "WEIGHT": weight is not None, "TRAINING": training}
-    _over_channels(kernels.backward, parameters, (*arrays, *extent, float(eps)), extent, m.device)
+    launch(kernels.backward, parameters, (*arrays, *extent, float(eps)), channels, n * size, m.device)
     return (
         out,
         None if weight is None else cast(d_weight, weight._m.dtype),

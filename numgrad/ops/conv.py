@@ -9,7 +9,8 @@ from ..op import as_tensor_operand, conform, dense, function, same_device, struc
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor
 from . import unfolded
-from .view import reshape, zero
+from .copy import zero
+from .view import reshape
 
 _LIMIT = 1 << 14
 _plans: dict = {}  # shapes and settings -> kernels.conv.Plan
@@ -37,17 +38,45 @@ def _shape(m):
     return tuple(m.shape)
 
 
+class _Planned:
+    """The three products on the CPU, by the kernels' own plans; `unfolded` has them for other devices."""
+
+    @staticmethod
+    def forward(input, weight, bias, out_size, stride, padding, dilation, groups):
+        m, w = input._m, weight._m
+        plan = _plan(m, _shape(m), _shape(w), out_size, stride, padding, dilation, groups)
+        out = empty_tensor(meta(m.dtype, (m.shape[0], w.shape[0], *out_size), m.device))
+        plan.forward(dense(input)._d, dense(weight)._d, None if bias is None else dense(bias)._d, out._d)
+        return out
+
+    @staticmethod
+    def input_gradient(g, weight, size, stride, padding, dilation, groups):
+        m, w = g._m, weight._m
+        x_shape = m.shape[0], w.shape[1] * groups, *size
+        plan = _plan(m, x_shape, _shape(w), _shape(m)[2:], stride, padding, dilation, groups)
+        out = empty_tensor(meta(m.dtype, x_shape, m.device))
+        plan.input_gradient(dense(g)._d, dense(weight)._d, out._d)
+        return out
+
+    @staticmethod
+    def weight_gradient(g, input, taps, stride, padding, dilation, groups):
+        m, x = g._m, input._m
+        w_shape = m.shape[1], x.shape[1] // groups, *taps
+        plan = _plan(m, _shape(x), w_shape, _shape(m)[2:], stride, padding, dilation, groups)
+        out = empty_tensor(meta(m.dtype, w_shape, m.device))
+        plan.weight_gradient(dense(g)._d, dense(input)._d, out._d)
+        return out
+
+
+def _method(tensor):
+    return _Planned if tensor._m.device is CPU else unfolded
+
+
 @structured(install=(), name="convolution", raw=True, cases="none")
 def convolution(input, weight, bias=None, *, stride, padding, dilation, groups, out_size):
     """``out[n, k, o] = bias[k] + sum over c, t of input[n, c, o * stride - padding + t * dilation] * weight[k, c, t]``:
     (N, C, *size), (K, C / groups, *taps), (K,) -> (N, K, *out_size). ``padding`` is what comes before."""
-    m, w = input._m, weight._m
-    if m.device is not CPU:
-        return unfolded.forward(input, weight, bias, out_size, stride, padding, dilation, groups)
-    plan = _plan(m, _shape(m), _shape(w), out_size, stride, padding, dilation, groups)
-    out = empty_tensor(meta(m.dtype, (m.shape[0], w.shape[0], *out_size), m.device))
-    plan.forward(dense(input)._d, dense(weight)._d, None if bias is None else dense(bias)._d, out._d)
-    return out
+    return _method(input).forward(input, weight, bias, out_size, stride, padding, dilation, groups)
 
 
 @convolution.backward
@@ -74,14 +103,7 @@ def _sum_channels(g):
 @structured(install=(), name="conv_input_grad", raw=True, cases="none")
 def conv_input_grad(g, weight, *, size, stride, padding, dilation, groups):
     """The gradient of `convolution` for its input of spatial ``size``: what transposed convolutions compute."""
-    m, w = g._m, weight._m
-    if m.device is not CPU:
-        return unfolded.input_gradient(g, weight, size, stride, padding, dilation, groups)
-    x_shape = m.shape[0], w.shape[1] * groups, *size
-    plan = _plan(m, x_shape, _shape(w), _shape(m)[2:], stride, padding, dilation, groups)
-    out = empty_tensor(meta(m.dtype, x_shape, m.device))
-    plan.input_gradient(dense(g)._d, dense(weight)._d, out._d)
-    return out
+    return _method(g).input_gradient(g, weight, size, stride, padding, dilation, groups)
 
 
 @conv_input_grad.backward
@@ -98,17 +120,10 @@ def _(gg, g, weight, stride, padding, dilation, groups):
 @structured(install=(), name="conv_weight_grad", raw=True, cases="none")
 def conv_weight_grad(g, input, *, taps, stride, padding, dilation, groups):
     """The gradient of `convolution` for its weight, whose kernel has the size ``taps``."""
-    m, x = g._m, input._m
-    if m.device is not CPU:
-        return unfolded.weight_gradient(g, input, taps, stride, padding, dilation, groups)
-    w_shape = m.shape[1], x.shape[1] // groups, *taps
-    plan = _plan(m, _shape(x), w_shape, _shape(m)[2:], stride, padding, dilation, groups)
-    out = empty_tensor(meta(m.dtype, w_shape, m.device))
-    if m.numel:
-        plan.weight_gradient(dense(g)._d, dense(input)._d, out._d)
-    else:
-        zero(out)
-    return out
+    m = g._m
+    if not m.numel:
+        return zero(empty_tensor(meta(m.dtype, (m.shape[1], input._m.shape[1] // groups, *taps), m.device)))
+    return _method(g).weight_gradient(g, input, taps, stride, padding, dilation, groups)
 
 
 @conv_weight_grad.backward

@@ -69,6 +69,12 @@ def write(source, target: Tensor) -> None:
     plan.call(plan.kernel, *slots, 0, plan.end)
 
 
+def zero(tensor: Tensor) -> Tensor:
+    """``tensor`` itself, filled with zeros, unrecorded."""
+    write(0, tensor)
+    return tensor
+
+
 def to_device(tensor: Tensor, device) -> Tensor:
     """A copy of the data on another device, unrecorded."""
     tensor = plain(tensor)
@@ -153,14 +159,9 @@ def _copy_into(target, source):
 
 @_copy_into.backward
 def _(g, target_meta, source_meta):
-    return zero_of(target_meta), None if source_meta is None else sum_to(g, source_meta)
-
-
-def zero_of(m):
-    """Zeros of meta ``m``'s shape."""
-    found = empty_tensor(meta(m.dtype, m.shape, m.device))
-    write(0, found)
-    return found
+    m = target_meta
+    nothing = zero(empty_tensor(meta(m.dtype, m.shape, m.device)))
+    return nothing, None if source_meta is None else sum_to(g, source_meta)
 
 
 @method
@@ -180,8 +181,6 @@ def _in_format(tensor, memory_format):
     if in_format(memory_format, tensor._m.shape, tensor._m.strides):
         return tensor
     return clone(tensor, memory_format=memory_format)
-
-
 
 
 @method
@@ -207,7 +206,6 @@ def copy_(self, src, non_blocking=False) -> Tensor:
     if track:
         rebase(self, record(_copy_into.op, (self, src), self, {}))
     return self
-
 
 
 @method

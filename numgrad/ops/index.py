@@ -7,9 +7,9 @@ from ..layout import broadcast_shapes, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain, structured, write_out
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor, view as make_view
-from .copy import write
+from .copy import write, zero
 from .places import Along, Places, Writing, int64_index, put as put_at, read, reading
-from .view import reshape, zero
+from .view import reshape
 
 _gathered = reading("gather")
 _selected = reading("index_select")

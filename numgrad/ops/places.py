@@ -20,9 +20,8 @@ from ..op import cast, check_inplace, dense, plain, rebase, record, recording, s
 from ..pointwise import caller
 from ..storage import Meta, meta
 from ..tensor import empty_tensor, make
-from .copy import clone, contiguous_copy, copy_
+from .copy import clone, contiguous_copy, copy_, zero
 from .launch import compiled, element, launch
-from .view import zero
 
 _FAR = 1 << 62  # the size of the dimension for offsets that were checked before
 _PLANS: dict = {}

@@ -38,7 +38,7 @@ def _draw(tensor, fill, on_device=None, generator=None):
     (of the CPU) overrules that.
     """
     m = tensor._m
-    if m.device is not CPU and on_device is not None and generator is None and (m.numel or m.contiguous):
+    if m.device is not CPU and on_device is not None and generator is None:
         from ..kernels import cuda
 
         target = tensor if m.contiguous else empty_tensor(meta(m.dtype, m.shape, m.device))
@@ -253,7 +253,9 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
         lowest, highest = float(input.detach().amin()), float(input.detach().amax())
         if not (lowest >= 0 and highest <= 1):
             raise RuntimeError(f"Expected p_in >= 0 && p_in <= 1 to be true, but got values from {lowest} to {highest}")
-    found = (input if out is None else input.detach()).clone().bernoulli_(source, generator=generator)
+    recorded = out is None and recording((input,))  # then with a gradient, which is 0
+    found = input.clone() if recorded else empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
+    found.bernoulli_(source, generator=generator)
     return found if out is None else write_out("bernoulli", found, out)
 
 

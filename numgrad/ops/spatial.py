@@ -106,14 +106,19 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1) -> Te
     return found if m.ndim == 3 else found.squeeze(0)
 
 
+def _image(name, input, what, factor):
+    """(shape, factor) of an image and a factor that are fit for a shuffle."""
+    if input._m.ndim < 3:
+        raise RuntimeError(f"{name} expects input to have at least 3 dimensions, but got input with {input._m.ndim} dimension(s)")
+    if factor <= 0:
+        raise RuntimeError(f"{name} expects a positive {what}, but got {factor}")
+    return tuple(input._m.shape), factor
+
+
 @function(install=("ng", "F"))
 def pixel_shuffle(input, upscale_factor: int) -> Tensor:
     """(*, C * r * r, H, W) -> (*, C, H * r, W * r) (arXiv:1609.05158)."""
-    shape, r = tuple(input.shape), upscale_factor
-    if len(shape) < 3:
-        raise RuntimeError(f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {len(shape)} dimension(s)")
-    if r <= 0:
-        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    shape, r = _image("pixel_shuffle", input, "upscale_factor", upscale_factor)
     if r == 1:
         return input.clone()
     *lead, c, h, w = shape
@@ -129,11 +134,7 @@ def pixel_shuffle(input, upscale_factor: int) -> Tensor:
 @function(install=("ng", "F"))
 def pixel_unshuffle(input, downscale_factor: int) -> Tensor:
     """(*, C, H * r, W * r) -> (*, C * r * r, H, W): the reverse of `pixel_shuffle`."""
-    shape, r = tuple(input.shape), downscale_factor
-    if len(shape) < 3:
-        raise RuntimeError(f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {len(shape)} dimension(s)")
-    if r <= 0:
-        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    shape, r = _image("pixel_unshuffle", input, "downscale_factor", downscale_factor)
     if r == 1:
         return input.clone()
     *lead, c, h, w = shape

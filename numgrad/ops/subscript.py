@@ -13,11 +13,11 @@ from ..kernels.index import ADD, SET
 from ..op import as_tensor_operand, cast, check_inplace, function, method, structured
 from ..storage import Storage, meta, strided_meta
 from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
-from .copy import copy_, fill_, write
+from .copy import copy_, fill_, write, zero
 from .create import tensor as tensor_of
 from .mask import coordinates, masked_fill_, true_positions
 from .places import Places, Writing, common_index, int64_index, places_shape, reading
-from .view import _select, zero
+from .view import _select
 
 _indexed = reading("index")
 _index_put = Writing("index_put")

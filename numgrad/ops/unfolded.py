@@ -9,7 +9,6 @@ from math import prod
 
 from ..autograd import no_grad
 from ..op import plain
-from .copy import zero_of
 from .matmul import matmul
 from .view import as_strided, narrow, reshape
 
@@ -94,8 +93,6 @@ def weight_gradient(g, x, taps, stride, padding, dilation, groups):
     g, x = plain(g), plain(x)
     n, k, *out_size = g.shape
     c = x.shape[1] // groups
-    if not g.numel():
-        return zero_of(g.new_empty((k, c, *taps))._m)
     columns = _columns(x, taps, out_size, stride, padding, dilation, groups)
     rows = reshape(g, (n, groups, k // groups, prod(out_size)))
     return reshape(matmul(rows, columns.transpose(2, 3)).sum(0), (k, c, *taps))

@@ -5,7 +5,7 @@ from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
 from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to
 from ..storage import meta
 from ..tensor import Tensor, address, empty_tensor, view as make_view
-from .copy import clone, contiguous, contiguous_copy, write
+from .copy import clone, contiguous, contiguous_copy, write, zero
 
 
 def sizes(op, args):
@@ -333,12 +333,6 @@ def _(g, size, stride, offset):
     return outside, contiguous_copy(inside)
 
 
-def zero(tensor):
-    """``tensor`` itself, filled with zeros."""
-    write(0, tensor)
-    return tensor
-
-
 @structured(install=(), name="as_strided_gradient")
 def _as_strided_gradient(g, *, input_meta, size, stride, offset):
     """Zeros of the input's shape, to which every element of ``g`` is added where the view took it from."""
@@ -453,26 +447,22 @@ def slice_along(input, dim, start, stop, step=1):
     return _slice(input, dim, start, step, max(0, -(-(stop - start) // step)))
 
 
-@structured(kind="view", install=(), name="select")
-def _select(input, *, dim, index):
-    m = input._m
-    return index * m.strides[dim], m.shape[:dim] + m.shape[dim + 1 :], m.strides[:dim] + m.strides[dim + 1 :]
+def _selecting(name):
+    """The view of one place along a dimension, under the name of the function that it is recorded for."""
+
+    @structured(kind="view", install=(), name=name)
+    def selected(input, *, dim, index):
+        m = input._m
+        return index * m.strides[dim], m.shape[:dim] + m.shape[dim + 1 :], m.strides[:dim] + m.strides[dim + 1 :]
+
+    @selected.backward
+    def _(g, input_meta, dim, index):
+        return _slice_gradient(unsqueeze(g, dim), input_meta, dim, index, 1, 1)
+
+    return selected
 
 
-@_select.backward
-def _(g, input_meta, dim, index):
-    return _slice_gradient(unsqueeze(g, dim), input_meta, dim, index, 1, 1)
-
-
-@structured(kind="view", install=(), grad_name="UnbindBackward0")
-def unbound(input, *, dim, index):
-    """One of the parts of `unbind`: `select`, under the name that PyTorch prints for it."""
-    return _select.op.fn(input, dim=dim, index=index)
-
-
-@unbound.backward
-def _(g, input_meta, dim, index):
-    return _slice_gradient(unsqueeze(g, dim), input_meta, dim, index, 1, 1)
+_select, _unbound = _selecting("select"), _selecting("unbind")
 
 
 @function
@@ -609,7 +599,7 @@ def unbind(input, dim=0) -> tuple[Tensor, ...]:
     if not input._m.ndim:
         raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     dim = normalize_axis("unbind", dim, input._m.ndim)
-    return tuple([unbound(input, dim, k) for k in range(input._m.shape[dim])])
+    return tuple([_unbound(input, dim, k) for k in range(input._m.shape[dim])])
 
 
 @function

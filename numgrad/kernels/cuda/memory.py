@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 
+from ...device import current
 from ...errors import DeviceError, OutOfMemoryError
 
 
@@ -115,11 +116,14 @@ def using(machine):
     """Let ``machine`` stand for the driver, as `simulation.Machine` does in tests."""
     global _driver, _devices
     before = _driver, _devices, local.device, local.stream, local.streams
+    index = current.index
+    current.index = 0
     _driver, _devices, local.device, local.stream, local.streams = machine, {}, None, 0, {}
     try:
         yield machine
     finally:
         _driver, _devices, local.device, local.stream, local.streams = before
+        current.index = index
 
 
 def device(index: int | None = None) -> Device:
@@ -141,6 +145,7 @@ def activate(chosen: Device) -> None:
     """Make a device, and the stream chosen for it, current on this thread."""
     chosen.driver.activate(chosen.index)
     local.device, local.stream = chosen, local.streams.get(chosen.index, 0)
+    current.index = chosen.index
 
 
 def require(chosen: Device) -> None:

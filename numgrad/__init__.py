@@ -402,6 +402,7 @@ from .ops.distinct import (
 from .ops.distinct import (
     histc as histc,
 )
+from .ops.distinct import histogram as histogram
 from .ops.distinct import (
     isin as isin,
 )

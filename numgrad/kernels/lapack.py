@@ -12,7 +12,7 @@ import numpy as np
 from .. import config
 from .blas import thread_setter
 
-_LARGE = 384  # matrices from this size on are worth the threads of BLAS's own pool
+_LARGE = 1024  # matrices from this size on are worth the threads of BLAS's own pool
 
 
 class _Threads:

@@ -171,6 +171,7 @@ from .ops.distinct import (
     bucketize as bucketize,
     count_nonzero as count_nonzero,
     histc as histc,
+    histogram as histogram,
     isin as isin,
     searchsorted as searchsorted,
     unique as unique,

@@ -160,7 +160,7 @@ class finfo:
         self.bits, self.dtype = info.bits, d.name
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.tiny)
-        self.resolution = float(info.resolution)
+        self.resolution = float(str(info.resolution))
 
     def __repr__(self):
         fields = ", ".join(

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("numba_cuda")
 
 import numgrad as ng
-from numgrad.kernels import index, rearrange, scan, sort
+from numgrad.kernels import ctc, index, rearrange, scan, sort
 from numgrad.kernels.cuda import compile, emit, handwritten, loops, memory, simulation
 from numgrad.kernels.jit import Template
 from numgrad.op import OPS
@@ -162,7 +162,7 @@ PARAMETERS = {"T": np.float32, "A": np.float64, "W": np.float32, "MODE": 0, "KIN
               "BIAS": False}  # fmt: skip
 TEMPLATES = [
     (module.__name__.rsplit(".", 1)[1], template)
-    for module in (index, rearrange, scan, sort, loops)
+    for module in (ctc, index, rearrange, scan, sort, loops)
     for template in vars(module).values()
     if isinstance(template, Template)
 ]

@@ -79,6 +79,15 @@ CALLS = {
     "bmm": lambda x: ng.bmm(x[None], x.T[None]),
     "repeat_interleave": lambda x: x.repeat_interleave(2, 0),
     "one_hot": lambda x: F.one_hot(columns(x), 4),
+    "einsum": lambda x: ng.einsum("ij,kj,il->kl", x, x, x),
+    "cross": lambda x: ng.linalg.cross(x, x * x, dim=0),
+    "cdist": lambda x: ng.cdist(x, x * 0.5 + 1.0, compute_mode="use_mm_for_euclid_dist"),
+    "solve": lambda x: ng.linalg.solve(x[:, :3], x),
+    "lu": lambda x: ng.linalg.lu(x)[2],
+    "qr": lambda x: ng.linalg.qr(x).R,
+    "pinv": lambda x: ng.linalg.pinv(x),
+    "householder": lambda x: ng.linalg.householder_product(x.T[None], x.T[None, 0]),
+    "ctc_loss": lambda x: F.ctc_loss(x.log_softmax(1)[:, None], columns(x)[:1], [3], [1]),
 }
 # Functions of a (2, 4, 6, 5) batch of images.
 IMAGE_CALLS = {

@@ -9,6 +9,8 @@ threads that alternate cost far more than either gains.
 """
 
 import ctypes
+import functools
+import importlib
 import importlib.metadata
 import os
 from pathlib import Path
@@ -95,7 +97,7 @@ def _mkl():
 
 def _numpy_openblas():
     """The OpenBLAS inside NumPy's wheel (64-bit integers); already loaded by NumPy itself."""
-    return _openblas("numpy", np.__file__, "libscipy_openblas64_*", "64_", 64)
+    return _openblas("numpy")
 
 
 def _scipy():
@@ -104,7 +106,7 @@ def _scipy():
         import scipy
     except ImportError:
         return None
-    bundled = _openblas("scipy", scipy.__file__, "libscipy_openblas-*", "", 32)
+    bundled = _openblas("scipy")
     if bundled is not None:
         return bundled
     addresses = {name: get_cython_function_address("scipy.linalg.cython_blas", name) for name in ROUTINES}
@@ -119,18 +121,40 @@ def _scipy():
     }
 
 
-def _openblas(owner, init_file, pattern, suffix, bits):
-    package = Path(init_file).parent
+_OPENBLAS = {"numpy": ("libscipy_openblas64_*", "64_", 64), "scipy": ("libscipy_openblas-*", "", 32)}
+
+
+def _bundled(owner):
+    """(path, library) of the OpenBLAS inside a package's wheel, or None."""
+    package = Path(importlib.import_module(owner).__file__).parent
     folders = package.parent / f"{owner}.libs", package / ".dylibs"  # Linux and Windows; macOS
-    paths = [path for folder in folders for path in sorted(folder.glob(pattern))]
-    if not paths:
+    for folder in folders:
+        for path in sorted(folder.glob(_OPENBLAS[owner][0])):
+            return path, ctypes.CDLL(str(path))
+    return None
+
+
+@functools.cache
+def thread_setter(owner):
+    """The function that sets how many threads the OpenBLAS of ``owner`` ("numpy" or "scipy") uses; for a package that
+    brings no OpenBLAS, one that does nothing."""
+    found = _bundled(owner)
+    if found is None:
+        return lambda count: None
+    return getattr(found[1], f"scipy_openblas_set_num_threads{_OPENBLAS[owner][1]}")
+
+
+def _openblas(owner):
+    found = _bundled(owner)
+    if found is None:
         return None
-    library = ctypes.CDLL(str(paths[0]))
-    getattr(library, f"scipy_openblas_set_num_threads{suffix}")(1)
+    path, library = found
+    _, suffix, bits = _OPENBLAS[owner]
+    thread_setter(owner)(1)
     config = getattr(library, f"scipy_openblas_get_config{suffix}")
     config.restype = ctypes.c_char_p
     version = " ".join(config().decode().split())
-    return _found(f"openblas ({owner})", library, "scipy_{}_" + suffix, version, paths[0], bits, 1)
+    return _found(f"openblas ({owner})", library, "scipy_{}_" + suffix, version, path, bits, 1)
 
 
 def _found(name, library, symbol, version, path, bits, threads):

@@ -4,9 +4,54 @@ What NumPy offers for whole batches is used from there, the rest is SciPy's, one
 imported when it is first needed. Where a factorization fails, `Failure` says in which matrix and where in it.
 """
 
+import functools
 from math import prod
 
 import numpy as np
+
+from .. import config
+from .blas import thread_setter
+
+_LARGE = 1024  # matrices from this size on are worth the threads of BLAS's own pool
+
+
+class _Threads:
+    """Around a factorization: BLAS's own threads for large matrices, else one.
+
+    Two pools of spinning threads that alternate are slow, so that OpenBLAS has one thread as long as Numba's run.
+    """
+
+    __slots__ = ("owner", "several")
+    _limited: set = set()
+
+    def __init__(self, owner, array):
+        self.owner = owner
+        self.several = min(array.shape[-2:]) >= _LARGE and config.get_num_threads() > 1 and not config.forked
+
+    def __enter__(self):
+        if self.several:
+            thread_setter(self.owner)(config.get_num_threads())
+        elif self.owner not in self._limited:
+            thread_setter(self.owner)(1)
+        self._limited.add(self.owner)
+
+    def __exit__(self, *exception):
+        if self.several:
+            thread_setter(self.owner)(1)
+
+
+def _with_threads(owner):
+    """Decorator: the function's first argument says how many threads the BLAS of ``owner`` gets."""
+
+    def decorate(fn):
+        @functools.wraps(fn)
+        def threaded(a, *arguments):
+            with _Threads(owner, a):
+                return fn(a, *arguments)
+
+        return threaded
+
+    return decorate
 
 
 class Failure(Exception):
@@ -32,6 +77,7 @@ def _scipy(name, array):
 # --- systems -------------------------------------------------------------------------------------------------------
 
 
+@_with_threads("scipy")
 def first_singular(a):
     """(number of the matrix, 1-based place of its first zero pivot) of the first singular matrix, or None."""
     getrf = _scipy("getrf", a)
@@ -42,6 +88,19 @@ def first_singular(a):
     return None
 
 
+@_with_threads("numpy")
+def determinant(a):
+    """The determinants of square matrices."""
+    return np.linalg.det(a)
+
+
+@_with_threads("numpy")
+def log_determinant(a):
+    """(signs, logarithms of absolute values) of determinants."""
+    return np.linalg.slogdet(a)
+
+
+@_with_threads("numpy")
 def inverse(a):
     """The inverses of square matrices."""
     try:
@@ -50,6 +109,7 @@ def inverse(a):
         raise Failure(*(first_singular(a) or (0, a.shape[-1]))) from None
 
 
+@_with_threads("numpy")
 def solve(a, b):
     """``x`` with ``a x = b``, batches broadcast."""
     try:
@@ -58,25 +118,32 @@ def solve(a, b):
         raise Failure(*(first_singular(a) or (0, a.shape[-1]))) from None
 
 
+@_with_threads("scipy")
 def solve_triangular(a, b, upper, unit):
     """``x`` with ``a x = b`` for triangular ``a``, batches broadcast; a zero on the diagonal gives infinities."""
+    trsm = _scipy("trsm", b)
+
+    def one(a, b):
+        # A row-major matrix is its transpose to Fortran: x^T a^T = b^T is solved from the right.
+        return trsm(1.0, a.T, b.T, side=1, lower=int(upper), diag=int(unit)).T
+
+    if a.ndim == b.ndim == 2 and b.size:
+        return one(a, b)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     x = np.empty((*batch, *b.shape[-2:]), b.dtype)
-    if not x.size:
-        return x
-    trsm = _scipy("trsm", b)
-    a = np.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(-1, *a.shape[-2:])
-    b = np.broadcast_to(b, x.shape).reshape(-1, *b.shape[-2:])
-    out = x.reshape(b.shape)
-    for k in range(len(b)):
-        # A row-major matrix is its transpose to Fortran: x^T a^T = b^T is solved from the right.
-        out[k] = trsm(1.0, a[k].T, b[k].T, side=1, lower=int(upper), diag=int(unit)).T
+    if x.size:
+        a = np.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(-1, *a.shape[-2:])
+        b = np.broadcast_to(b, x.shape).reshape(-1, *b.shape[-2:])
+        out = x.reshape(b.shape)
+        for k in range(len(b)):
+            out[k] = one(a[k], b[k])
     return x
 
 
 # --- factorizations ------------------------------------------------------------------------------------------------
 
 
+@_with_threads("numpy")
 def cholesky(a, upper):
     """(factors, info of every matrix): info is 0, or the order of the first minor that is not positive."""
     info = np.zeros(a.shape[:-2], np.int32)
@@ -91,7 +158,8 @@ def cholesky(a, upper):
         return flat.reshape(a.shape), codes.reshape(info.shape)
 
 
-def lu(a, pivot=True):
+@_with_threads("scipy")
+def lu(a, pivot):
     """(packed factors, 1-based pivots as int32, info): ``a = P L U``, row ``k`` was exchanged with ``pivots[k]``."""
     m, n = a.shape[-2:]
     count = min(m, n)
@@ -139,6 +207,7 @@ def permutations(pivots, size):
     return order.reshape(*pivots.shape[:-1], size)
 
 
+@_with_threads("numpy")
 def qr(a, mode):
     """(Q, R) of every matrix; Q is empty in mode "r"."""
     if mode == "r":
@@ -146,8 +215,10 @@ def qr(a, mode):
     return np.linalg.qr(a, mode=mode)
 
 
-def eigh(a, lower, vectors=True):
-    """Eigenvalues in rising order and eigenvectors of symmetric matrices, read from one triangle."""
+@_with_threads("numpy")
+def eigh(a, lower, vectors):
+    """Eigenvalues in rising order and eigenvectors (None without ``vectors``) of symmetric matrices, read from one
+    triangle."""
     uplo = "L" if lower else "U"
     try:
         if vectors:
@@ -157,7 +228,8 @@ def eigh(a, lower, vectors=True):
         raise Failure(0, a.shape[-1] - 1) from None
 
 
-def svd(a, full, vectors=True):
+@_with_threads("numpy")
+def svd(a, full, vectors):
     """(U, singular values in falling order, V^T); without ``vectors`` the values only."""
     try:
         if not vectors:
@@ -167,6 +239,7 @@ def svd(a, full, vectors=True):
         raise Failure(0, min(a.shape[-2:]) + 1) from None
 
 
+@_with_threads("scipy")
 def least_squares(a, b, rcond, driver):
     """(solution, rank, singular values) of ``min |a x - b|`` for every matrix."""
     import scipy.linalg
@@ -199,6 +272,7 @@ def least_squares(a, b, rcond, driver):
     return x, rank, values
 
 
+@_with_threads("numpy")
 def exponential(a):
     """The exponentials of square matrices."""
     import scipy.linalg

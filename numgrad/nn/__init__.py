@@ -41,6 +41,7 @@ from .activation import (
     Tanhshrink as Tanhshrink,
     Threshold as Threshold,
 )
+from .adaptive import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from .attention import MultiheadAttention as MultiheadAttention
 from .batchnorm import (
     BatchNorm1d as BatchNorm1d,

@@ -1,4 +1,4 @@
-"""Distinct values and counts: unique, searchsorted, bucketize, bincount, histc, count_nonzero."""
+"""Distinct values and counts: unique, searchsorted, bucketize, bincount, histc, histogram, count_nonzero."""
 
 import numpy as np
 
@@ -9,11 +9,14 @@ from ..op import as_tensor_operand, cast, dense, function, plain, same_device, w
 from ..reduction import reduction
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array
-from .create import scalar_tensor, zeros
+from .create import linspace, scalar_tensor, zeros
 from .index import index_select
 from .launch import element, launch
+from .results import return_type
 from .search import sorted_rows
 from .view import movedim, reshape
+
+histogram_result = return_type("histogram", "hist", "bin_edges")
 
 
 def _runs(rows, order, n, width):
@@ -210,6 +213,61 @@ def histc(input, bins=100, min=0, max=0, *, out=None) -> Tensor:
     slots = dense(plain(input))._d, found._d, m.numel, int(bins), np.array([low, high])
     launch(kernels.count_bins, {"T": m.np.type}, slots, 1, m.numel, m.device)
     return found if out is None else write_out("histc", found, out)
+
+
+@function
+def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
+    """(hist, bin_edges): how many elements, or how much ``weight``, lie in each bin, the last of which has its end.
+
+    ``bins`` is a number of equal bins within ``range`` (by default that of the elements), or their rising edges;
+    ``density`` divides by the total and by the bins' widths.
+    """
+    input = as_tensor_operand("histogram", input, "input")
+    m = input._m
+    if not m.dtype.is_floating_point:
+        raise RuntimeError(f'"histogram" not implemented for {m.dtype!r}; convert with .float()')
+    if weight is not None and (weight._m.shape != m.shape or weight._m.dtype is not m.dtype):
+        raise RuntimeError(
+            f"histogram(): weight must have the shape and dtype of the input, {list(m.shape)} and {m.dtype!r}, got "
+            f"{list(weight._m.shape)} and {weight._m.dtype!r}"
+        )
+    if isinstance(bins, Tensor):
+        if bins._m.ndim != 1 or not bins._m.numel or bins._m.dtype is not m.dtype or range is not None:
+            raise RuntimeError(
+                "histogram(): bins given as a tensor must be a vector of the input's dtype, without range, got "
+                f"{bins._m.dtype!r} of shape {list(bins._m.shape)}"
+            )
+        edges = plain(bins).clone()
+    else:
+        if bins <= 0:
+            raise RuntimeError(f"histogram(): bins must be > 0, but got {bins}")
+        edges = linspace(*_range(input, range), bins + 1, dtype=m.dtype, device=m.device)
+    flat = reshape(plain(input), (-1,))
+    count = edges._m.numel - 1
+    inside = (flat >= edges[0]) & (flat <= edges[count])
+    at = (searchsorted(edges, flat, right=True) - 1).clamp(0, max(count - 1, 0))
+    amounts = inside.to(m.dtype) if weight is None else reshape(plain(weight), (-1,)).masked_fill(~inside, 0.0)
+    hist = zeros(count, dtype=m.dtype, device=m.device)
+    hist = hist.index_add(0, at, amounts) if count else hist
+    if density:
+        hist = hist / hist.sum() / edges.diff()
+    found = histogram_result(hist, edges)
+    return found if out is None else histogram_result(*[write_out("histogram", a, b) for a, b in zip(found, out)])
+
+
+def _range(input, given):
+    """The ends of the bins: those given, or of the elements, or 0 and 1 if there are none."""
+    if given is not None:
+        low, high = (float(end) for end in given)
+    elif input._m.numel:
+        low, high = float(input.amin().item()), float(input.amax().item())
+    else:
+        low, high = 0.0, 1.0
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise RuntimeError(f"histogram(): range [{low}, {high}] is not finite")
+    if low > high:
+        raise RuntimeError(f"histogram(): min should not exceed max, but got {low} and {high}")
+    return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
 @reduction(identity=0, result="sum", combine=lambda a, b: a + b, install=(), name="count_true")

@@ -26,7 +26,7 @@ class _Alone(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """The product of two operands, which replaces both at the end of the list."""
+    """The product of two operands, which replaces both at the end of the list; ``summed`` are its last dimensions."""
 
     left: int
     right: int
@@ -35,6 +35,7 @@ class _Pair(NamedTuple):
     left_shape: tuple
     right_shape: tuple
     as_matrices: bool
+    summed: tuple
     shape: tuple
 
 
@@ -245,17 +246,21 @@ def _pair(terms, i, j, output, sizes):
     theirs = [label for label in right if label not in left]
     lead = tuple(sizes[label] for label in batch)
     rows, columns = tuple(sizes[label] for label in ours), tuple(sizes[label] for label in theirs)
-    if shared:
+    as_matrices = bool(shared and (ours or theirs or not batch))
+    if as_matrices:
         inner = prod(sizes[label] for label in shared)
         left_shape, right_shape = (*lead, prod(rows), inner), (*lead, inner, prod(columns))
         right_order = [*batch, *shared, *theirs]
-    else:
-        left_shape, right_shape = (*lead, *rows, *[1] * len(columns)), (*lead, *[1] * len(rows), *columns)
-        right_order = [*batch, *theirs]
+    else:  # element by element
+        inner = tuple(sizes[label] for label in shared)
+        left_shape = (*lead, *rows, *[1] * len(columns), *inner)
+        right_shape = (*lead, *[1] * len(rows), *columns, *inner)
+        right_order = [*batch, *theirs, *shared]
     step = _Pair(
         i, j, tuple(left.index(label) for label in [*batch, *ours, *shared]),
         tuple(right.index(label) for label in right_order),
-        left_shape, right_shape, bool(shared), (*lead, *rows, *columns),
+        left_shape, right_shape, as_matrices, () if as_matrices else tuple(range(-len(shared), 0)),
+        (*lead, *rows, *columns),
     )  # fmt: skip
     return step, [*batch, *ours, *theirs]
 
@@ -289,6 +294,8 @@ def _run(plan, operands):
         left = _shaped(_ordered(left, step.left_order), step.left_shape)
         right = _shaped(_ordered(right, step.right_order), step.right_shape)
         product = matmul(left, right) if step.as_matrices else mul(left, right)
+        if step.summed:
+            product = total_sum(product, step.summed, dtype=product._m.dtype)
         operands.append(_shaped(product, step.shape))
     return _ordered(operands[0], order)
 

@@ -333,7 +333,7 @@ class LinalgEigh(Function):
     @staticmethod
     def forward(ctx, A, lower):
         try:
-            L, V = (from_host(part, A) for part in lapack.eigh(A._host(), lower))
+            L, V = (from_host(part, A) for part in lapack.eigh(A._host(), lower, True))
         except lapack.Failure as failure:
             raise failed("linalg.eigh", A, failure, _DIVERGED.format("eigen")) from None
         ctx.set_materialize_grads(False)
@@ -372,7 +372,7 @@ def eigvalsh(A, UPLO="L", *, out=None) -> Tensor:
     if A._n is not None:
         found = LinalgEigh.apply(A, lower)[0]
     else:
-        found = from_host(lapack.eigh(A._host(), lower, vectors=False)[0], A)
+        found = from_host(lapack.eigh(A._host(), lower, False)[0], A)
     return found if out is None else write_out("linalg.eigvalsh", found, out, A)
 
 
@@ -386,7 +386,7 @@ class LinalgSvd(Function):
     @staticmethod
     def forward(ctx, A, full):
         try:
-            U, S, Vh = (from_host(part, A) for part in lapack.svd(A._host(), full))
+            U, S, Vh = (from_host(part, A) for part in lapack.svd(A._host(), full, True))
         except lapack.Failure as failure:
             raise failed("linalg.svd", A, failure, _DIVERGED.format("singular")) from None
         ctx.set_materialize_grads(False)
@@ -439,7 +439,7 @@ def svdvals(A, *, driver=None, out=None) -> Tensor:
     if A._n is not None:
         found = LinalgSvd.apply(A, False)[1]
     else:
-        found = from_host(lapack.svd(A._host(), False, vectors=False)[1], A)
+        found = from_host(lapack.svd(A._host(), False, False)[1], A)
     return found if out is None else write_out("linalg.svdvals", found, out, A)
 
 

@@ -4,15 +4,15 @@ from .. import dtypes
 from ..dtypes import bool_
 from ..layout import broadcast_shapes, normalize_axis
 from ..op import ENTRIES, as_tensor_operand, cast, function, write_out
+from ..pointwise import pointwise
 from ..tensor import Tensor
-from .arithmetic import mul, sub
+from .arithmetic import mul
 from .create import eye, ones
-from .join import cat
+from .join import cat, stack
 from .matmul import dot, matmul, outer
-from .rearrange import roll
 from .reduce import sum as total_sum
 from .scan import cumprod
-from .view import diagonal, reshape
+from .view import diagonal, reshape, unbind
 
 
 def _same_dtype(name, input, other):
@@ -68,8 +68,19 @@ def _cross(name, input, other, dim):
         raise RuntimeError(
             f"{name}: inputs dimension {dim} must have length 3. Got {input._m.shape[dim]} and {other._m.shape[dim]}"
         )
-    forward = mul(roll(input, -1, dim), roll(other, -2, dim))
-    return sub(forward, mul(roll(input, -2, dim), roll(other, -1, dim)))
+    a, b = unbind(input, dim), unbind(other, dim)
+    return stack([_minor(a[k - 2], b[k - 1], a[k - 1], b[k - 2]) for k in range(3)], dim)
+
+
+@pointwise(name="minor", install=(), inplace=False, refuse="b", reference=lambda a, b, c, d: a * b - c * d)
+def _minor(a, b, c, d):
+    """``a b - c d``, the determinant of a 2 x 2 matrix."""
+    return a * b - c * d
+
+
+@_minor.backward
+def _(g, a, b, c, d):
+    return g * b, g * a, -g * d, -g * c
 
 
 def linalg_cross(input, other, *, dim=-1, out=None) -> Tensor:

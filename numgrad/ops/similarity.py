@@ -112,7 +112,7 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction: s
 
 
 def _classes(name, input, target, per_class=False):
-    """(input as (N, C), target as (N) or (N, C), whether there was a batch)."""
+    """(input as (N, C), target as (N) or (N, C), whether the losses are a vector)."""
     if input._m.ndim == 0:
         input = input.reshape(1)
     if input._m.ndim not in (1, 2) or (input._m.numel == 0 and input._m.shape[-1] == 0):
@@ -122,7 +122,7 @@ def _classes(name, input, target, per_class=False):
     wanted = tuple(rows.shape) if per_class else (rows.shape[0],)
     if target.numel() != math.prod(wanted) or (batched and tuple(target.shape) != wanted):
         raise RuntimeError(f"{name}: inconsistent target size: expected {list(wanted)}, got {list(target.shape)}")
-    return rows, target.reshape(wanted), batched
+    return rows, target.reshape(wanted), batched or (target._m.ndim == 1 and not per_class)
 
 
 @function(install=("F",))

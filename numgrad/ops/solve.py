@@ -122,7 +122,7 @@ def _info(A, codes=None):
 
 def _codes(A):
     """For every matrix 0, or the place of its first zero pivot."""
-    return lapack.lu(A._host())[2]
+    return lapack.lu(A._host(), True)[2]
 
 
 def inv_ex(A, *, check_errors=False, out=None):
@@ -176,20 +176,24 @@ def solve(A, B, *, left=True, out=None) -> Tensor:
             f"{name}: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}: "
             f"{list(A._m.shape)} and {list(B._m.shape)}"
         )
-    expanded = rhs.expand(*_batch(name, A, rhs), *rhs._m.shape[-2:])
+    expanded = _expanded(name, A, rhs)
     found = _solution(A, expanded) if left else mT(_solution(mT(A), mT(expanded)))
     if vector:
         found = found.squeeze(-1)
     return found if out is None else write_out(name, found, out, A, B)
 
 
-def _batch(name, A, B):
+def _expanded(name, A, B):
+    """``B`` with as many matrices as ``A`` and it have together."""
+    if A._m.ndim == 2 or A._m.shape[:-2] == B._m.shape[:-2]:
+        return B
     try:
-        return np.broadcast_shapes(tuple(A._m.shape[:-2]), tuple(B._m.shape[:-2]))
+        batch = np.broadcast_shapes(tuple(A._m.shape[:-2]), tuple(B._m.shape[:-2]))
     except ValueError:
         raise RuntimeError(
             f"{name}: the batch dimensions of A and B, {list(A._m.shape[:-2])} and {list(B._m.shape[:-2])}, do not broadcast"
         ) from None
+    return B.expand(*batch, *B._m.shape[-2:])
 
 
 def solve_ex(A, B, *, left=True, check_errors=False, out=None):
@@ -231,7 +235,7 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None) -
             f"{name}: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}: "
             f"{list(A._m.shape)} and {list(B._m.shape)}"
         )
-    rhs = B.expand(*_batch(name, A, B), *B._m.shape[-2:])
+    rhs = _expanded(name, A, B)
     unit = bool(unitriangular)
     if left:
         found = _triangular(A, rhs, bool(upper), unit)

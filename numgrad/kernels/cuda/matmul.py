@@ -83,10 +83,10 @@ def product(dtype, shape, a_strides, b_strides, out_strides, bias=False):
     a_row, out_row = a_strides[-2], max(out_strides[-2], n)
     if len(dims) == 1 and dims[0][2] == 0:  # one b for the whole batch: its rows are the rows of one product
         size, a_batch, _, out_batch = dims[0]
-        if m == 1:
-            a_row, out_row = a_batch, out_batch
-        if a_batch == m * a_row and out_batch == m * out_row and out_row >= n:
-            m, dims = m * size, []
+        rows, out_rows = (a_batch, out_batch) if m == 1 else (a_row, out_row)
+        together = a_batch == m * rows and out_batch == m * out_rows and out_rows >= n
+        if together and _orientation(m * size, k, rows, a_strides[-1]) is not None:
+            a_row, out_row, m, dims = rows, out_rows, m * size, []
     a_row, a_column = _stored("a", m, k, a_row, a_strides[-1])
     b_row, b_column = _stored("b", k, n, *b_strides[-2:])
     a_flip, a_step = (False, a_row) if a_column == 1 else (True, a_column)

@@ -58,6 +58,7 @@ CALLS = {
     "max_unpool1d": (lambda T, x: T.nn.functional.max_unpool1d(
         *T.nn.functional.max_pool1d(x, 3, 2, return_indices=True), 3, 2), LINE),
     "lp_pool1d": (lambda T, x: T.nn.functional.lp_pool1d(x.abs(), 3, 3, 1), LINE),
+    "lp_pool_of_maxima": (lambda T, x: T.nn.functional.lp_pool2d(x, float("inf"), 2), IMAGE),
     "lp_pool2d": (lambda T, x: T.nn.functional.lp_pool2d(x, 2, (2, 3), ceil_mode=True), IMAGE),
     "affine_grid": (lambda T, x: T.nn.functional.affine_grid(x[:, :2, :3, 0], (2, 1, 3, 4), align_corners=False), IMAGE),
     "cosine_embedding_loss": (lambda T, x: T.nn.functional.cosine_embedding_loss(x, x.flip(1), T.tensor([1, -1, 1, -1]), 0.1), ROWS),
@@ -217,6 +218,10 @@ def test_bad_arguments_are_refused():
         F.max_unpool2d(image, image.long(), 2, output_size=(3, 3))
     with pytest.raises(RuntimeError, match="indices should be type int64"):
         F.max_unpool2d(image, image, 2)
+    with pytest.raises(RuntimeError, match="max_unpool1d.*index 4 is out of bounds"):
+        F.max_unpool1d(ng.ones(1, 2), ng.tensor([[0, 4]]), 2)
+    with pytest.raises(RuntimeError, match="kernel size should be greater than zero"):
+        F.conv_transpose2d(image, image.new_zeros(4, 2, 0, 1))
     with pytest.raises(ValueError, match="in_channels must be divisible by groups"):
         ng.nn.LazyConv2d(4, 2, groups=2)(image[:, :3])
     with pytest.raises(RuntimeError, match="sliding blocks"):

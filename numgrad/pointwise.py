@@ -403,6 +403,19 @@ def _make_plan(op, operands, attributes, inplace=False):
     return plan
 
 
+_SHORT_LOOP, _LONG_LOOP = 8, 32
+
+
+def _longer_loop(sizes, steps):
+    """(sizes, strides of all operands) with the innermost long dimension last, if there is one and the result, the last
+    operand, has no two elements in one place, whose order would matter."""
+    for axis in reversed(range(len(sizes) - 1)):
+        if sizes[axis] >= _LONG_LOOP and not overlaps_itself(sizes, steps[-1]):
+            order = [*(k for k in range(len(sizes)) if k != axis), axis]
+            return tuple(sizes[k] for k in order), tuple(tuple(row[k] for k in order) for row in steps)
+    return sizes, steps
+
+
 def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=(), constants=None, inplace=False,
                order=None):  # fmt: skip
     """The plan that runs scalar function ``fn`` over ``shape``.
@@ -440,10 +453,11 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
         sizes, steps = collapse(
             tuple(shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes) for strides in arrays]
         )
-        inner = max(range(len(sizes)), key=lambda axis: axis)
+        if device.type == "cpu" and sizes[-1] < _SHORT_LOOP:
+            sizes, steps = _longer_loop(sizes, steps)
         plan.geometry = np.array([len(sizes), *sizes, *[step for row in steps for step in row]], np.int64)
-        plan.end = 0 if numel == 0 else numel // sizes[inner]
-        work = sizes[inner]
+        plan.end = 0 if numel == 0 else numel // sizes[-1]
+        work = sizes[-1]
     else:
         if inplace:
             aliases = ((0, 0),)

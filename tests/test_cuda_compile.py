@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("numba_cuda")
 
 import numgrad as ng
-from numgrad.kernels import ctc, index, rearrange, scan, sort
+from numgrad.kernels import ctc, grid, group_norm, index, rearrange, resample, scan, sort
 from numgrad.kernels.cuda import compile, emit, handwritten, loops, memory, simulation
 from numgrad.kernels.jit import Template
 from numgrad.op import OPS
@@ -159,10 +159,10 @@ def test_row_kernels_fit_their_blocks(threads):
 # --- hand-written kernels: the CPU's templates -------------------------------------------------------------------
 
 PARAMETERS = {"T": np.float32, "A": np.float64, "W": np.float32, "MODE": 0, "KIND": 0, "DESCENDING": 0, "RIGHT": 0,
-              "BIAS": False}  # fmt: skip
+              "BIAS": False, "WEIGHT": True}  # fmt: skip
 TEMPLATES = [
     (module.__name__.rsplit(".", 1)[1], template)
-    for module in (ctc, index, rearrange, scan, sort, loops)
+    for module in (ctc, grid, group_norm, index, rearrange, resample, scan, sort, loops)
     for template in vars(module).values()
     if isinstance(template, Template)
 ]

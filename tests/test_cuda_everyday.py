@@ -99,6 +99,13 @@ IMAGE_CALLS = {
     "avg_pool2d": lambda x: F.avg_pool2d(x, 2, padding=1),
     "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, (3, 2)),
     "batch_norm": lambda x: F.batch_norm(x, None, None, weight(x, 4), weight(x, 4), training=True),
+    "group_norm": lambda x: F.group_norm(x, 2, weight(x, 4), weight(x, 4)),
+    "bilinear": lambda x: F.interpolate(x, (9, 4), mode="bilinear"),
+    "nearest": lambda x: F.interpolate(x, (3, 7)),
+    "grid_sample": lambda x: F.grid_sample(x, x[..., :2].sin(), align_corners=False),
+    "conv_transpose2d": lambda x: F.conv_transpose2d(x, weight(x, 4, 2, 3, 3), stride=2),
+    "unfold": lambda x: F.unfold(x, 3, padding=1, stride=2),
+    "max_unpool2d": lambda x: F.max_unpool2d(*F.max_pool2d(x[..., :4], 2, return_indices=True), 2),
 }
 
 

@@ -114,6 +114,7 @@ CALLS = {
         lambda x: [F.interpolate(x, (5, 3), mode=mode) ** 2 for mode in ("nearest", "bilinear", "bicubic")], (1, 2, 3, 4),
     ),
     "grid_sample": (lambda x, g: F.grid_sample(x, g * 0.2, align_corners=True) ** 2, (1, 2, 4, 3), (1, 2, 3, 2)),
+    "max_unpool": (lambda x: F.max_unpool2d(x, ng.tensor([[[[0, 3], [9, 14]]]]), 2) ** 2, (1, 1, 2, 2)),
     "dropout": (lambda x: dropped(x) ** 2, (3, 4)),
     "ctc_loss": (
         lambda x: F.ctc_loss(x.log_softmax(-1), ng.tensor([[1, 2], [2, 2]]), ng.tensor([4, 5]), ng.tensor([2, 1])), (5, 2, 3),

@@ -7,6 +7,7 @@ import pytest
 import numgrad as ng
 import numgrad.nn.functional as F
 from numgrad.autograd import gradcheck, gradgradcheck
+from numgrad.ops.resample import taps_along
 
 torch = pytest.importorskip("torch")
 
@@ -50,6 +51,15 @@ CALLS = {
     },
     "grid_of_grid_sample": (lambda T, g: T.nn.functional.grid_sample(T.from_numpy(IMAGE), g, align_corners=False), GRID),
     "grid_sample_3d": (lambda T, x: T.nn.functional.grid_sample(x, T.from_numpy(array(1, 2, 2, 3, 3) * 0.7), align_corners=True), VOLUME),
+    "grid_of_bicubic": (lambda T, g: T.nn.functional.grid_sample(
+        T.from_numpy(IMAGE), g, "bicubic", "reflection", align_corners=False), GRID),
+    "max_unpool2d": (lambda T, x: T.nn.functional.max_unpool2d(
+        *T.nn.functional.max_pool2d(x, 2, return_indices=True), 2, output_size=(5, 6)), IMAGE),
+    "max_unpool1d": (lambda T, x: T.nn.functional.max_unpool1d(
+        *T.nn.functional.max_pool1d(x, 3, 2, return_indices=True), 3, 2), LINE),
+    "lp_pool1d": (lambda T, x: T.nn.functional.lp_pool1d(x.abs(), 3, 3, 1), LINE),
+    "lp_pool_of_maxima": (lambda T, x: T.nn.functional.lp_pool2d(x, float("inf"), 2), IMAGE),
+    "lp_pool2d": (lambda T, x: T.nn.functional.lp_pool2d(x, 2, (2, 3), ceil_mode=True), IMAGE),
     "affine_grid": (lambda T, x: T.nn.functional.affine_grid(x[:, :2, :3, 0], (2, 1, 3, 4), align_corners=False), IMAGE),
     "cosine_embedding_loss": (lambda T, x: T.nn.functional.cosine_embedding_loss(x, x.flip(1), T.tensor([1, -1, 1, -1]), 0.1), ROWS),
     "margin_ranking_loss": (lambda T, x: T.nn.functional.margin_ranking_loss(x[0], x[1], x[2].sign(), 0.2), ROWS),
@@ -84,7 +94,8 @@ def test_agrees_with_pytorch(name):
     np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-6, atol=1e-8)
 
 
-TWICE = ("unfold", "fold", "group_norm", "conv_transpose2d", "bilinear", "grid_of_grid_sample", "embedding_bag_mean",
+TWICE = ("unfold", "fold", "group_norm", "conv_transpose2d", "bilinear", "bicubic_antialias", "grid_of_grid_sample",
+         "grid_of_bicubic", "grid_sample_bilinear_zeros", "max_unpool2d", "lp_pool1d", "embedding_bag_mean",
          "cosine_embedding_loss", "gaussian_nll_loss")  # fmt: skip
 
 
@@ -94,6 +105,93 @@ def test_second_derivatives(name):
     x = ng.from_numpy(values.copy()).requires_grad_()
     assert gradcheck(lambda x: f(ng, x), (x,), atol=1e-5)
     assert gradgradcheck(lambda x: f(ng, x), (x,), atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear", "bicubic"])
+@pytest.mark.parametrize(("size", "outs"), [(7, 3), (3, 8), (5, 5), (1, 4), (6, 1)])
+@pytest.mark.parametrize("antialias", [False, True])
+def test_the_map_of_the_gradients_is_the_transpose(mode, size, outs, antialias):
+    taps = taps_along(mode, size, outs, None, False, antialias, np.float64)
+    matrices = []
+    for found in (taps, taps.transposed):
+        matrix = np.zeros((found.outs, found.size))
+        for k, (start, stop) in enumerate(zip(found.starts[:-1], found.starts[1:])):
+            np.add.at(matrix[k], found.places[start:stop], found.weights[start:stop])
+        matrices.append(matrix)
+    np.testing.assert_array_equal(matrices[0], matrices[1].T)
+    np.testing.assert_allclose(matrices[0].sum(1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic", "area"])
+def test_single_precision_reads_the_same_places(mode):
+    x = array(1, 2, 13, 10).astype(np.float32)
+    for size in ((26, 20), (7, 3), (40, 33)):
+        found = F.interpolate(ng.from_numpy(x), size, mode=mode).numpy()
+        expected = torch.nn.functional.interpolate(torch.from_numpy(x), size, mode=mode).numpy()
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+
+
+def test_bytes_are_resampled_and_rounded():
+    x = np.random.default_rng(0).integers(0, 256, (1, 2, 6, 5)).astype(np.uint8)
+    for mode in ("nearest", "bilinear"):
+        found = F.interpolate(ng.from_numpy(x), (9, 4), mode=mode)
+        wide = torch.nn.functional.interpolate(torch.from_numpy(x).float(), (9, 4), mode=mode).numpy()
+        assert found.dtype is ng.uint8 and np.abs(found.numpy() - wide).max() <= 0.5001
+
+
+def test_a_grid_off_the_image_reads_nothing():
+    x, grid = ng.full((1, 1, 3, 3), float("nan")), ng.tensor([[[[5.0, 0.0], [float("inf"), 0.0], [float("nan"), 0.0]]]])
+    assert F.grid_sample(x, grid, align_corners=False).tolist() == [[[[0.0, 0.0, 0.0]]]]
+    assert F.grid_sample(x[:0], grid[:0], align_corners=True).shape == (0, 1, 1, 3)
+
+
+def test_instance_norm_moves_the_running_statistics():
+    both = [lib.nn.InstanceNorm1d(4, momentum=0.3, affine=True, track_running_stats=True).double() for lib in (ng, torch)]
+    outs = [layer(lib.from_numpy(LINE)).detach().numpy() for lib, layer in zip((ng, torch), both)]
+    np.testing.assert_allclose(*outs, rtol=1e-9)
+    for name in ("running_mean", "running_var"):
+        np.testing.assert_allclose(*[getattr(layer, name).numpy() for layer in both], rtol=1e-12)
+    outs = [layer.eval()(lib.from_numpy(LINE[0])).detach().numpy() for lib, layer in zip((ng, torch), both)]
+    np.testing.assert_allclose(*outs, rtol=1e-9)
+
+
+LAYERS = (
+    lambda nn: nn.Upsample(scale_factor=2), lambda nn: nn.UpsamplingBilinear2d(3), lambda nn: nn.Fold((4, 5), 2, padding=1),
+    lambda nn: nn.Unfold((2, 3)), lambda nn: nn.PixelShuffle(2), lambda nn: nn.GroupNorm(2, 4),
+    lambda nn: nn.InstanceNorm2d(3), lambda nn: nn.LocalResponseNorm(2), lambda nn: nn.ZeroPad2d(1),
+    lambda nn: nn.ConstantPad1d((1, 2), 3.5), lambda nn: nn.CircularPad3d(1), lambda nn: nn.LPPool2d(2, 3),
+    lambda nn: nn.MaxUnpool2d(2, (2, 1)), lambda nn: nn.ConvTranspose2d(2, 4, 3, 2, 1, 1, 2, bias=False),
+    lambda nn: nn.LazyConv2d(4, 3, padding=1), lambda nn: nn.LazyBatchNorm1d(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_layers_print_as_in_pytorch(make):
+    assert repr(make(ng.nn)) == repr(make(torch.nn))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_lazy_layers_take_their_channels_from_the_first_input(n):
+    conv = getattr(ng.nn, f"LazyConv{n}d")(6, 2, groups=3)
+    norm = getattr(ng.nn, f"LazyBatchNorm{n}d")()
+    assert conv.has_uninitialized_params() and norm.has_uninitialized_params()
+    net = ng.nn.Sequential(conv, norm)
+    out = net(ng.ones(2, 3, *(3,) * n))
+    assert out.shape == (2, 6, *(2,) * n)
+    assert type(conv) is getattr(ng.nn, f"Conv{n}d") and conv.weight.shape == (6, 1, *(2,) * n)
+    assert type(norm) is getattr(ng.nn, f"BatchNorm{n}d") and norm.running_mean.shape == (6,)
+    fresh = ng.nn.Sequential(
+        getattr(ng.nn, f"LazyConv{n}d")(6, 2, groups=3), getattr(ng.nn, f"LazyBatchNorm{n}d")()
+    )
+    fresh.load_state_dict(net.state_dict())
+    assert ng.equal(fresh.eval()(ng.ones(2, 3, *(3,) * n)), net.eval()(ng.ones(2, 3, *(3,) * n)))
+
+
+def test_transposed_convolutions_reach_a_wanted_size():
+    layer = ng.nn.ConvTranspose2d(4, 2, 3, stride=2, dtype=ng.float64)
+    assert layer(ng.from_numpy(IMAGE), output_size=(12, 13)).shape == (2, 2, 12, 13)
+    with pytest.raises(ValueError, match="requested an output size"):
+        layer(ng.from_numpy(IMAGE), output_size=(13, 13))
 
 
 def test_bad_arguments_are_refused():
@@ -106,6 +204,26 @@ def test_bad_arguments_are_refused():
         F.group_norm(image, 3)
     with pytest.raises(RuntimeError, match="divisible by the square of upscale_factor"):
         F.pixel_shuffle(image, 3)
+    with pytest.raises(TypeError, match="expected size to be one of int or tuple of ints"):
+        F.interpolate(image, size=2.5)
+    with pytest.raises(RuntimeError, match="convert with .float"):
+        F.interpolate(image.long(), 3)
+    with pytest.raises(ValueError, match="expected mode to be 'bilinear'"):
+        F.grid_sample(image, ng.from_numpy(GRID), "linear")
+    with pytest.raises(RuntimeError, match="same dtype"):
+        F.grid_sample(image, ng.from_numpy(GRID).float())
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        F.instance_norm(image[:, :, :1, :1])
+    with pytest.raises(ValueError, match="invalid output_size"):
+        F.max_unpool2d(image, image.long(), 2, output_size=(3, 3))
+    with pytest.raises(RuntimeError, match="indices should be type int64"):
+        F.max_unpool2d(image, image, 2)
+    with pytest.raises(RuntimeError, match="max_unpool1d.*index 4 is out of bounds"):
+        F.max_unpool1d(ng.ones(1, 2), ng.tensor([[0, 4]]), 2)
+    with pytest.raises(RuntimeError, match="kernel size should be greater than zero"):
+        F.conv_transpose2d(image, image.new_zeros(4, 2, 0, 1))
+    with pytest.raises(ValueError, match="in_channels must be divisible by groups"):
+        ng.nn.LazyConv2d(4, 2, groups=2)(image[:, :3])
     with pytest.raises(RuntimeError, match="sliding blocks"):
         F.fold(image.reshape(2, 4, 30), (5, 6), (1, 2))
     with pytest.raises(RuntimeError, match="output padding must be smaller"):

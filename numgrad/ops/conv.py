@@ -300,6 +300,8 @@ def _transposed(name, n, input, weight, bias, stride, padding, output_padding, g
         (o - 1) * s - 2 * p + d * (t - 1) + e + 1
         for o, s, p, d, t, e in zip(x.shape[-n:], stride, padding, dilation, taps, extra)
     )
+    if 0 in taps:
+        raise RuntimeError(f"{name}: kernel size should be greater than zero, but got {list(taps)}")
     if any(length <= 0 for length in size):
         raise RuntimeError(
             f"{name}: Given input size per channel: {list(x.shape[-n:])}. Calculated output size per channel: {list(size)}. "

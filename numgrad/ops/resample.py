@@ -112,7 +112,7 @@ def _smoothed(size, outs, scale, align_corners, cubic, real):
 
 
 @lru_cache(1 << 10)
-def _taps(mode, size, outs, scale, align_corners, antialias, real):
+def taps_along(mode, size, outs, scale, align_corners, antialias, real):
     """The map of one dimension; ``real`` is the NumPy type of its weights."""
     if mode.startswith("nearest"):
         return _nearest(size, outs, scale, mode == "nearest-exact", real)
@@ -152,7 +152,7 @@ def _passes(m, mode, sizes, scales, align_corners, antialias, real):
         if size != outs or scale is not None and scale != 1:
             found.append((outs > size, -k if outs > size else k, lead + k))
     return tuple(
-        (dim, _taps(mode, m.shape[dim], sizes[dim - lead], scales[dim - lead], align_corners, antialias, real))
+        (dim, taps_along(mode, m.shape[dim], sizes[dim - lead], scales[dim - lead], align_corners, antialias, real))
         for *_, dim in sorted(found)
     )
 

@@ -3,12 +3,14 @@
 from math import prod
 
 from .. import dtypes
-from ..op import as_tensor_operand, function
+from ..op import as_tensor_operand, dense, function, plain
 from ..tensor import Tensor
 from .arithmetic import mul
-from .pool import avg_pool1d, avg_pool2d, avg_pool3d, several
-from .scatter import scatter
+from .places import Along, Writing
+from .pool import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d, several
 from .view import reshape
+
+_placed = Writing("max_unpool")
 
 
 def _unpooled_size(name, size, taps, stride, padding, output_size):
@@ -56,8 +58,10 @@ def _max_unpool(name, n, input, indices, kernel_size, stride, padding, output_si
     lead = tuple(m.shape[:-n])
     rows, columns = prod(lead), prod(m.shape[-n:])
     planes = input.new_zeros((rows, prod(size)))
-    found = scatter(planes, 1, reshape(indices, (rows, columns)), reshape(input, (rows, columns)))
-    return reshape(found, (*lead, *size))
+    if m.numel:
+        at = Along(name, dense(reshape(plain(indices), (rows, columns))), 1)
+        planes = _placed(planes, reshape(input, (rows, columns)), at)
+    return reshape(planes, (*lead, *size))
 
 
 @function(install=())
@@ -85,10 +89,12 @@ def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_siz
     return _max_unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
 
 
-def _lp_pool(name, n, mean, input, norm_type, kernel_size, stride, ceil_mode):
-    """The mean of ``x ** p`` over windows, times their size, to the power ``1 / p``."""
+def _lp_pool(name, n, maximum, mean, input, norm_type, kernel_size, stride, ceil_mode):
+    """The mean of ``x ** p`` over windows, times their size, to the power ``1 / p``; for infinite p the maximum."""
     input = as_tensor_operand(name, input, "input")
     taps = several(name, "kernel_size", kernel_size, n)
+    if norm_type == float("inf"):
+        return maximum(input.abs(), taps, stride, ceil_mode=ceil_mode)
     out = mean(input**norm_type, taps, stride, 0, ceil_mode)
     return mul(out.sign() * out.abs().relu(), prod(taps)) ** (1.0 / norm_type)
 
@@ -97,18 +103,18 @@ def _lp_pool(name, n, mean, input, norm_type, kernel_size, stride, ceil_mode):
 def lp_pool1d(input, norm_type, kernel_size, stride=None, ceil_mode=False) -> Tensor:
     """``(sum of x^p) ** (1 / p)`` over sliding windows, p being ``norm_type``: (N, C, L) or (C, L); windows as in
     `avg_pool1d`."""
-    return _lp_pool("lp_pool1d", 1, avg_pool1d, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool("lp_pool1d", 1, max_pool1d, avg_pool1d, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 @function(install=())
 def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False) -> Tensor:
     """``(sum of x^p) ** (1 / p)`` over sliding windows, p being ``norm_type``: (N, C, H, W) or (C, H, W); windows as in
     `avg_pool2d`."""
-    return _lp_pool("lp_pool2d", 2, avg_pool2d, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool("lp_pool2d", 2, max_pool2d, avg_pool2d, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 @function(install=())
 def lp_pool3d(input, norm_type, kernel_size, stride=None, ceil_mode=False) -> Tensor:
     """``(sum of x^p) ** (1 / p)`` over sliding windows, p being ``norm_type``: (N, C, D, H, W) or (C, D, H, W); windows
     as in `avg_pool3d`."""
-    return _lp_pool("lp_pool3d", 3, avg_pool3d, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool("lp_pool3d", 3, max_pool3d, avg_pool3d, input, norm_type, kernel_size, stride, ceil_mode)

@@ -181,6 +181,7 @@ from .ops.arithmetic import (
 from .ops.arithmetic import (
     true_divide as true_divide,
 )
+from .ops.batch_norm import batch_norm_root as batch_norm
 from .ops.bitwise import (
     bitwise_and as bitwise_and,
 )
@@ -287,6 +288,9 @@ from .ops.compare import (
 from .ops.compare import (
     where_function as where,
 )
+from .ops.conv import conv1d as conv1d
+from .ops.conv import conv2d as conv2d
+from .ops.conv import conv3d as conv3d
 from .ops.conv import conv_transpose1d as conv_transpose1d
 from .ops.conv import conv_transpose2d as conv_transpose2d
 from .ops.conv import conv_transpose3d as conv_transpose3d
@@ -760,6 +764,13 @@ from .ops.matrix import matrix_exp as matrix_exp
 from .ops.matrix import pinverse as pinverse
 from .ops.norm import layer_norm as layer_norm
 from .ops.norm import rms_norm as rms_norm
+from .ops.pool import adaptive_avg_pool1d as adaptive_avg_pool1d
+from .ops.pool import adaptive_max_pool1d_with_indices as adaptive_max_pool1d
+from .ops.pool import avg_pool1d as avg_pool1d
+from .ops.pool import max_pool1d as max_pool1d
+from .ops.pool import max_pool1d_with_indices as max_pool1d_with_indices
+from .ops.pool import max_pool2d as max_pool2d
+from .ops.pool import max_pool3d as max_pool3d
 from .ops.power import (
     _hypot as hypot,
 )
@@ -787,6 +798,9 @@ from .ops.quantile import nanquantile as nanquantile
 from .ops.quantile import quantile as quantile
 from .ops.random import (
     bernoulli as bernoulli,
+)
+from .ops.random import (
+    dropout_root as dropout,
 )
 from .ops.random import (
     get_rng_state as get_rng_state,

@@ -94,6 +94,10 @@ from ..ops.distance import (
     pairwise_distance as pairwise_distance,
 )
 from ..ops.distance import pdist as pdist
+from ..ops.fractional_pool import fractional_max_pool2d as fractional_max_pool2d
+from ..ops.fractional_pool import fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices
+from ..ops.fractional_pool import fractional_max_pool3d as fractional_max_pool3d
+from ..ops.fractional_pool import fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices
 from ..ops.grid import affine_grid as affine_grid
 from ..ops.grid import grid_sample as grid_sample
 from ..ops.group_norm import group_norm as group_norm
@@ -201,6 +205,9 @@ from ..ops.random import (
 )
 from ..ops.random import gumbel_softmax as gumbel_softmax
 from ..ops.resample import interpolate as interpolate
+from ..ops.resample import upsample as upsample
+from ..ops.resample import upsample_bilinear as upsample_bilinear
+from ..ops.resample import upsample_nearest as upsample_nearest
 from ..ops.similarity import cosine_embedding_loss as cosine_embedding_loss
 from ..ops.similarity import gaussian_nll_loss as gaussian_nll_loss
 from ..ops.similarity import hinge_embedding_loss as hinge_embedding_loss

@@ -118,19 +118,29 @@ class ReplicationPad3d(_Pad):
     _dims, _mode = 3, "replicate"
 
 
-class CircularPad1d(_Pad):
-    """The input repeated around the last dimension."""
+class _CircularPad(_Pad):
+    _mode = "circular"
 
-    _dims, _mode = 1, "circular"
-
-
-class CircularPad2d(_Pad):
-    """The input repeated around the last two dimensions."""
-
-    _dims, _mode = 2, "circular"
+    def forward(self, input: Tensor) -> Tensor:
+        n = self._dims
+        if input.dim() not in (n + 1, n + 2):
+            raise ValueError(f"expected {n + 1}D or {n + 2}D input (got {input.dim()}D input)")
+        return super().forward(input)
 
 
-class CircularPad3d(_Pad):
-    """The input repeated around the last three dimensions."""
+class CircularPad1d(_CircularPad):
+    """The input repeated around the last dimension. Raises ValueError for inputs that are neither 2D nor 3D."""
 
-    _dims, _mode = 3, "circular"
+    _dims = 1
+
+
+class CircularPad2d(_CircularPad):
+    """The input repeated around the last two dimensions. Raises ValueError for inputs that are neither 3D nor 4D."""
+
+    _dims = 2
+
+
+class CircularPad3d(_CircularPad):
+    """The input repeated around the last three dimensions. Raises ValueError for inputs that are neither 4D nor 5D."""
+
+    _dims = 3

@@ -1,5 +1,6 @@
 """Resampling: images of another size, each dimension by a linear map of its own."""
 
+import warnings
 from functools import cached_property, lru_cache
 from math import floor, prod
 
@@ -236,3 +237,28 @@ def interpolate(
         return cast(values.round().clamp(0, 255), dtypes.uint8)
     passes = _passes(m, mode, sizes, scales, bool(align_corners), bool(antialias), m.np.type)
     return _resampled(input, passes) if passes else input.clone()
+
+
+def _deprecated(name):
+    warnings.warn(f"`nn.functional.{name}` is deprecated; use `nn.functional.interpolate` instead", stacklevel=3)
+
+
+@function(install=())
+def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None) -> Tensor:
+    """`interpolate` under its first name, with a warning."""
+    _deprecated("upsample")
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@function(install=())
+def upsample_nearest(input, size=None, scale_factor=None) -> Tensor:
+    """`interpolate` to the nearest element, with a warning."""
+    _deprecated("upsample_nearest")
+    return interpolate(input, size, scale_factor, "nearest")
+
+
+@function(install=())
+def upsample_bilinear(input, size=None, scale_factor=None) -> Tensor:
+    """`interpolate` of mode "bilinear" with ``align_corners``, with a warning."""
+    _deprecated("upsample_bilinear")
+    return interpolate(input, size, scale_factor, "bilinear", True)

@@ -148,9 +148,11 @@ def _(g, input_meta, passes):
 def _passes(m, mode, sizes, scales, align_corners, antialias, real):
     """What shrinks comes first, from the outermost dimension; what grows last, from the innermost."""
     lead = m.ndim - len(sizes)
+    # Whether a dimension may change that keeps its size, because its scale is not quite 1.
+    shifts = mode == "nearest-exact" or (mode == "nearest" and m.ndim != 4) or (mode == "bicubic" and not antialias)
     found = []
     for k, (size, outs, scale) in enumerate(zip(m.shape[lead:], sizes, scales)):
-        if size != outs or scale is not None and scale != 1:
+        if size != outs or (shifts and scale not in (None, 1)):
             found.append((outs > size, -k if outs > size else k, lead + k))
     return tuple(
         (dim, _taps(mode, m.shape[dim], sizes[dim - lead], scales[dim - lead], align_corners, antialias, real))

@@ -403,6 +403,19 @@ def _make_plan(op, operands, attributes, inplace=False):
     return plan
 
 
+def _lengthened(sizes, steps):
+    """The sizes and strides of an iteration space, its dimensions exchanged if the inner loop would be too short."""
+    last = len(sizes) - 1
+    if sizes[last] >= _SHORT or max(sizes) < 2 * sizes[last]:
+        return sizes, steps
+    best = min(range(last + 1), key=lambda axis: (sizes[axis] < _SHORT, max(row[axis] for row in steps), -sizes[axis]))
+    order = [axis for axis in range(last + 1) if axis != best] + [best]
+    return tuple(sizes[axis] for axis in order), [tuple(row[axis] for axis in order) for row in steps]
+
+
+_SHORT = 16  # elements below which the turns of an inner loop cost more than what strides do
+
+
 def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=(), constants=None, inplace=False,
                order=None):  # fmt: skip
     """The plan that runs scalar function ``fn`` over ``shape``.
@@ -440,10 +453,11 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
         sizes, steps = collapse(
             tuple(shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes) for strides in arrays]
         )
-        inner = max(range(len(sizes)), key=lambda axis: axis)
+        if device.type != "cuda":
+            sizes, steps = _lengthened(sizes, steps)
         plan.geometry = np.array([len(sizes), *sizes, *[step for row in steps for step in row]], np.int64)
-        plan.end = 0 if numel == 0 else numel // sizes[inner]
-        work = sizes[inner]
+        plan.end = 0 if numel == 0 else numel // sizes[-1]
+        work = sizes[-1]
     else:
         if inplace:
             aliases = ((0, 0),)

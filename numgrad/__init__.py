@@ -78,6 +78,7 @@ from .ops.arithmetic import (
     sub as subtract,
     true_divide as true_divide,
 )
+from .ops.batch_norm import batch_norm_root as batch_norm
 from .ops.bitwise import (
     bitwise_and as bitwise_and,
     bitwise_left_shift as bitwise_left_shift,
@@ -123,6 +124,9 @@ from .ops.compare import (
     where_function as where,
 )
 from .ops.conv import (
+    conv1d as conv1d,
+    conv2d as conv2d,
+    conv3d as conv3d,
     conv_transpose1d as conv_transpose1d,
     conv_transpose2d as conv_transpose2d,
     conv_transpose3d as conv_transpose3d,
@@ -322,6 +326,15 @@ from .ops.matrix import (
     pinverse as pinverse,
 )
 from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
+from .ops.pool import (
+    adaptive_avg_pool1d as adaptive_avg_pool1d,
+    adaptive_max_pool1d_with_indices as adaptive_max_pool1d,
+    avg_pool1d as avg_pool1d,
+    max_pool1d as max_pool1d,
+    max_pool1d_with_indices as max_pool1d_with_indices,
+    max_pool2d as max_pool2d,
+    max_pool3d as max_pool3d,
+)
 from .ops.power import (
     _hypot as hypot,
     float_power as float_power,
@@ -342,6 +355,7 @@ from .ops.products import (
 from .ops.quantile import nanquantile as nanquantile, quantile as quantile
 from .ops.random import (
     bernoulli as bernoulli,
+    dropout_root as dropout,
     get_rng_state as get_rng_state,
     initial_seed as initial_seed,
     manual_seed as manual_seed,

@@ -403,17 +403,18 @@ def _make_plan(op, operands, attributes, inplace=False):
     return plan
 
 
-_SHORT_LOOP, _LONG_LOOP = 8, 32
+def _lengthened(sizes, steps):
+    """The sizes and strides of an iteration space, its dimensions exchanged if the inner loop would be too short and
+    the result, the last operand, has no two elements in one place, whose order would matter."""
+    last = len(sizes) - 1
+    if sizes[last] >= _SHORT or max(sizes) < 2 * sizes[last] or overlaps_itself(sizes, steps[-1]):
+        return sizes, steps
+    best = min(range(last + 1), key=lambda axis: (sizes[axis] < _SHORT, max(row[axis] for row in steps), -sizes[axis]))
+    order = [axis for axis in range(last + 1) if axis != best] + [best]
+    return tuple(sizes[axis] for axis in order), [tuple(row[axis] for axis in order) for row in steps]
 
 
-def _longer_loop(sizes, steps):
-    """(sizes, strides of all operands) with the innermost long dimension last, if there is one and the result, the last
-    operand, has no two elements in one place, whose order would matter."""
-    for axis in reversed(range(len(sizes) - 1)):
-        if sizes[axis] >= _LONG_LOOP and not overlaps_itself(sizes, steps[-1]):
-            order = [*(k for k in range(len(sizes)) if k != axis), axis]
-            return tuple(sizes[k] for k in order), tuple(tuple(row[k] for k in order) for row in steps)
-    return sizes, steps
+_SHORT = 16  # elements below which the turns of an inner loop cost more than what strides do
 
 
 def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=(), constants=None, inplace=False,
@@ -453,8 +454,8 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
         sizes, steps = collapse(
             tuple(shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes) for strides in arrays]
         )
-        if device.type == "cpu" and sizes[-1] < _SHORT_LOOP:
-            sizes, steps = _longer_loop(sizes, steps)
+        if device.type != "cuda":
+            sizes, steps = _lengthened(sizes, steps)
         plan.geometry = np.array([len(sizes), *sizes, *[step for row in steps for step in row]], np.int64)
         plan.end = 0 if numel == 0 else numel // sizes[-1]
         work = sizes[-1]

@@ -399,8 +399,22 @@ class Plan:
             self.products and channels >= NARROW and stride == (1, 1, 1) and images > 0
             and all(p <= d * (t - 1) for p, d, t in zip(padding, dilation, taps))
         )  # fmt: skip
-        self.direct = conv_direct.suits(dtype, images, outs, size, out_size, taps, stride, dilation)
         self._forward = self._input = self._weight = self._mirror = None
+        self._pieces = {}  # "forward", "input" -> conv_direct's pieces, empty where it does not suit
+
+    def pieces(self, which):
+        """The pieces for `conv_direct`, if it suits: a convolution's ("forward") or its input gradient's ("input")."""
+        found = self._pieces.get(which)
+        if found is None:
+            sizes = self.dtype, self.images, self.groups, self.channels, self.outs, *self.shape
+            size, out_size, *_ = self.shape
+            forward = which == "forward"
+            found = [conv_direct.forward_piece(*sizes)] if forward else conv_direct.input_pieces(*sizes)
+            outs, pixels = (self.outs, prod(out_size)) if forward else (self.channels, prod(size))
+            if not conv_direct.suits(found, self.dtype, self.images * pixels, outs, outs >= NARROW and not self.in_place):
+                found = []
+            self._pieces[which] = found
+        return found
 
     def _geometry(self, depth, c_chunk, k_chunk, units_of):
         """The geometry of blocks whose columns have ``depth`` rows; ``units_of(blocks)`` counts the units."""
@@ -420,15 +434,17 @@ class Plan:
             return 1
         return min(config.threads, units)
 
-    def _call(self, address, geometry, *arrays, units=UNITS, buffer=BUFFER):
-        """Run a kernel of parts over all units; ``units`` and ``buffer`` are the places of these in the geometry."""
-        parts = self._parts(int(geometry[units]))
-        buffer = _scratch.get(self.dtype, int(geometry[buffer]) * parts)
-        slots = *arrays, geometry, buffer, parts
+    def _call(self, address, geometry, units, buffer, *arrays, last=()):
+        """Run a kernel of parts over ``units``, with ``buffer`` elements for each part; ``last`` follows the parts."""
+        parts = self._parts(int(units))
+        slots = *arrays, geometry, _scratch.get(self.dtype, int(buffer) * parts), parts, *last
         if parts == 1:
             caller(len(slots))(address, *slots, 0, 1)
         else:
             caller(len(slots), parallel=True)(address, *slots, 0, parts, parts, 1)
+
+    def _products(self, address, geometry, *arrays):
+        self._call(address, geometry, geometry[UNITS], geometry[BUFFER], *arrays)
 
     def _loop(self, address, units, *slots):
         """Run a kernel of units, shared out evenly."""
@@ -445,8 +461,8 @@ class Plan:
         if not len(out):
             return
         T = self.dtype.type
-        if self.direct:
-            self._direct(x, weight, bias, out, has_bias, mirror)
+        if not mirror and self.pieces("forward"):
+            self._direct("forward", x, weight, bias, out, has_bias)
             return
         if mirror:
             turned = np.empty(len(weight), self.dtype)
@@ -461,29 +477,31 @@ class Plan:
         if self._forward is None:
             depth = self.channels * prod(self.shape[2])
             self._forward = self._geometry(depth, 1, 1, lambda blocks: self.images * self.groups * blocks)
-        self._call(product_forward(T=T, BITS=blas.load(), BIAS=has_bias), self._forward, x, weight, bias, out)
+        self._products(product_forward(T=T, BITS=blas.load(), BIAS=has_bias), self._forward, x, weight, bias, out)
 
-    def _direct(self, x, weight, bias, out, has_bias, mirror):
+    def _direct(self, which, x, weight, bias, out, has_bias):
         T = self.dtype.type
-        size, out_size, taps, _, padding, dilation = self.shape
-        if self._forward is None:
-            self._forward = conv_direct.geometry(
-                self.dtype, self.images, self.groups, self.channels, self.outs, size, out_size, taps, padding, dilation
-            )
-        out_tile, vectors, lanes = conv_direct.shape_of_tiles(self.dtype)
-        tiles = self.groups * -(-self.outs // out_tile)
-        packed = np.empty(tiles * out_tile * self.channels * prod(taps), self.dtype)
-        slots = weight, packed, self.channels, self.outs, prod(taps), int(mirror)
-        caller(6)(conv_direct.pack(T=T, OUT_TILE=out_tile), *slots, 0, tiles)
-        address = conv_direct.direct(T=T, BIAS=has_bias, OUT_TILE=out_tile, VECTORS=vectors, LANES=lanes)
-        self._call(address, self._forward, x, packed, bias, out, units=conv_direct.UNITS, buffer=conv_direct.BUFFER)
+        for piece in self.pieces(which):
+            tile, vectors, lanes = piece.tile
+            tiles, size = piece.packed
+            packed = np.empty(tiles * size, self.dtype)
+            swapped = int(which == "input")
+            caller(4)(conv_direct.pack(T=T, OUT_TILE=tile), weight, packed, piece.geometry, swapped, 0, tiles)
+            address = conv_direct.direct(T=T, OUT_TILE=tile, VECTORS=vectors, LANES=lanes)
+            g = piece.geometry
+            units, buffer = g[conv_direct.UNITS], g[conv_direct.BUFFER]
+            self._call(address, g, units, buffer, x, packed, bias, out, last=(int(has_bias),))
 
     def input_gradient(self, gradient, weight, dx):
         """The gradient for x; every element of ``dx`` is written."""
         T = self.dtype.type
         if not len(dx):
             return
-        if not self.products:
+        if self.pieces("input"):
+            if len(self.pieces("input")) < prod(self.shape[3]):
+                dx.fill(0)
+            self._direct("input", gradient, weight, weight, dx, False)
+        elif not self.products:
             geometry = np.array(self.numbers, np.int64)
             units = self.images * self.groups * self.channels
             self._loop(loop_input(T=T), units, gradient, weight, dx, geometry)
@@ -504,12 +522,15 @@ class Plan:
                 self._input = self._geometry(
                     chunk * taps, chunk, 1, lambda blocks: self.images * self.groups * chunks
                 )
-            self._call(product_input(T=T, BITS=blas.load()), self._input, gradient, weight, dx)
+            self._products(product_input(T=T, BITS=blas.load()), self._input, gradient, weight, dx)
 
     def weight_gradient(self, gradient, x, dweight):
         """The gradient for the weight; every element of ``dweight`` is written."""
         T = self.dtype.type
         if not len(dweight):
+            return
+        if not self.products and self.dtype.kind == "f" and len(gradient):
+            self._weight_sums(gradient, x, dweight)
             return
         if not self.products or not len(gradient):
             geometry = np.array(self.numbers, np.int64)
@@ -524,4 +545,13 @@ class Plan:
             k_chunk = self.outs if c_chunks * self.groups > 1 or self.outs < OUT_CHUNK else -(-self.outs // 2)
             units = self.groups * c_chunks * -(-self.outs // k_chunk)
             self._weight = self._geometry(c_chunk * taps, c_chunk, k_chunk, lambda blocks: units)
-        self._call(product_weight(T=T, BITS=blas.load()), self._weight, gradient, x, dweight)
+        self._products(product_weight(T=T, BITS=blas.load()), self._weight, gradient, x, dweight)
+
+    def _weight_sums(self, gradient, x, dweight):
+        if self._weight is None:
+            sizes = self.dtype, self.images, self.groups, self.channels, self.outs, *self.shape
+            self._weight = conv_direct.forward_piece(*sizes).geometry
+        g, totals = self._weight, np.zeros(len(dweight))
+        address = conv_direct.weight_sums(T=self.dtype.type, A=np.float64)
+        units, buffer = self.groups * self.channels, g[conv_direct.BUFFER]
+        self._call(address, g, units, buffer, gradient, x, totals, dweight, last=(self.images,))

@@ -4,6 +4,7 @@
 a reduction (along the last or along an outer axis), ``rowwise`` a loop over rows. Each returns a kernel's address.
 """
 
+import re
 import types as python_types
 
 import numpy as np
@@ -150,7 +151,7 @@ def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attribute
         lines += ["for i in range(begin, end):", *("    " + line for line in statement(lambda array: "i"))]
     else:
         what = "rows begin to end of a strided iteration space; the last dimension is the inner loop"
-        lines += _strided_loop(slot, arrays, statement)
+        lines += _strided_loop(slot, arrays, [arg for arg, array, _ in arguments if array], statement)
     described = ", ".join(f"{n} {letter}:{getattr(stored, '__name__', '')}" for n, letter, stored in inputs)
     source = (
         f'"""{name} in {T.__name__}: {what}.\n\nInputs: {described or "none"}."""\n\n{_IMPORTS}\n\n'
@@ -166,8 +167,10 @@ def _returns_bool(outputs, T):
     return len(outputs) == 1 and outputs[0] is not None and outputs[0][1] is np.bool_
 
 
-def _strided_loop(slot, arrays, statement):
-    """Loop over rows: unravel the row number over the outer dimensions, then run along the last one."""
+def _strided_loop(slot, arrays, read, statement):
+    """Loop over rows: unravel the row number over the outer dimensions, then run along the last one. Rows that lie
+    side by side have a loop of their own, which vectorises, and so have those of which one of at most two that are
+    ``read`` is a single element."""
     lines = [f"geometry = pointer(operands, {slot}, int64)", "ndim = geometry[0]", "n = geometry[ndim]"]
     for k, array in enumerate(arrays):
         lines.append(f"{array}_strides = shifted(geometry, 1 + {k + 1} * ndim)")
@@ -189,6 +192,10 @@ def _strided_loop(slot, arrays, statement):
         return ["            " + _rows(text, arrays) for text in texts]
 
     lines += rows(statement(lambda array: "j"))
+    for lone in read if len(read) <= 2 else ():
+        beside = " and ".join(f"{array}_step == {int(array != lone)}" for array in arrays)
+        lines += [f"    elif {beside}:", f"        {lone}_lone = {lone}_row[0]", "        for j in range(n):"]
+        lines += [re.sub(rf"\b{lone}_row\[j\]", f"{lone}_lone", line) for line in rows(statement(lambda array: "j"))]
     lines += ["    else:", "        for j in range(n):"]
     lines += rows(statement(lambda array: f"j * {array}_step"))
     return lines

@@ -68,6 +68,9 @@ from .conv import (
     LazyConv1d as LazyConv1d,
     LazyConv2d as LazyConv2d,
     LazyConv3d as LazyConv3d,
+    LazyConvTranspose1d as LazyConvTranspose1d,
+    LazyConvTranspose2d as LazyConvTranspose2d,
+    LazyConvTranspose3d as LazyConvTranspose3d,
 )
 from .dropout import (
     AlphaDropout as AlphaDropout,
@@ -79,10 +82,14 @@ from .dropout import (
 )
 from .embedding import Embedding as Embedding, EmbeddingBag as EmbeddingBag
 from .flatten import Flatten as Flatten, Unflatten as Unflatten
+from .fractional_pool import FractionalMaxPool2d as FractionalMaxPool2d, FractionalMaxPool3d as FractionalMaxPool3d
 from .instancenorm import (
     InstanceNorm1d as InstanceNorm1d,
     InstanceNorm2d as InstanceNorm2d,
     InstanceNorm3d as InstanceNorm3d,
+    LazyInstanceNorm1d as LazyInstanceNorm1d,
+    LazyInstanceNorm2d as LazyInstanceNorm2d,
+    LazyInstanceNorm3d as LazyInstanceNorm3d,
 )
 from .linear import Bilinear as Bilinear, Identity as Identity, LazyLinear as LazyLinear, Linear as Linear
 from .loss import (

@@ -1,5 +1,7 @@
 """Batch normalisation layers."""
 
+from typing import Any
+
 from .. import dtypes
 from ..autograd import no_grad
 from ..device import resolve
@@ -63,6 +65,10 @@ class _BatchNorm(Module):
             expected = " or ".join(f"{rank}D" for rank in self._ranks)
             raise ValueError(f"expected {expected} input (got {input.dim()}D input)")
 
+    def _channels(self, input: Tensor) -> int:
+        """The dimension of the channels."""
+        return 1
+
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         momentum = self.momentum
@@ -117,11 +123,13 @@ class BatchNorm3d(_BatchNorm):
     _ranks = (5,)
 
 
-class _LazyBatchNorm(LazyModuleMixin):
-    """What the lazy layers of all dimensions have in common."""
+class LazyNorm(LazyModuleMixin):
+    """What lazy batch and instance normalisations of all dimensions have in common."""
 
     weight: Parameter | UninitializedParameter | None
     bias: Parameter | UninitializedParameter | None
+    _channels: Any
+    _check_input_dim: Any
 
     def __init__(
         self, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True,
@@ -147,26 +155,27 @@ class _LazyBatchNorm(LazyModuleMixin):
     def initialize_parameters(self, input: Tensor) -> None:
         """Take ``num_features`` from ``input``."""
         if self.has_uninitialized_params():
-            self.num_features = input.shape[1]
+            self._check_input_dim(input)
+            self.num_features = input.shape[self._channels(input)]
             for tensor in (self.weight, self.bias, self.running_mean, self.running_var):
                 if is_lazy(tensor):
                     tensor.materialize((self.num_features,))
             self.reset_parameters()
 
 
-class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
+class LazyBatchNorm1d(LazyNorm, BatchNorm1d):
     """A BatchNorm1d that takes ``num_features`` from its first input, and then becomes a `BatchNorm1d`."""
 
     cls_to_become = BatchNorm1d
 
 
-class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
+class LazyBatchNorm2d(LazyNorm, BatchNorm2d):
     """A BatchNorm2d that takes ``num_features`` from its first input, and then becomes a `BatchNorm2d`."""
 
     cls_to_become = BatchNorm2d
 
 
-class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
+class LazyBatchNorm3d(LazyNorm, BatchNorm3d):
     """A BatchNorm3d that takes ``num_features`` from its first input, and then becomes a `BatchNorm3d`."""
 
     cls_to_become = BatchNorm3d

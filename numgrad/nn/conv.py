@@ -201,14 +201,11 @@ class ConvTranspose3d(_ConvTranspose):
     _spatial, _convolve = 3, staticmethod(F.conv_transpose3d)
 
 
-class _LazyConv(LazyModuleMixin):
-    """What the lazy convolutions of all dimensions have in common."""
+class _Lazy(LazyModuleMixin):
+    """What all lazy convolutions have in common."""
 
-    def __init__(
-        self, out_channels: int, kernel_size, stride=1, padding=0, dilation=1, groups: int = 1, bias: bool = True,
-        padding_mode: str = "zeros", device=None, dtype=None,
-    ):  # fmt: skip
-        super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode)  # no random numbers
+    def _forget(self, out_channels, bias, device, dtype) -> None:
+        """Of a layer without channels, and so without random numbers, make one that waits for its first input."""
         self.weight = UninitializedParameter(device=device, dtype=dtype)
         self.out_channels = out_channels
         if bias:
@@ -237,6 +234,24 @@ class _LazyConv(LazyModuleMixin):
             self.reset_parameters()
 
 
+class _LazyConv(_Lazy):
+    def __init__(
+        self, out_channels: int, kernel_size, stride=1, padding=0, dilation=1, groups: int = 1, bias: bool = True,
+        padding_mode: str = "zeros", device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode)
+        self._forget(out_channels, bias, device, dtype)
+
+
+class _LazyConvTranspose(_Lazy):
+    def __init__(
+        self, out_channels: int, kernel_size, stride=1, padding=0, output_padding=0, groups: int = 1, bias: bool = True,
+        dilation=1, padding_mode: str = "zeros", device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__(0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode)
+        self._forget(out_channels, bias, device, dtype)
+
+
 class LazyConv1d(_LazyConv, Conv1d):
     """A Conv1d that takes ``in_channels`` from its first input, and then becomes a `Conv1d`."""
 
@@ -253,3 +268,21 @@ class LazyConv3d(_LazyConv, Conv3d):
     """A Conv3d that takes ``in_channels`` from its first input, and then becomes a `Conv3d`."""
 
     cls_to_become = Conv3d
+
+
+class LazyConvTranspose1d(_LazyConvTranspose, ConvTranspose1d):
+    """A ConvTranspose1d that takes ``in_channels`` from its first input, and then becomes a `ConvTranspose1d`."""
+
+    cls_to_become = ConvTranspose1d
+
+
+class LazyConvTranspose2d(_LazyConvTranspose, ConvTranspose2d):
+    """A ConvTranspose2d that takes ``in_channels`` from its first input, and then becomes a `ConvTranspose2d`."""
+
+    cls_to_become = ConvTranspose2d
+
+
+class LazyConvTranspose3d(_LazyConvTranspose, ConvTranspose3d):
+    """A ConvTranspose3d that takes ``in_channels`` from its first input, and then becomes a `ConvTranspose3d`."""
+
+    cls_to_become = ConvTranspose3d

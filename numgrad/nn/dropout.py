@@ -34,7 +34,7 @@ class Dropout1d(_Dropout):
 
 
 class Dropout2d(_Dropout):
-    """Zeroes whole channels of (C, H, W) or (N, C, H, W)."""
+    """Zeroes whole channels of (N, C, H, W); three dimensions are taken as (N, C, L)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)

@@ -45,6 +45,12 @@ from ..ops.distance import (
     pairwise_distance as pairwise_distance,
     pdist as pdist,
 )
+from ..ops.fractional_pool import (
+    fractional_max_pool2d as fractional_max_pool2d,
+    fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices,
+    fractional_max_pool3d as fractional_max_pool3d,
+    fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices,
+)
 from ..ops.grid import affine_grid as affine_grid, grid_sample as grid_sample
 from ..ops.group_norm import (
     group_norm as group_norm,
@@ -94,7 +100,12 @@ from ..ops.random import (
     feature_alpha_dropout as feature_alpha_dropout,
     gumbel_softmax as gumbel_softmax,
 )
-from ..ops.resample import interpolate as interpolate
+from ..ops.resample import (
+    interpolate as interpolate,
+    upsample as upsample,
+    upsample_bilinear as upsample_bilinear,
+    upsample_nearest as upsample_nearest,
+)
 from ..ops.similarity import (
     cosine_embedding_loss as cosine_embedding_loss,
     gaussian_nll_loss as gaussian_nll_loss,

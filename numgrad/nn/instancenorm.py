@@ -2,7 +2,7 @@
 
 from ..tensor import Tensor
 from . import functional as F
-from .batchnorm import _BatchNorm
+from .batchnorm import LazyNorm, _BatchNorm
 
 
 class _InstanceNorm(_BatchNorm):
@@ -14,9 +14,13 @@ class _InstanceNorm(_BatchNorm):
     ):  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
+    def _channels(self, input: Tensor) -> int:
+        """The dimension of the channels."""
+        return input.dim() - self._ranks[0]
+
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
-        channels = input.dim() - self._ranks[0]
+        channels = self._channels(input)
         if input.shape[channels] != self.num_features:
             if self.affine:
                 raise ValueError(
@@ -50,3 +54,24 @@ class InstanceNorm3d(_InstanceNorm):
     """Normalisation of each channel of each sample: (N, num_features, D, H, W) or without N; see `InstanceNorm1d`."""
 
     _ranks = (4, 5)
+
+
+class LazyInstanceNorm1d(LazyNorm, InstanceNorm1d):
+    """An InstanceNorm1d that takes ``num_features`` from its first input, and then becomes an `InstanceNorm1d`. Unlike
+    there, ``affine`` and ``track_running_stats`` are on unless turned off."""
+
+    cls_to_become = InstanceNorm1d
+
+
+class LazyInstanceNorm2d(LazyNorm, InstanceNorm2d):
+    """An InstanceNorm2d that takes ``num_features`` from its first input, and then becomes an `InstanceNorm2d`. Unlike
+    there, ``affine`` and ``track_running_stats`` are on unless turned off."""
+
+    cls_to_become = InstanceNorm2d
+
+
+class LazyInstanceNorm3d(LazyNorm, InstanceNorm3d):
+    """An InstanceNorm3d that takes ``num_features`` from its first input, and then becomes an `InstanceNorm3d`. Unlike
+    there, ``affine`` and ``track_running_stats`` are on unless turned off."""
+
+    cls_to_become = InstanceNorm3d

@@ -129,18 +129,18 @@ class _CircularPad(_Pad):
 
 
 class CircularPad1d(_CircularPad):
-    """The input repeated around the last dimension."""
+    """The input repeated around the last dimension. Raises ValueError for inputs that are neither 2D nor 3D."""
 
     _dims = 1
 
 
 class CircularPad2d(_CircularPad):
-    """The input repeated around the last two dimensions."""
+    """The input repeated around the last two dimensions. Raises ValueError for inputs that are neither 3D nor 4D."""
 
     _dims = 2
 
 
 class CircularPad3d(_CircularPad):
-    """The input repeated around the last three dimensions."""
+    """The input repeated around the last three dimensions. Raises ValueError for inputs that are neither 4D nor 5D."""
 
     _dims = 3

@@ -8,7 +8,7 @@ from ..autograd import no_grad
 from ..kernels import batch_norm as kernels
 from ..op import as_tensor_operand, cast, conform, dense, function, same_device, structured
 from ..storage import meta
-from ..tensor import empty_tensor, from_array
+from ..tensor import Tensor, empty_tensor, from_array
 from .launch import launch
 
 
@@ -127,3 +127,10 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     same_device("batch_norm", [input, *[tensor for tensor in given.values() if tensor is not None]])
     momentum = 0.0 if momentum is None else float(momentum)
     return _normalized(input, running_mean, running_var, bool(training), momentum, float(eps), weight, bias)
+
+
+def batch_norm_root(
+    input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True
+) -> Tensor:
+    """`nn.functional.batch_norm` with PyTorch's order of arguments for ``torch.batch_norm``."""
+    return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)

@@ -1,5 +1,7 @@
 """Random numbers, PyTorch's streams on the CPU, and dropout."""
 
+import warnings
+
 import numpy as np
 
 from .. import config, dtypes, generator as streams
@@ -346,75 +348,108 @@ def _check_p(name, p):
         raise ValueError(f"{name} probability has to be between 0 and 1, but got {p}")
 
 
+def _masked(input, p, shape, inplace):
+    """``input`` times a mask of ``shape``; p = 1 takes no random numbers."""
+    mask = input.new_zeros(()) if p == 1 else _keep_mask(shape, input, p)
+    return input.mul_(mask) if inplace else apply_mask(input, mask)
+
+
 def dropout(input, p=0.5, training=True, inplace=False) -> Tensor:
     """Every element zeroed with probability ``p``, the others divided by ``1 - p``; the identity if not training."""
     _check_p("dropout", p)
     input = as_tensor_operand("dropout", input, "input")
     if not training or p == 0 or input._m.numel == 0:
         return input
-    mask = _keep_mask(input._m.shape, input, p)
-    return input.mul_(mask) if inplace else apply_mask(input, mask)
+    return _masked(input, p, input._m.shape, inplace)
 
 
-@function(install=("ng",), name="dropout")
-def _root_dropout(input, p, train):
-    """`nn.functional.dropout` under its older signature."""
+def dropout_root(input, p, train) -> Tensor:
+    """`nn.functional.dropout` with PyTorch's arguments for ``torch.dropout``."""
     return dropout(input, p, train)
 
 
-def _feature_dropout(name, ndims):
-    def drop(input, p=0.5, training=True, inplace=False) -> Tensor:
-        _check_p(name, p)
-        if input._m.ndim not in ndims:
-            if input._m.ndim < 2:
-                raise RuntimeError(f"{name}: Feature dropout requires at least 2 dimensions in the input")
-        if not training or p == 0 or input._m.numel == 0:
-            return input
-        batched = input._m.ndim == max(ndims)
-        shape = tuple(input._m.shape[:2]) if batched or input._m.ndim not in ndims else tuple(input._m.shape[:1])
-        shape = (*shape, *([1] * (input._m.ndim - len(shape))))
-        mask = _keep_mask(shape, input, p)
-        return input.mul_(mask) if inplace else apply_mask(input, mask)
-
-    drop.__name__ = drop.__qualname__ = name
-    drop.__doc__ = "Whole channels zeroed with probability ``p``, the others divided by ``1 - p``."
-    return drop
+function(dropout_root, install=("ng",), name="dropout")
 
 
-dropout1d = _feature_dropout("dropout1d", (2, 3))
-dropout2d = _feature_dropout("dropout2d", (3, 4))
-dropout3d = _feature_dropout("dropout3d", (4, 5))
+def _drop_channels(name, input, lead, p, training, inplace):
+    """Whole channels zeroed: what has the same index in the first ``lead`` dimensions."""
+    m = input._m
+    if not training or p == 0 or m.numel == 0:
+        if inplace and lead == 1:
+            check_inplace(f"{name}_", input)
+        return input
+    if m.ndim < lead:
+        raise RuntimeError(f"{name}: Feature dropout requires at least {lead} dimensions in the input, got {list(m.shape)}")
+    return _masked(input, p, (*m.shape[:lead], *(1,) * (m.ndim - lead)), inplace)
 
 
-def _alpha(input, p, shape):
+def _note_rank(name, ndim, expected):
+    warnings.warn(f"{name}: expected {expected} input, got {ndim} dimensions; give it a batch dimension", stacklevel=3)
+
+
+def dropout1d(input, p=0.5, training=True, inplace=False) -> Tensor:
+    """Whole channels of (N, C, L) or (C, L) zeroed with probability ``p``, the others divided by ``1 - p``. Raises
+    RuntimeError for inputs of another rank."""
+    _check_p("dropout1d", p)
+    input = as_tensor_operand("dropout1d", input, "input")
+    if input._m.ndim not in (2, 3):
+        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input._m.ndim}D input")
+    return _drop_channels("dropout1d", input, input._m.ndim - 1, p, training, inplace)
+
+
+def dropout2d(input, p=0.5, training=True, inplace=False) -> Tensor:
+    """Whole channels of (N, C, H, W) zeroed with probability ``p``, the others divided by ``1 - p``. Three dimensions are
+    taken as (N, C, L), as `dropout1d` does; other ranks give a warning."""
+    _check_p("dropout2d", p)
+    input = as_tensor_operand("dropout2d", input, "input")
+    if input._m.ndim not in (3, 4):
+        _note_rank("dropout2d", input._m.ndim, "4D")
+    return _drop_channels("dropout2d", input, 2, p, training, inplace)
+
+
+def dropout3d(input, p=0.5, training=True, inplace=False) -> Tensor:
+    """Whole channels of (N, C, D, H, W) or (C, D, H, W) zeroed with probability ``p``, the others divided by ``1 - p``;
+    other ranks give a warning."""
+    _check_p("dropout3d", p)
+    input = as_tensor_operand("dropout3d", input, "input")
+    if input._m.ndim not in (4, 5):
+        _note_rank("dropout3d", input._m.ndim, "4D or 5D")
+    return _drop_channels("dropout3d", input, 2 if input._m.ndim == 5 else 1, p, training, inplace)
+
+
+def _alpha(input, p, shape, inplace):
     # Dropped elements take SELU's negative saturation; the affine map restores mean 0 and variance 1.
-    saturation = -1.7580993408473766
-    m = meta(input._m.dtype, shape, input._m.device)
-    keep = empty_tensor(m)
-    _draw(keep, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, None))
     if p == 1:
-        return input * 0.0
+        return _masked(input, p, shape, inplace)
+    saturation = -1.7580993408473766
+    keep = empty_tensor(meta(input._m.dtype, shape, input._m.device))
+    _draw(keep, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, None))
     a = 1.0 / ((saturation * saturation * p + 1.0) * (1.0 - p)) ** 0.5
     shift = (1.0 - keep) * (saturation * a) - saturation * a * p
-    return apply_mask(input, keep * a) + shift
+    return input.mul_(keep * a).add_(shift) if inplace else apply_mask(input, keep * a) + shift
 
 
 def alpha_dropout(input, p=0.5, training=False, inplace=False) -> Tensor:
     """Dropout that keeps mean and variance of SELU activations (arXiv:1706.02515)."""
-    _check_p("dropout", p)
+    _check_p("alpha_dropout", p)
+    input = as_tensor_operand("alpha_dropout", input, "input")
     if not training or p == 0 or input._m.numel == 0:
         return input
-    found = _alpha(input, p, tuple(input._m.shape))
-    return input.copy_(found) if inplace else found
+    return _alpha(input, p, tuple(input._m.shape), inplace)
 
 
 def feature_alpha_dropout(input, p=0.5, training=False, inplace=False) -> Tensor:
-    """`alpha_dropout` of whole channels."""
-    _check_p("dropout", p)
+    """`alpha_dropout` of whole channels of (N, C, *)."""
+    _check_p("feature_alpha_dropout", p)
+    input = as_tensor_operand("feature_alpha_dropout", input, "input")
     if not training or p == 0 or input._m.numel == 0:
         return input
-    found = _alpha(input, p, (*input._m.shape[:2], *([1] * (input._m.ndim - 2))))
-    return input.copy_(found) if inplace else found
+    if input._m.ndim < 2:
+        raise RuntimeError(
+            "feature_alpha_dropout: Feature dropout requires at least 2 dimensions in the input, got "
+            f"{list(input._m.shape)}"
+        )
+    return _alpha(input, p, (*input._m.shape[:2], *(1,) * (input._m.ndim - 2)), inplace)
 
 
 # --- Gumbel's softmax ----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Resampling: images of another size, each dimension by a linear map of its own."""
 
+import warnings
 from functools import cached_property, lru_cache
 from math import floor, prod
 
@@ -147,9 +148,11 @@ def _(g, input_meta, passes):
 def _passes(m, mode, sizes, scales, align_corners, antialias, real):
     """What shrinks comes first, from the outermost dimension; what grows last, from the innermost."""
     lead = m.ndim - len(sizes)
+    # Whether a dimension may change that keeps its size, because its scale is not quite 1.
+    shifts = mode == "nearest-exact" or (mode == "nearest" and m.ndim != 4) or (mode == "bicubic" and not antialias)
     found = []
     for k, (size, outs, scale) in enumerate(zip(m.shape[lead:], sizes, scales)):
-        if size != outs or scale is not None and scale != 1:
+        if size != outs or (shifts and scale not in (None, 1)):
             found.append((outs > size, -k if outs > size else k, lead + k))
     return tuple(
         (dim, taps_along(mode, m.shape[dim], sizes[dim - lead], scales[dim - lead], align_corners, antialias, real))
@@ -236,3 +239,28 @@ def interpolate(
         return cast(values.round().clamp(0, 255), dtypes.uint8)
     passes = _passes(m, mode, sizes, scales, bool(align_corners), bool(antialias), m.np.type)
     return _resampled(input, passes) if passes else input.clone()
+
+
+def _deprecated(name):
+    warnings.warn(f"`nn.functional.{name}` is deprecated; use `nn.functional.interpolate` instead", stacklevel=3)
+
+
+@function(install=())
+def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None) -> Tensor:
+    """`interpolate` under its first name, with a warning."""
+    _deprecated("upsample")
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@function(install=())
+def upsample_nearest(input, size=None, scale_factor=None) -> Tensor:
+    """`interpolate` to the nearest element, with a warning."""
+    _deprecated("upsample_nearest")
+    return interpolate(input, size, scale_factor, "nearest")
+
+
+@function(install=())
+def upsample_bilinear(input, size=None, scale_factor=None) -> Tensor:
+    """`interpolate` of mode "bilinear" with ``align_corners``, with a warning."""
+    _deprecated("upsample_bilinear")
+    return interpolate(input, size, scale_factor, "bilinear", True)

@@ -195,3 +195,22 @@ def asgd_step(param, grad, ax, *, eta, keep, stay, sign, weight_decay, decay=Fal
         d = d + weight_decay * param
     moved = keep * param - eta * d
     return moved, moved + stay * (ax - moved)
+
+
+@update(inplace=("param",))
+def decoupled_step(param, direction, *, keep, step_size):
+    """``keep * param - step_size * direction``: the last part of optimizers whose direction is more than a rule."""
+    return keep * param - step_size * direction
+
+
+@update(inplace=("variance",))
+def adafactor_direction(variance, grad, *, floor):
+    """``grad / sqrt(max(variance, floor))``, written over the variance."""
+    return grad / sqrt(maximum(variance, floor))
+
+
+@update(inplace=("param",))
+def average_step(param, current, *, weight):
+    """``param + weight * (current - param)``, from the nearer end, so that a weight of 1 gives exactly ``current``."""
+    step = current - param
+    return where(weight < 0.5, param + weight * step, current - (1.0 - weight) * step)

@@ -55,6 +55,7 @@ class Optimizer:
     _opt_called = False  # whether step() was called since a scheduler was attached
     _repeats = False  # whether a parameter is mentioned twice
     _hooked = False  # whether any hook around step() was ever registered
+    _said: frozenset[str] = frozenset()  # what this optimizer has warned of
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -1,6 +1,5 @@
 """Optimizers whose rule is one block of the op table: the step that they share."""
 
-import warnings
 from collections.abc import Callable
 from sys import getrefcount
 from typing import Any
@@ -10,7 +9,8 @@ import numpy as np
 from ..autograd import enable_grad, next_seq, switch
 from ..ops.update import Launch, Variant
 from ..tensor import Tensor, from_array
-from .optimizer import Optimizer, described
+from .optimizer import Optimizer
+from .unnoticed import warn_idle, warn_unheld
 
 _NO_STATE: dict[str, Tensor] = {}
 
@@ -25,7 +25,6 @@ class PointwiseOptimizer(Optimizer):
     """
 
     counts = True  # whether the state has a ``step``
-    _said: frozenset = frozenset()  # what this optimizer has warned of
 
     def rule(self, group: dict[str, Any]) -> Variant:
         """The rule for a group, with its flags; the states that it takes are named as in ``self.state[p]``."""
@@ -107,18 +106,18 @@ class PointwiseOptimizer(Optimizer):
                 launch.run(not self._repeats)
         switch.last_write = stamp
         if not moved:
-            self._warn_idle()
+            warn_idle(self)
         elif unheld is not None:
-            self._warn_unheld(unheld)
+            warn_unheld(self, unheld)
         return loss
 
     def _complete(self, p, group, state, names):
         """Make the state tensors that ``state`` lacks."""
         if self.counts and "step" not in state:
-            state["step"] = from_array(np.zeros((), np.float32))
+            state["step"] = number_tensor(0.0)
         for name in self.scalars:
             if name not in state:
-                state[name] = from_array(np.full((), self.initial(group, name), np.float32))
+                state[name] = number_tensor(self.initial(group, name))
         m = p._m
         for name in names:
             if name not in state:
@@ -133,36 +132,12 @@ class PointwiseOptimizer(Optimizer):
                 del held[name]
             for name in ("step", *self.scalars):
                 if isinstance(held.get(name), (int, float)):
-                    held[name] = from_array(np.array(float(held[name]), np.float32))
+                    held[name] = number_tensor(held[name])
 
-    # --- what would otherwise go unnoticed ----------------------------------------------------------------------
 
-    def _warn_once(self, topic, message):
-        if topic not in self._said:
-            self._said = self._said | {topic}
-            warnings.warn(message, stacklevel=5)
-
-    def _warn_idle(self):
-        every = [p for group in self.param_groups for p in group["params"]]
-        frozen = sum(p._n is None for p in every)
-        name = type(self).__name__
-        message = (
-            f"{name}.step() changed nothing: none of its {len(every)} parameters has a gradient"
-            + (f" ({frozen} of them are frozen: requires_grad is False)" if frozen else "")
-            + ". Call loss.backward() before step(), and zero_grad() before backward(), not between the two."
-        )
-        if frozen < len(every):
-            message += f" If one was made, the optimizer may hold stale parameters: see {name}.check(model)."
-        self._warn_once("idle", message)
-
-    def _warn_unheld(self, p):
-        name = type(self).__name__
-        self._warn_once(
-            "unheld",
-            f"{name}.step(): a parameter {described(p)} has no gradient, and nothing but this optimizer holds it any "
-            f"more: it seems to have been replaced in the model after the optimizer was built. The new one is not "
-            f"trained; {name}.check(model) names it. Build the optimizer again, or call add_param_group.",
-        )
+def number_tensor(value: float) -> Tensor:
+    """A number of the state, as a float32 tensor on the host."""
+    return from_array(np.array(float(value), np.float32))
 
 
 def check_lr(lr) -> None:

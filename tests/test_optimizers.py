@@ -15,8 +15,11 @@ SETTINGS = [
     ("Adamax", {"weight_decay": 0.1}), ("NAdam", {"momentum_decay": 0.01}),
     ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}), ("RAdam", {}),
     ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}), ("Rprop", {}), ("Rprop", {"etas": (0.4, 1.3), "maximize": True}),
-    ("ASGD", {"t0": 3, "lambd": 0.1}), ("ASGD", {"weight_decay": 0.1}),
+    ("ASGD", {"t0": 3, "lambd": 0.1}), ("ASGD", {"weight_decay": 0.1}), ("Adafactor", {}),
+    ("Adafactor", {"weight_decay": 0.1, "maximize": True, "d": 1.5, "eps": (1e-8, 1e-2)}), ("Muon", {"lr": 0.01}),
+    ("Muon", {"lr": 0.01, "nesterov": False, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3, "momentum": 0.8}),
 ]  # fmt: skip
+MATRICES = [(3, 4), (7, 2), (1, 5), (16, 20)]
 
 
 def losses(T, parameters):
@@ -26,7 +29,8 @@ def losses(T, parameters):
 @pytest.mark.parametrize("name, options", SETTINGS, ids=lambda x: x if isinstance(x, str) else "-".join(x) or "default")
 def test_steps_agree_with_pytorch(name, options):
     generator = np.random.default_rng(0)
-    values = [np.asarray(generator.standard_normal(shape), np.float32) for shape in SHAPES]
+    shapes = MATRICES if name == "Muon" else SHAPES
+    values = [np.asarray(generator.standard_normal(shape), np.float32) for shape in shapes]
     ours = [ng.nn.Parameter(ng.from_numpy(v.copy())) for v in values]
     theirs = [torch.nn.Parameter(torch.from_numpy(v.copy())) for v in values]
     halves = lambda p: [{"params": p[:3]}, {"params": p[3:], "lr": 0.02}]  # noqa: E731
@@ -50,3 +54,60 @@ def test_steps_agree_with_pytorch(name, options):
     for a, b in zip(fresh.param_groups, mine.param_groups):
         for p, q in zip(a["params"], b["params"]):
             assert ng.equal(p, q)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (20, 20)])
+def test_orthogonalized_steps_have_singular_values_near_one(shape):
+    matrix = ng.from_numpy(np.random.default_rng(0).standard_normal(shape))
+    step = ng.optim.muon.orthogonalized(matrix)
+    assert step.dtype is ng.float32
+    singular = np.linalg.svd(step.numpy(), compute_uv=False)
+    assert singular.min() > 0.4 and singular.max() < 1.3
+
+
+def test_orthogonalized_rounds_like_bfloat16():
+    matrix = np.random.default_rng(1).standard_normal((40, 24)).astype(np.float32)
+    found = ng.optim.muon.orthogonalized(ng.from_numpy(matrix), steps=0)
+    expected = torch.from_numpy(matrix).bfloat16()
+    expected = expected / expected.norm()
+    np.testing.assert_array_equal(found.numpy(), expected.float().numpy())
+
+
+@pytest.mark.parametrize("name", ["Adafactor", "Muon"])
+def test_frozen_and_idle_parameters_do_not_move(name):
+    still, frozen = ng.nn.Parameter(ng.ones(2, 3)), ng.nn.Parameter(ng.ones(2, 3), requires_grad=False)
+    frozen.grad = ng.ones(2, 3)
+    optimizer = getattr(ng.optim, name)([still, frozen])
+    with pytest.warns(UserWarning, match=f"{name}.step.. changed nothing: none of its 2 parameters has a gradient"):
+        optimizer.step()
+    assert ng.equal(still, ng.ones(2, 3)) and ng.equal(frozen, ng.ones(2, 3)) and not optimizer.state
+    assert optimizer.step(lambda: (still * still).sum().backward() or 7) == 7
+    assert not ng.equal(still, ng.ones(2, 3)) and ng.equal(frozen, ng.ones(2, 3))
+
+
+def test_a_step_between_forward_and_backward_is_named():
+    weight = ng.nn.Parameter(ng.ones(2, 2))
+    optimizer = ng.optim.Muon([weight])
+    loss = (weight * weight).sum()
+    weight.grad = ng.ones(2, 2)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="Muon.step"):
+        loss.backward()
+
+
+@pytest.mark.parametrize(
+    "make, error",
+    [
+        (lambda p: ng.optim.Muon([ng.nn.Parameter(ng.ones(3))]), "only supports 2D parameters, but got one of shape .3."),
+        (lambda p: ng.optim.Muon([p], adjust_lr_fn="rms"), "function rms is not supported; expected one of"),
+        (lambda p: ng.optim.Muon([p], momentum=-1), "Invalid momentum value: -1"),
+        (lambda p: ng.optim.Adafactor([p], beta2_decay=0.5), "Invalid beta2_decay value: 0.5"),
+        (lambda p: ng.optim.Adafactor([p], d=0.5), "Invalid clipping threshold d: 0.5"),
+        (lambda p: ng.optim.Adafactor([p], eps=(-1.0, 1e-3)), "Invalid epsilon1 value: -1.0"),
+        (lambda p: ng.optim.muon.orthogonalized(p, (1.0, 2.0)), "exactly 3 numbers, got 2"),
+        (lambda p: ng.optim.muon.orthogonalized(p, steps=100), "less than 100, got 100"),
+    ],
+)  # fmt: skip
+def test_options_out_of_range(make, error):
+    with pytest.raises(ValueError, match=error):
+        make(ng.nn.Parameter(ng.ones(2, 2)))

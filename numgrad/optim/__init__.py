@@ -1,8 +1,8 @@
 """Optimizers and learning-rate schedulers."""
 
 from . import lr_scheduler as lr_scheduler, swa_utils as swa_utils
-from .adafactor import Adafactor as Adafactor
 from .adadelta import Adadelta as Adadelta
+from .adafactor import Adafactor as Adafactor
 from .adagrad import Adagrad as Adagrad
 from .adam import Adam as Adam
 from .adamax import Adamax as Adamax

@@ -49,7 +49,7 @@ class Adafactor(TensorOptimizer):
             if isinstance(held.get("step"), (int, float)):
                 held["step"] = number_tensor(held["step"])
 
-    def move(self, group: dict[str, Any], lr: float, p: Tensor, gradient: Tensor, state: dict[str, Any]) -> None:
+    def move(self, group: dict[str, Any], p: Tensor, gradient: Tensor, state: dict[str, Any]) -> None:
         factored = gradient.ndim > 1
         if not state:
             state["step"] = number_tensor(0.0)
@@ -63,7 +63,7 @@ class Adafactor(TensorOptimizer):
         elements = p.numel()
         if not elements:
             return
-        count = state["step"].item()
+        count, lr = state["step"].item(), float(group["lr"])
         eps1, eps2 = group["eps"]
         eps1 = dtypes.finfo(p.dtype).eps if eps1 is None else eps1
         toward = count ** group["beta2_decay"]

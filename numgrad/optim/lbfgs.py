@@ -62,7 +62,9 @@ class LBFGS(Optimizer):
             )
         group = self.param_groups[0]
         if group["line_search_fn"] not in (None, "strong_wolfe"):
-            raise RuntimeError(f"only 'strong_wolfe' is supported as line_search_fn, but got {group['line_search_fn']!r}")
+            raise RuntimeError(
+                f"only 'strong_wolfe' is supported as line_search_fn, but got {group['line_search_fn']!r}"
+            )
         state = self.state[group["params"][0]]
         with no_grad():
             first = _evaluated(closure)
@@ -97,10 +99,9 @@ class LBFGS(Optimizer):
                 return
             before, last = loss, iteration == group["max_iter"]
             if group["line_search_fn"] is not None:
-                start = Trial(0.0, loss, gradient, slope)
-                (t, loss, gradient, _), made = strong_wolfe(
-                    _on_the_line(closure, params, d), start, t, length=_largest(d), limit=group["max_eval"] - evaluations
-                )
+                start, evaluate = Trial(0.0, loss, gradient, slope), _on_the_line(closure, params, d)
+                limit = group["max_eval"] - evaluations
+                (t, loss, gradient, _), made = strong_wolfe(evaluate, start, t, length=_largest(d), limit=limit)
                 _move(params, d, t)
                 state["t"] = t
             else:

@@ -166,6 +166,8 @@ class FactorLR(LRScheduler):
     the change is used from step to step, so that schedulers can be chained.
     """
 
+    resumes_in_place = False  # whether a schedule that is resumed starts from the present rate, without a change
+
     def change(self, epoch: int) -> float | None:
         """The rate of step ``epoch`` over that of the step before; None: it stays."""
         raise NotImplementedError
@@ -181,7 +183,10 @@ class FactorLR(LRScheduler):
     def get_lr(self) -> list:
         self._warn_unless_stepping()
         epoch = self.last_epoch
-        change = self.first() if epoch == 0 else self.change(epoch)
+        if epoch == 0:
+            change = self.first()
+        else:
+            change = None if self._is_initial and self.resumes_in_place else self.change(epoch)
         rates = [group["lr"] for group in self.optimizer.param_groups]
         return [copied(lr) for lr in rates] if change is None else [lr * change for lr in rates]
 

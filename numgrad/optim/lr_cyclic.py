@@ -20,10 +20,8 @@ class CosineAnnealingLR(LRScheduler):
         self._warn_unless_stepping()
         rates = [group["lr"] for group in self.optimizer.param_groups]
         step, low = self.last_epoch, self.eta_min
-        if step == 0:
+        if step == 0 or self._is_initial:  # resumed, it starts from the present rates
             return rates
-        if self._step_count == 1 and step > 0:  # resumed: there is no step before
-            return self._get_closed_form_lr()
         if (step - 1 - self.T_max) % (2 * self.T_max) == 0:  # from the bottom, where the ratio below is 0 / 0
             rise = (1 - math.cos(math.pi / self.T_max)) / 2
             return [lr + (base - low) * rise for base, lr in zip(self.base_lrs, rates)]
@@ -62,8 +60,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch: float | None = None) -> None:
         """Set the rates of the next step, or those of (fractional) step ``epoch``."""
-        if epoch is None and self.last_epoch < 0:
-            epoch = 0
+        if epoch is None and (self.last_epoch < 0 or self._is_initial):
+            epoch = self.last_epoch + 1
         if epoch is None:
             epoch = self.last_epoch + 1
             self.T_cur += 1

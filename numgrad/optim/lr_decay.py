@@ -37,12 +37,12 @@ class LambdaLR(_FunctionLR):
 
 
 class MultiplicativeLR(_FunctionLR):
-    """``lr *= lr_lambda(step)``, from step 1 on."""
+    """``lr *= lr_lambda(step)`` every step."""
 
     def get_lr(self) -> list:
         self._warn_unless_stepping()
         rates = [group["lr"] for group in self.optimizer.param_groups]
-        if self.last_epoch <= 0:
+        if self._is_initial:
             return rates
         return [lr * fn(self.last_epoch) for fn, lr in zip(self.lr_lambdas, rates)]
 
@@ -107,6 +107,8 @@ class LinearLR(FactorLR):
     Raises ValueError unless 0 < start_factor <= 1 and 0 <= end_factor <= 1.
     """
 
+    resumes_in_place = True
+
     def __init__(
         self, optimizer: Optimizer, start_factor: float = 1.0 / 3, end_factor: float = 1.0, total_iters: int = 5,
         last_epoch: int = -1,
@@ -138,6 +140,8 @@ class LinearLR(FactorLR):
 class ExponentialLR(FactorLR):
     """``lr *= gamma`` every step."""
 
+    resumes_in_place = True
+
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -151,6 +155,8 @@ class ExponentialLR(FactorLR):
 
 class PolynomialLR(FactorLR):
     """``lr = initial_lr * (1 - step / total_iters) ** power``, 0 from step ``total_iters`` on."""
+
+    resumes_in_place = True
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters, self.power = total_iters, power

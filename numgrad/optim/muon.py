@@ -57,16 +57,18 @@ class Muon(TensorOptimizer):
                     "optimizer, such as AdamW"
                 )
 
-    def move(self, group: dict[str, Any], lr: float, p: Tensor, gradient: Tensor, state: dict[str, Any]) -> None:
+    def move(self, group: dict[str, Any], p: Tensor, gradient: Tensor, state: dict[str, Any]) -> None:
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = zeros_like(gradient)
-        momentum, buffer = group["momentum"], state["momentum_buffer"]
+        momentum: float = group["momentum"]
+        buffer: Tensor = state["momentum_buffer"]
         update = buffer.lerp_(gradient, 1.0 - momentum)
         if group["nesterov"]:
             update = gradient.lerp(buffer, momentum)
         update = orthogonalized(update, group["ns_coefficients"], group["ns_steps"], group["eps"])
         factor = _ADJUSTMENTS[group["adjust_lr_fn"] or "original"](*p.shape)
-        decoupled_step(p, update, keep=1.0 - lr * group["weight_decay"], step_size=lr * factor)
+        lr = group["lr"]  # where it is a Tensor, the numbers are computed in its dtype
+        decoupled_step(p, update, keep=float(1.0 - lr * group["weight_decay"]), step_size=float(lr * factor))
 
 
 def orthogonalized(

@@ -18,7 +18,7 @@ class TensorOptimizer(Optimizer):
     ``.grad`` still holds.
     """
 
-    def move(self, group: dict[str, Any], lr: float, p: Tensor, gradient: Tensor, state: dict[str, Any]) -> None:
+    def move(self, group: dict[str, Any], p: Tensor, gradient: Tensor, state: dict[str, Any]) -> None:
         """Update ``p`` and its ``state``, which is empty on the first step; called without recording."""
         raise NotImplementedError
 
@@ -34,7 +34,6 @@ class TensorOptimizer(Optimizer):
         moved, unheld, writer = False, None, f"{type(self).__name__}.step"
         with no_grad():
             for group in self.param_groups:
-                lr = float(group["lr"])
                 for p in group["params"]:
                     gradient = None if p._n is None else p.grad
                     if gradient is None:
@@ -43,7 +42,7 @@ class TensorOptimizer(Optimizer):
                             unheld = p
                         continue
                     moved = True
-                    self.move(group, lr, p, gradient, self.state[p])
+                    self.move(group, p, gradient, self.state[p])
                     written(p, writer)
         if not moved:
             warn_idle(self)

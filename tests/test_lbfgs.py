@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import numgrad as ng
+from numgrad.optim.strong_wolfe import Trial, strong_wolfe
 
 torch = pytest.importorskip("torch")
 
@@ -77,6 +78,42 @@ def test_evaluations_agree_with_pytorch(options):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-7)
 
 
+LINES = {
+    "quartic": lambda x: (x - 1.0) ** 4 - x, "waves": lambda x: x * x - 3.0 * (5.0 * x).cos() - 4.0 * x,
+    "valley": lambda x: ((x - 2.0) ** 2 + 1e-3) ** 0.25, "falling": lambda x: -x, "wall": lambda x: x.exp() - 20.0 * x,
+    "steps": lambda x: (20.0 * x).sin() * 0.1 - x + 0.05 * x * x * x,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_line_searches_agree_with_pytorch(name):
+    from torch.optim.lbfgs import _strong_wolfe
+
+    def evaluated(T, t):
+        x = T.tensor([float(t)], dtype=T.float64, requires_grad=True)
+        loss = LINES[name](x).sum()
+        loss.backward()
+        return loss.item(), x.grad
+
+    def trial(t):
+        loss, gradient = evaluated(ng, t)
+        return Trial(t, loss, gradient, gradient.item())
+
+    for t in (0.01, 0.3, 1.0, 4.0, 30.0):
+        for limit in (0, 1, 2, 3, 25):
+            loss, gradient = evaluated(torch, 0.0)
+            one = torch.ones(1, dtype=torch.float64)
+            along = lambda x, t, d: evaluated(torch, t)  # noqa: E731
+            found, slope, step, count = _strong_wolfe(
+                along, None, t, one, loss, gradient, gradient.dot(one), max_ls=limit
+            )
+            best, made = strong_wolfe(trial, trial(0.0), t, length=1.0, limit=limit)
+            assert made == count
+            np.testing.assert_allclose(
+                [best.t, best.loss, best.slope], [float(step), found, slope.item()], rtol=1e-6, atol=1e-9
+            )
+
+
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
 def test_resumes_from_a_state_dict(search):
     options = {"lr": 0.5, "line_search_fn": search, "max_iter": 3}
@@ -123,7 +160,7 @@ def test_parameters_without_gradient_stay():
     optimizer = ng.optim.LBFGS([unused, x, frozen])
 
     def closure():
-        optimizer.zero_grad()
+        x.grad = None
         loss = (x * x).sum()
         loss.backward()
         return loss

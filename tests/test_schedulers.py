@@ -20,7 +20,7 @@ MAKERS = {
     "ExponentialLR": lambda S, o, **k: S.ExponentialLR(o, 0.8, **k),
     "PolynomialLR": lambda S, o, **k: S.PolynomialLR(o, 8, 2.0, **k),
     "CosineAnnealingLR": lambda S, o, **k: S.CosineAnnealingLR(o, 5, eta_min=1e-3, **k),
-    "CosineAnnealingWarmRestarts": lambda S, o, **k: S.CosineAnnealingWarmRestarts(o, 3, 2, eta_min=1e-4, **k),
+    "CosineAnnealingWarmRestarts": lambda S, o, **k: S.CosineAnnealingWarmRestarts(o, 2, 2, eta_min=1e-4, **k),
     "CyclicLR": lambda S, o, **k: S.CyclicLR(o, 0.01, 0.1, 3, 2, mode="exp_range", gamma=0.9, **k),
     "OneCycleLR": lambda S, o, **k: S.OneCycleLR(o, 0.2, 16, three_phase=True, **k),
     "ReduceLROnPlateau": lambda S, o: S.ReduceLROnPlateau(o, patience=1, factor=0.5),

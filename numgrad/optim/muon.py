@@ -4,7 +4,6 @@ from math import sqrt
 from typing import Any
 
 from .. import dtypes
-from ..ops.create import zeros_like
 from ..ops.update_rules import decoupled_step
 from ..tensor import Tensor
 from .optimizer import ParamsT
@@ -59,9 +58,8 @@ class Muon(TensorOptimizer):
 
     def move(self, group: dict[str, Any], p: Tensor, gradient: Tensor, state: dict[str, Any]) -> None:
         if "momentum_buffer" not in state:
-            state["momentum_buffer"] = zeros_like(gradient)
-        momentum: float = group["momentum"]
-        buffer: Tensor = state["momentum_buffer"]
+            state["momentum_buffer"] = gradient.new_zeros(gradient.shape)
+        momentum, buffer = group["momentum"], state["momentum_buffer"]
         update = buffer.lerp_(gradient, 1.0 - momentum)
         if group["nesterov"]:
             update = gradient.lerp(buffer, momentum)

@@ -638,3 +638,12 @@ def test_what_is_no_number_is_refused():
     for data in ("1", ["a"], [1, "a"], np.array(["a"]), [object()]):
         with pytest.raises(TypeError):
             ng.tensor(data)
+
+
+def test_a_wider_dtype_keeps_the_digits_of_python_numbers():
+    for data in (1.01, [1.01], [[1.01, 2.0]], (1e30,)):
+        wide = ng.tensor(data, dtype=ng.float64)
+        assert wide.tolist() == np.array(data).tolist() and ng.as_tensor(data, dtype=ng.float64).tolist() == wide.tolist()
+        assert ng.tensor(data).dtype is ng.float32
+    assert ng.tensor([16777217.0], dtype=ng.int64).tolist() == [16777217]
+    assert ng.tensor([]).dtype is ng.float32 and ng.tensor([], dtype=ng.int64).dtype is ng.int64

@@ -49,6 +49,7 @@ def _python_array(op, value, d):
 
 
 def _sequence(op, data):
+    """The numbers of a sequence as precisely as they are given, and the dtype that they have unless one is asked for."""
     plain = _as_plain(data)
     try:
         array = np.array(plain)
@@ -58,10 +59,8 @@ def _sequence(op, data):
         raise RuntimeError(f"{op}(): Could not infer dtype of NoneType")
     if array.dtype == object or array.dtype.kind in "USO":
         raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
-    if array.size == 0:
-        return array.astype(dtypes.get_default_dtype().np), dtypes.get_default_dtype()
-    if array.dtype == np.float64 and not _holds(data, (np.ndarray, np.generic, Tensor)):
-        return array.astype(dtypes.get_default_dtype().np), dtypes.get_default_dtype()
+    if array.size == 0 or array.dtype == np.float64 and not _holds(data, (np.ndarray, np.generic, Tensor)):
+        return array, dtypes.get_default_dtype()
     if array.dtype.kind == "u" and array.dtype == np.uint64:
         raise RuntimeError(f"{op}(): Overflow when unpacking long")
     return array, dtypes.of(array.dtype)

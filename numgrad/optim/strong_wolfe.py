@@ -102,7 +102,7 @@ def _cubic_minimum(a, b, left, right):
     if not discriminant >= 0:
         return middle
     root = sqrt(discriminant)
-    change = b.slope - a.slope + 2.0 * root
-    if not change:
-        return middle
-    return min(max(b.t - width * ((b.slope + root - mean) / change), left), right)
+    share, change = b.slope + root - mean, b.slope - a.slope + 2.0 * root
+    if not change:  # a line, whose minimum is infinitely far
+        return right if share < 0 else left if share > 0 else middle
+    return min(max(b.t - width * (share / change), left), right)

@@ -12,6 +12,7 @@ import numgrad.linalg as L
 import numgrad.nn.functional as F
 import numgrad.special
 from numgrad.op import OPS
+from numgrad.ops.recurrent import Steps, hidden_product
 from numgrad.testing import gradcheck, gradgradcheck
 
 I = ng.tensor([[1, 0, 1], [2, 2, 0]])  # noqa: E741
@@ -119,6 +120,7 @@ CALLS = {
     "ctc_loss": (
         lambda x: F.ctc_loss(x.log_softmax(-1), ng.tensor([[1, 2], [2, 2]]), ng.tensor([4, 5]), ng.tensor([2, 1])), (5, 2, 3),
     ),
+    "recurrence": (lambda x, w: recurrence(x, w) ** 2, (3, 2, 2), (2, 2)),
     # linear algebra
     "inverse": (lambda x: L.inv(spread_out(x)), (3, 3)),
     "solve": (lambda x, b: L.solve(spread_out(x), b), (2, 3, 3), (2, 3, 2)),
@@ -144,6 +146,16 @@ def dropped(x):
     """Dropout with the same mask at every call."""
     ng.manual_seed(0)
     return F.dropout(x, 0.5)
+
+
+def recurrence(x, weight):
+    """The last of the states ``tanh(x[t] + state @ weight.T)``."""
+    hidden = []
+    state = x.new_zeros(x.shape[1:])
+    for step in Steps.apply(x, None, weight, hidden):
+        hidden.append(state.detach())
+        state = (step + hidden_product(state, weight)).tanh()
+    return state
 
 
 def leaves(shapes):

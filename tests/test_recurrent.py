@@ -66,6 +66,9 @@ def test_packed_sequences_agree_with_pytorch(kind, enforce_sorted):
     (out, states), (out_there, states_there) = ours(packed), theirs(expected)
     assert_same(states, states_there)
     assert_same(rnn.pad_packed_sequence(out), torch.nn.utils.rnn.pad_packed_sequence(out_there))
+    out.data.cos().sum().backward()
+    out_there.data.cos().sum().backward()
+    assert_same([p.grad for p in ours.parameters()], [p.grad for p in theirs.parameters()])
     back = rnn.unpack_sequence(out)
     assert [len(x) for x in back] == lengths
 
@@ -91,6 +94,32 @@ def test_padding():
     assert [x.tolist() for x in rnn.unpack_sequence(packed)] == [x.tolist() for x in parts]
     with pytest.raises(RuntimeError, match="sorted in decreasing order"):
         rnn.pack_padded_sequence(ng.ones(3, 2, 1), [1, 3])
+
+
+@pytest.mark.parametrize("kind, options", [("RNN", {}), ("LSTM", {"bidirectional": True}), ("GRU", {"num_layers": 2})])
+def test_layers_have_second_derivatives(kind, options):
+    """The gradients of a penalty on the weights' gradients."""
+    values, penalties = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32), []
+    layers = pair(kind, **options)
+    for T, layer in zip((ng, torch), layers):
+        out = layer(T.from_numpy(values.copy()))[0]
+        gradients = T.autograd.grad(out.cos().sum(), list(layer.parameters()), create_graph=True)
+        penalties.append(sum((g * g).sum() for g in gradients))
+        penalties[-1].backward()
+    assert_same(*penalties)
+    assert_same(*[[p.grad for p in layer.parameters()] for layer in layers])
+
+
+def test_a_weight_may_be_frozen_and_a_graph_used_twice():
+    ours, theirs = pair("LSTM")
+    values = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32)
+    for T, layer in ((ng, ours), (torch, theirs)):
+        loss = layer(T.from_numpy(values.copy()))[0].cos().sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        layer.weight_hh_l0.requires_grad_(False)
+        layer(T.from_numpy(values.copy()))[0].cos().sum().backward()
+    assert_same([p.grad for p in ours.parameters()], [p.grad for p in theirs.parameters()])
 
 
 def test_steps_have_second_derivatives():

@@ -6,9 +6,10 @@ The product with the inputs is one for all time steps; each step is one product 
 import math
 import warnings
 
+from ..autograd import is_grad_enabled
 from ..ops.index import index_select
 from ..ops.join import cat, stack
-from ..ops.recurrent import Steps, gru_step, lstm_step
+from ..ops.recurrent import Steps, gru_step, hidden_product, lstm_step
 from . import functional as F, init
 from .module import Module
 from .parameter import Parameter, empty_parameter
@@ -204,8 +205,16 @@ class RNNBase(Module):
         bias = (getattr(self, "bias_ih" + suffix), getattr(self, "bias_hh" + suffix)) if self.bias else (None, None)
         hidden_weight = getattr(self, "weight_hh" + suffix)
         project = getattr(self, "weight_hr" + suffix) if self.proj_size else None
-        products = F.linear(data, getattr(self, "weight_ih" + suffix), bias[0])
-        steps = Steps.apply(products, counts)
+        before: list = []  # the hidden state that each step starts from, where the gradient of the weight needs it
+        if self.mode == "GRU":
+            products = F.linear(data, getattr(self, "weight_ih" + suffix), bias[0])
+            steps = Steps.apply(products, counts, None, before)
+        else:
+            both = bias[0] + bias[1] if self.bias else None
+            products = F.linear(data, getattr(self, "weight_ih" + suffix), both)
+            steps = Steps.apply(products, counts, hidden_weight, before)
+        before += [None] * len(steps)
+        keep = is_grad_enabled() and hidden_weight.requires_grad
         order = range(len(steps))[::-1] if backwards else range(len(steps))
         outputs: list = [None] * len(steps)
         if self.mode == "LSTM":  # the cell state travels beside the hidden one; see `lstm_step`
@@ -222,6 +231,8 @@ class RNNBase(Module):
                     states = [state[: counts[t]] for state in states]
                 elif counts[t] > active:
                     states = [cat((state, first[active : counts[t]])) for state, first in zip(states, started)]
+            if keep:
+                before[t] = states[0].detach()
             states = self._step(steps[t], states, hidden_weight, bias[1], project)
             outputs[t] = states[0]
         for ended in reversed(finished):
@@ -231,14 +242,13 @@ class RNNBase(Module):
         return (stack(outputs) if counts is None else cat(outputs)), states
 
     def _step(self, product, states, weight, bias, project):
-        gates = F.linear(states[0], weight, bias)
+        if self.mode == "GRU":
+            return [gru_step(product, F.linear(states[0], weight, bias), states[0])]
+        total = product + hidden_product(states[0], weight)
         if self.mode == "LSTM":
-            both = lstm_step(product + gates, states[1])
+            both = lstm_step(total, states[1])
             hidden = both.narrow(1, 0, self.hidden_size)
             return [hidden if project is None else F.linear(hidden, project), both]
-        if self.mode == "GRU":
-            return [gru_step(product, gates, states[0])]
-        total = product + gates
         return [total.tanh() if self.mode == "RNN_TANH" else total.relu()]
 
 

@@ -1,25 +1,53 @@
 """The pointwise parts of recurrent cells, each one row op: what follows the matrix products of a step."""
 
+from ..autograd import is_grad_enabled
 from ..function import Function
 from ..kernels.vocab import lanes, sigmoid as logistic, tanh as hyperbolic_tangent
+from ..op import structured
 from ..rowwise import rowwise
 from .join import cat, stack
+from .matmul import linear, matrix_product
 
 
 class Steps(Function):
-    """The rows of a sequence in runs of ``sizes`` rows, views; their gradients are joined once, not added up one by one."""
+    """The rows of a sequence in runs of ``sizes`` rows, views; their gradients are joined once, not added up one by one.
+
+    With ``weight`` (n, m), what is added to step t is ``hidden_product`` of it and ``hidden[t]`` (r, m), a list that the
+    caller fills: the products' gradients are those of the steps, so that of the weight is one product of all.
+    """
 
     @staticmethod
-    def forward(data, sizes):
+    def forward(data, sizes, weight, hidden):
         return data.unbind(0) if sizes is None else data.split(sizes)
 
     @staticmethod
     def backward(ctx, *gradients):
-        return (stack(gradients) if ctx.sizes is None else cat(gradients)), None
+        joined = stack(gradients) if ctx.sizes is None else cat(gradients)
+        for_weight = None
+        if ctx.needs_input_grad[2] and not is_grad_enabled():
+            rows = joined.reshape(-1, joined.shape[-1])
+            for_weight = matrix_product(rows.T, cat(ctx.hidden))  # (n, rows) x (rows, m)
+        return joined, None, for_weight, None
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.sizes = inputs[1]
+        _, ctx.sizes, _, ctx.hidden = inputs
+
+
+@structured(install=(), name="hidden_product", raw=True)
+def hidden_product(input, weight):
+    """``input @ weight.T``: ``(r, m) x (n, m) -> (r, n)``, for `Steps`, which has the gradient of the weight."""
+    return linear.op.fn(input, weight)
+
+
+@hidden_product.backward
+def _(g, input, weight):
+    return matrix_product(g, weight) if input._n is not None else None, None
+
+
+@hidden_product.backward_as_ops
+def _(g, input, weight):
+    return matrix_product(g, weight), matrix_product(g.T, input)
 
 
 @rowwise("gates(r,4n), before(r,2n) -> states(r,2n), active(r,4n)", install=(), name="lstm_step")

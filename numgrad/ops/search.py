@@ -73,9 +73,9 @@ def _taken(name, input, values, indices, dim, kept):
     return values
 
 
-def _pair(name, result, values, indices, out):
+def _pair(name, result, values, indices, out, *sources):
     if out is not None:
-        values, indices = write_out(name, values, out[0]), write_out(name, indices, out[1])
+        values, indices = write_out(name, values, out[0], *sources), write_out(name, indices, out[1], *sources)
     return result(values, indices)
 
 
@@ -322,7 +322,7 @@ def _ranked(name, input, dim, kind, rank, result, keepdim, out):
         if keepdim:
             values, indices = unsqueeze_bare(values, dim), unsqueeze_bare(indices, dim)
     _taken(name, input, values, indices, dim, keepdim and m.ndim > 0)
-    return _pair(name, result, values, indices, out)
+    return _pair(name, result, values, indices, out, input)
 
 
 @function

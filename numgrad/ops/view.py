@@ -2,7 +2,7 @@
 
 from ..device import CPU
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
-from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to
+from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to, write_out
 from ..storage import meta
 from ..tensor import Tensor, address, empty_tensor, view as make_view
 from .copy import clone, contiguous, contiguous_copy, write, zero
@@ -499,6 +499,13 @@ def narrow(input, dim, start, length) -> Tensor:
     if start + length > size:
         raise RuntimeError(f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size}).")
     return _slice(input, dim, start, 1, length)
+
+
+@function
+def narrow_copy(input, dim, start, length, *, out=None) -> Tensor:
+    """`narrow` with memory of its own."""
+    found = clone(narrow(input, dim, start, length))
+    return found if out is None else write_out("narrow_copy", found, out)
 
 
 @structured(kind="view", install=(), name="unsqueeze")

@@ -394,7 +394,10 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     """``base`` to the power of ``steps`` evenly spaced exponents."""
     steps = _steps("logspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    array = np.power(float(base), _spaced(_number(start), _number(end), int(steps), dtypes.float64))
+    start, end = _number(start), _number(end)
+    if d.kind == "i":
+        start, end = int(start), int(end)
+    array = np.power(float(base), _spaced(start, end, int(steps), dtypes.float64))
     found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("logspace", found, out)
 

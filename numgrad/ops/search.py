@@ -197,6 +197,11 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     else:
         low, high = amin(input, dim, keepdim), amax(input, dim, keepdim)
     if out is not None:
+        for given in out:
+            if given._m.dtype is not input._m.dtype:
+                raise RuntimeError(
+                    f"aminmax: expected out tensors of dtype {input._m.dtype!r}, got {given._m.dtype!r}; convert the result instead"
+                )
         low, high = write_out("aminmax", low, out[0]), write_out("aminmax", high, out[1])
     return aminmax_result(low, high)
 

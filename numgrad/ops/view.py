@@ -545,10 +545,10 @@ def squeeze(input, dim=None) -> Tensor:
 
 
 def _restride(name, change):
-    def inplace(self, *args):
+    def inplace(self, *args, **named):
         """In-place version: this tensor takes the other shape."""
         check_inplace(name, self)
-        out = change(self, *args)
+        out = change(self, *args, **named)
         self._d, self._m = out._d, out._m
         if out._n is not None:
             self._n = out._n

@@ -162,6 +162,7 @@ CONVERSIONS = {
     "type_as": lambda T: grid(T, 3).type_as(T.zeros(1, dtype=T.float64)),
     "truncation": lambda T: T.tensor([1.9, -1.9, 2.5]).long(),
     "wrap": lambda T: T.tensor([255, 256, -1, 300]).to(T.uint8),
+    "wrap_float": lambda T: [T.tensor([300.7, -129.5, 70000.0] * 6).to(d) for d in (T.uint8, T.int8, T.int16)],
     "to_bool": lambda T: T.tensor([0.0, 0.1, float("nan"), -0.0]).bool(),
     "gradient_through_to": lambda T: (lambda x: (x.double().sum().backward(), x.grad))(grid(T, 3, requires_grad=True))[1],
     "integer_cuts_gradient": lambda T: grid(T, 3, requires_grad=True).long().requires_grad,

@@ -199,4 +199,6 @@ def sum_to_size(self, *size) -> Tensor:
             "tensor, counted from the last dimension"
         )
     repeated = [*range(lead), *(lead + k for k, wanted in enumerate(size) if wanted != m.shape[lead + k])]
+    if not size:
+        return sum(self)
     return reshape(sum(self, repeated), size) if repeated else self

@@ -463,6 +463,7 @@ from .ops.view import (
     moveaxis as moveaxis,
     movedim as movedim,
     narrow as narrow,
+    narrow_copy as narrow_copy,
     permute as permute,
     ravel as ravel,
     reshape as reshape,

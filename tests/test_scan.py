@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import numgrad as ng
+
 torch = pytest.importorskip("torch")
 from agreement import assert_agree, assert_agree_on_derivatives, assert_agree_on_values, grid, strided, table  # noqa: E402
 from test_torch_parity import KINDS, assert_same, both  # noqa: E402
@@ -57,6 +59,14 @@ def test_derivatives(name):
     call, *shapes = CALLS[name]
     for seed in (0, 1):
         assert_agree_on_derivatives(call, shapes, seed)
+
+
+def test_variance_of_large_and_of_equal_numbers():
+    """No sum on the way to a variance overflows, and equal numbers have exactly the variance 0."""
+    rows = ng.tensor([[3e38] * 9, [0.1] * 9, [3e38, -3e38] + [1e38] * 7], dtype=ng.float32)
+    assert rows.var(1).tolist() == rows.t().contiguous().var(0).tolist() == [0.0, 0.0, INF]
+    spread = rows.double().var(1)
+    np.testing.assert_allclose(spread.numpy(), rows.numpy().astype(np.float64).var(1, ddof=1), rtol=1e-12, atol=0)
 
 
 ZEROS = {

@@ -48,6 +48,8 @@ MOVES = {
     "diag": (lambda T, x: (x.diag(), x.diag(1), x.diag(-2), x[0].diag(1), x.diagflat()), (3, 4)),
     "diag_embed": (lambda T, x: (x.diag_embed(), x.diag_embed(1), x.diag_embed(-1, 0, 2)), (2, 3)),
     "scatters": (lambda T, x, s: (x.select_scatter(s, 0, 1), x.slice_scatter(s[None], 0, 1, 2), x.diagonal_scatter(s[:3], 1)), (3, 4), (4,)),
+    "narrow_copy": (lambda T, x: (T.narrow_copy(x, 1, 1, 2), x.narrow_copy(-1, -3, 2)), (2, 3, 4)),
+    "sum_to_size": (lambda T, x: (x.sum_to_size(3, 1), x.sum_to_size((4,)), x.sum_to_size(1, 3, 4), x.sum_to_size([]), x.sum_to_size(2, 3, 4)), (2, 3, 4)),
     "as_strided_scatter": (lambda T, x, s: x.contiguous().as_strided_scatter(s, (2, 2), (4, 1), 1), (3, 4), (2, 2)),
 }  # fmt: skip
 CALLS = {**VIEWS, **JOINS, **MOVES}
@@ -130,7 +132,7 @@ def test_written_views(call):
 INPLACE = {
     "t_": lambda x: x.t_(), "transpose_": lambda x: x.transpose_(0, 1), "squeeze_": lambda x: x.squeeze_(), "unsqueeze_": lambda x: x.unsqueeze_(1),
     "swapaxes_": lambda x: x.swapaxes_(0, 1), "tril_": lambda x: x.tril_(), "triu_": lambda x: x.triu_(1), "fill_diagonal_": lambda x: x.fill_diagonal_(2.0),
-    "as_strided_": lambda x: x.as_strided_((2, 2), (1, 2)), "detach_": lambda x: x.detach_(),
+    "as_strided_": lambda x: x.as_strided_((2, 2), (1, 2), storage_offset=3), "detach_": lambda x: x.detach_(),
 }  # fmt: skip
 
 
@@ -191,6 +193,7 @@ ERRORS = {
     "repeat_negative": lambda T: T.zeros(2).repeat(-1), "interleave_length": lambda T: T.zeros(2).repeat_interleave(T.tensor([1, 2, 3]), 0), "interleave_negative": lambda T: T.zeros(2).repeat_interleave(-1),
     "tril_1d": lambda T: T.zeros(2).tril(), "diag_3d": lambda T: T.zeros(2, 2, 2).diag(), "diag_embed_same": lambda T: T.zeros(2).diag_embed(0, 1, 1), "meshgrid_2d": lambda T: T.meshgrid(T.zeros(2, 2), indexing="ij"),
     "meshgrid_indexing": lambda T: T.meshgrid(T.zeros(2), indexing="yx"), "broadcast": lambda T: T.broadcast_tensors(T.zeros(2), T.zeros(3)), "broadcast_shapes": lambda T: T.broadcast_shapes((2,), (3,)),
+    "sum_to_size": lambda T: T.zeros(2, 3).sum_to_size(2), "sum_to_more": lambda T: T.zeros(3).sum_to_size(1, 3), "narrow_copy": lambda T: T.zeros(3).narrow_copy(0, 2, 2),
     "select_scatter": lambda T: T.zeros(2, 3).select_scatter(T.zeros(2), 0, 0), "slice_scatter": lambda T: T.zeros(2, 3).slice_scatter(T.zeros(3, 3)), "tensor_split_zero": lambda T: T.zeros(2).tensor_split(0),
     "combinations_2d": lambda T: T.combinations(T.zeros(2, 2)), "unfold_size": lambda T: T.zeros(2).unfold(0, 3, 1), "unfold_step": lambda T: T.zeros(2).unfold(0, 1, 0), "squeeze_dim": lambda T: T.zeros(2).squeeze(1),
     "permute_dim": lambda T: T.zeros(2, 2).permute(0, 2), "movedim_lengths": lambda T: T.zeros(2, 2).movedim((0, 1), (0,)), "unflatten_many": lambda T: T.zeros(4).unflatten(0, (-1, -1)), "t_3d": lambda T: T.zeros(1, 1, 1).t(),

@@ -49,6 +49,8 @@ def load(array, index, stored, T):
         return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text} != 0)"
     if stored is T:
         return text
+    if T in (np.int8, np.uint8, np.int16) and issubclass(stored, np.floating):
+        text = f"int32({text})"  # what does not fit loses its upper bits, on every processor alike
     return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text})"
 
 

@@ -17,7 +17,7 @@ class _FractionalMaxPool(Module):
         super().__init__()
         n = self._spatial
 
-        def each(value, kinds: Any = int):
+        def each(value, kinds: Any = int) -> Any:
             return (value,) * n if isinstance(value, kinds) else value
 
         self.kernel_size = each(kernel_size)

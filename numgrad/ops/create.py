@@ -309,6 +309,13 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
     return found.requires_grad_() if requires_grad else found
 
 
+@method
+def new_empty_strided(self, size, stride, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
+    """`empty_strided` in this tensor's dtype and on its device."""
+    d, device = dtype or self._m.dtype, device or self._m.device
+    return empty_strided(size, stride, dtype=d, device=device, requires_grad=requires_grad)
+
+
 # --- ranges ------------------------------------------------------------------------------------------------------
 
 
@@ -386,7 +393,10 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     """``base`` to the power of ``steps`` evenly spaced exponents."""
     steps = _steps("logspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    array = np.power(float(base), _spaced(_number(start), _number(end), int(steps), dtypes.float64))
+    start, end = _number(start), _number(end)
+    if d.kind == "i":
+        start, end = int(start), int(end)
+    array = np.power(float(base), _spaced(start, end, int(steps), dtypes.float64))
     found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("logspace", found, out)
 

@@ -5,9 +5,10 @@ import numpy as np
 from .. import autograd, dtypes
 from ..kernels.vocab import maximum, minimum, where
 from ..layout import normalize_axes, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, structured
+from ..op import ENTRIES, as_tensor_operand, cast, function, method, structured
 from ..reduction import reduction
 from ..tensor import Tensor
+from .view import reshape, sizes
 
 
 @reduction(identity=0, result="sum", reference=np.sum, grad_name=("SumBackward0", "SumBackward1"))
@@ -182,3 +183,22 @@ def has_nan(tensor) -> bool:
 
 
 autograd.has_nan = has_nan
+
+
+@method
+def sum_to_size(self, *size) -> Tensor:
+    """The sum over the dimensions that `expand` would repeat to get this shape from ``size``: its adjoint.
+
+    Raises RuntimeError if ``size`` does not expand to this shape.
+    """
+    m, size = self._m, sizes("sum_to_size", size)
+    lead = m.ndim - len(size)
+    if lead < 0 or [wanted for wanted, here in zip(size, m.shape[lead:]) if wanted not in (1, here)]:
+        raise RuntimeError(
+            f"sum_to_size: size {list(size)} does not expand to {list(m.shape)}; each size must be 1 or that of the "
+            "tensor, counted from the last dimension"
+        )
+    repeated = [*range(lead), *(lead + k for k, wanted in enumerate(size) if wanted != m.shape[lead + k])]
+    if not size:
+        return sum(self)
+    return reshape(sum(self, repeated), size) if repeated else self

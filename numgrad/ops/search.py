@@ -73,9 +73,9 @@ def _taken(name, input, values, indices, dim, kept):
     return values
 
 
-def _pair(name, result, values, indices, out):
+def _pair(name, result, values, indices, out, *sources):
     if out is not None:
-        values, indices = write_out(name, values, out[0]), write_out(name, indices, out[1])
+        values, indices = write_out(name, values, out[0], *sources), write_out(name, indices, out[1], *sources)
     return result(values, indices)
 
 
@@ -197,6 +197,11 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     else:
         low, high = amin(input, dim, keepdim), amax(input, dim, keepdim)
     if out is not None:
+        for given in out:
+            if given._m.dtype is not input._m.dtype:
+                raise RuntimeError(
+                    f"aminmax: expected out tensors of dtype {input._m.dtype!r}, got {given._m.dtype!r}; convert the result instead"
+                )
         low, high = write_out("aminmax", low, out[0]), write_out("aminmax", high, out[1])
     return aminmax_result(low, high)
 
@@ -322,7 +327,7 @@ def _ranked(name, input, dim, kind, rank, result, keepdim, out):
         if keepdim:
             values, indices = unsqueeze_bare(values, dim), unsqueeze_bare(indices, dim)
     _taken(name, input, values, indices, dim, keepdim and m.ndim > 0)
-    return _pair(name, result, values, indices, out)
+    return _pair(name, result, values, indices, out, input)
 
 
 @function

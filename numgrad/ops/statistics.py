@@ -19,11 +19,16 @@ from .view import diagonal, permute, reshape, transpose
 
 @rowwise("x(r,n) -> y(r,1), mean(r,1)", install=(), name="var")
 def _var_rows(x, y, mean, *, n, freedom=1.0):
-    """``sum((x - mean(x))^2) / freedom`` of every row, in two passes."""
-    total = 0.0
+    """``sum((x - mean(x))^2) / freedom`` of every row, in two passes.
+
+    The mean is summed up of halved differences from the first element, each divided by n: none of the sums overflows,
+    and equal elements have exactly the variance 0.
+    """
+    half, share, total = 0.5 * x[0], 1.0 / float(n), 0.0
     for j in lanes(n):
-        total += x[j]
-    m = row_sum(total) / float(n)
+        total += (0.5 * x[j] - half) * share
+    total = row_sum(total)
+    m = x[0] + total + total
     squares, rest = 0.0, 0.0
     for j in lanes(n):
         d = x[j] - m
@@ -34,7 +39,7 @@ def _var_rows(x, y, mean, *, n, freedom=1.0):
     if leader():
         mean[0] = m
         # The sum of the differences is the rounding error of the mean.
-        y[0] = (squares - rest * rest / float(n)) / freedom
+        y[0] = (squares if squares == inf else squares - rest * rest / float(n)) / freedom
 
 
 @_var_rows.backward

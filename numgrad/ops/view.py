@@ -2,7 +2,7 @@
 
 from ..device import CPU
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
-from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to
+from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to, write_out
 from ..storage import meta
 from ..tensor import Tensor, address, empty_tensor, view as make_view
 from .copy import clone, contiguous, contiguous_copy, write, zero
@@ -501,6 +501,13 @@ def narrow(input, dim, start, length) -> Tensor:
     return _slice(input, dim, start, 1, length)
 
 
+@function
+def narrow_copy(input, dim, start, length, *, out=None) -> Tensor:
+    """`narrow` with memory of its own."""
+    found = clone(narrow(input, dim, start, length))
+    return found if out is None else write_out("narrow_copy", found, out)
+
+
 @structured(kind="view", install=(), name="unsqueeze")
 def _unsqueeze(input, *, dim):
     m = input._m
@@ -538,10 +545,10 @@ def squeeze(input, dim=None) -> Tensor:
 
 
 def _restride(name, change):
-    def inplace(self, *args):
+    def inplace(self, *args, **named):
         """In-place version: this tensor takes the other shape."""
         check_inplace(name, self)
-        out = change(self, *args)
+        out = change(self, *args, **named)
         self._d, self._m = out._d, out._m
         if out._n is not None:
             self._n = out._n

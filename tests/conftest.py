@@ -1,6 +1,9 @@
 """Where tests run: ``--device cuda`` on a GPU, ``--device interpreter`` the same kernels without one."""
 
+import collections
 import contextlib
+import re
+import sys
 
 import pytest
 
@@ -26,3 +29,44 @@ def device(request):
 
             cuda.init()
         yield "cpu" if chosen == "cpu" else "cuda"
+
+
+# --- kernels that a run of the tests needed ----------------------------------------------------------------------
+
+_kernels = pytest.StashKey[set]()
+
+
+def pytest_sessionfinish(session):
+    jit = sys.modules.get("numgrad.kernels.jit")
+    used = {" ".join(text.split()) for text in (jit.compiled_kernels if jit else ())}
+    if hasattr(session.config, "workeroutput"):  # one of several processes: the first one gets the list
+        session.config.workeroutput["kernels"] = sorted(used)
+    else:
+        session.config.stash.setdefault(_kernels, set()).update(used)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    found = getattr(node, "workeroutput", {}).get("kernels", ())
+    node.config.stash.setdefault(_kernels, set()).update(found)
+
+
+def _dtype_and_layout(kernel):
+    """What the first sentence of a kernel says: the dtype it computes in, and the layout its loop is made for."""
+    layouts = {"contiguous": "contiguous", "strided": "strided", "Reduction": "reduction", "row by row": "row"}
+    layout = next((layouts[word] for word in layouts if word in kernel), "hand-written")
+    dtype = re.search(r"\b(?:in |T=)(\w*\d+|bool)", kernel)
+    return dtype[1] if dtype else "no dtype", layout
+
+
+def pytest_terminal_summary(terminalreporter):
+    kernels = terminalreporter.config.stash.get(_kernels, set())
+    if not kernels:
+        return
+    counts = collections.Counter(map(_dtype_and_layout, kernels))
+    layouts = [name for name, _ in collections.Counter(pair[1] for pair in counts.elements()).most_common()]
+    terminalreporter.section(f"{len(kernels)} different kernels, by dtype and layout")
+    terminalreporter.write_line("".join(f"{text:>14}" for text in ("", *layouts)))
+    for dtype, _ in collections.Counter(pair[0] for pair in counts.elements()).most_common():
+        row = (str(counts[dtype, layout] or "") for layout in layouts)
+        terminalreporter.write_line("".join(f"{text:>14}" for text in (dtype, *row)))

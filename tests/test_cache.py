@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import numgrad
+from numgrad.kernels import jit
 
 SOURCE = textwrap.dedent("""
     import json, sys, warnings
@@ -110,3 +111,27 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path):
     found = finish(start(NUMGRAD_CACHE_DIR=folder, TMPDIR=tmp_path))
     assert len(found["warnings"]) == 1 and "others may write to it" in found["warnings"][0]
     assert list(folder.iterdir()) == []
+
+
+def step(batch, features, channels, size):
+    """A training step of some layers whose kernels could depend on sizes, if any did."""
+    ng, nn = numgrad, numgrad.nn
+    image = ng.rand(batch, channels, size, size)
+    layers = nn.Sequential(
+        nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.LazyLinear(features), nn.LayerNorm(features), nn.GELU(), nn.Dropout(),
+    )  # fmt: skip
+    steps = layers(image).unsqueeze(0).expand(size, -1, -1)
+    out, _ = nn.LSTM(features, features)(steps)
+    loss = nn.functional.cross_entropy(out[-1].softmax(1), ng.arange(batch) % features) + out.transpose(0, 1).cumsum(1).amax(2).sum()
+    loss.backward()
+    ng.optim.Adam(layers.parameters()).step()
+
+
+def test_kernels_do_not_depend_on_shapes():
+    step(4, 5, 3, 8)
+    step(2, 33, 4, 20)
+    before = list(jit.compiled_kernels)
+    for sizes in ((3, 7, 5, 9), (5, 16, 3, 13), (2, 40, 6, 21)):
+        step(*sizes)
+    assert jit.compiled_kernels[len(before) :] == []

@@ -263,7 +263,13 @@ def reduction(name, step, finish, combine, identity, inputs, out, T, along, attr
             "    part = local",
             "    for c in range(width):",
             f"        part[c] = {held('identity')}",
-            "    for r in range(count):",
+            f"    for r in range(0, count - {_ROWS - 1}, {_ROWS}):  # some rows at a time: fewer loads and stores of part",
+            *(f"        row{k} = shifted(values, (r + {k}) * inner)" for k in range(_ROWS)),
+            "        for c in range(width):",
+            f"            total = {running}",
+            *(f"            total = step(total, {load(f'row{k}', 'c', stored, T)}{more})" for k in range(_ROWS)),
+            f"            part[c] = {held('total')}",
+            f"    for r in range(count - count % {_ROWS}, count):",
             "        row = shifted(values, r * inner)",
             "        for c in range(width):",
             f"            part[c] = {held(f'step({running}, {values}{more})')}",
@@ -289,7 +295,8 @@ def reduction(name, step, finish, combine, identity, inputs, out, T, along, attr
 
 
 _BLOCK = 1024
-_COLUMNS = 256
+_COLUMNS = 1024
+_ROWS = 4
 
 
 def _constant(value):

@@ -39,7 +39,7 @@ _INNER = {"error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no
 
 KERNEL_SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 _I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
-compiled_kernels: list[str] = []  # names of what this process compiled or loaded, in order
+compiled_kernels: list[str] = []  # what this process compiled or loaded, in order: op, dtypes and layout
 
 
 # --- what kernel bodies are built from ----------------------------------------------------------------------
@@ -178,7 +178,7 @@ class _SafeCache(FunctionCache):
 
 def kernel(fn):
     """Compile ``fn(operands, begin, end)`` and return its address (in Python mode: the function itself)."""
-    compiled_kernels.append(fn.__name__)
+    compiled_kernels.append(fn.__globals__.get("__doc__") or fn.__name__)
     if PYTHON_MODE:
         return fn
     options = {"nopython": True, "fastmath": FASTMATH, "error_model": "numpy"}

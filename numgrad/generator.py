@@ -4,6 +4,7 @@ For a seed the numbers, and how many draws a call consumes, are those of PyTorch
 exchanged with it. Arrays here are flat and contiguous; shapes are the ops' business.
 """
 
+import functools
 import math
 import os
 import threading
@@ -166,6 +167,12 @@ def _stored(T: type) -> type:
     return np.uint8 if T is np.bool_ else T
 
 
+@functools.cache
+def integer_limits(T: type) -> tuple[int, int]:
+    """The least and the largest value of an integer type; of bool, 0 and 1."""
+    return (0, 1) if T is np.bool_ else (int(np.iinfo(T).min), int(np.iinfo(T).max))
+
+
 # --- continuous distributions ------------------------------------------------------------------------------------
 
 
@@ -234,9 +241,9 @@ def fill_cauchy(out: np.ndarray, median: float = 0.0, sigma: float = 1.0, genera
 def fill_random(out: np.ndarray, generator: Generator | None = None) -> None:
     """Fill ``out`` with integers from 0 to its dtype's largest (for floats: to 2**24 or 2**53)."""
     T = _checked("random_", out)
-    largest = 1 if T is np.bool_ else 2 ** (np.finfo(T).nmant + 1) if out.dtype.kind == "f" else np.iinfo(T).max
+    largest = 2 ** (np.finfo(T).nmant + 1) if out.dtype.kind == "f" else integer_limits(T)[1]
     kernel = random.integers_64 if out.itemsize == 8 else random.integers_32
-    (generator or default_generator).run(kernel(T=_stored(T)), out, _signed(int(largest) + 1), 0, end=out.size)
+    (generator or default_generator).run(kernel(T=_stored(T)), out, _signed(largest + 1), 0, end=out.size)
 
 
 def fill_randint(out: np.ndarray, low: int = 0, high: int | None = None, generator: Generator | None = None) -> None:
@@ -253,7 +260,7 @@ def fill_randint(out: np.ndarray, low: int = 0, high: int | None = None, generat
             return generator.run(random.integers_full(T=T), out, end=out.size)
         if floating:
             low = _first_not_below(low, T, digits)
-        last = 1 if T is np.bool_ else 2**digits if floating else int(np.iinfo(T).max)
+        last = 2**digits if floating else integer_limits(T)[1]
     else:
         if not low < high:
             raise Error(f"random_: expected from < to, got from={low} >= to={high}; to is not included")
@@ -266,8 +273,8 @@ def fill_randint(out: np.ndarray, low: int = 0, high: int | None = None, generat
                 config.warn_once(f"random_: {name}={bound}: {out.dtype} holds every integer only up to 2**{digits}")
         inside = low <= last
     else:
-        limits = (0, 1) if T is np.bool_ else (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max)
-        inside = limits[0] <= low <= last <= limits[1]
+        least, largest = integer_limits(T)
+        inside = least <= low <= last <= largest
     if not inside:
         raise Error(f"random_: expected bounds within {out.dtype}, got from={low}, to={last + 1}; use a wider dtype")
     span = last - low + 1
@@ -353,7 +360,7 @@ def permutation(n: int, generator: Generator | None = None, dtype=np.int64) -> n
     T = _checked("randperm", out)
     if T is np.bool_:
         raise DTypeError("randperm: expected an integer or float dtype, got bool")
-    most = (2 ** (np.finfo(T).nmant + 1) if out.dtype.kind == "f" else int(np.iinfo(T).max)) + 1
+    most = (2 ** (np.finfo(T).nmant + 1) if out.dtype.kind == "f" else integer_limits(T)[1]) + 1
     if n > most:
         raise Error(f"randperm: expected n <= {most} for {out.dtype}, got {n}; use a wider dtype")
     (generator or default_generator).run(random.permutation(T=T), out, _MANY, end=n)

@@ -30,6 +30,12 @@ CASES = [
     ((2, 9, 33, 40), (5, 9, 3, 3), {"padding": 1}),
     ((2, 9, 33, 40), (5, 9, 3, 3), {"padding": 1, "stride": 3}),
     ((3, 16, 12, 40), (16, 16, 3, 3), {"padding": 1}),
+    # Small images, some dozens at a time: one block, even ones, a shorter last one.
+    ((9, 4, 2, 2), (6, 4, 3, 3), {"padding": 1}),
+    ((70, 4, 3, 4), (6, 2, 3, 2), {"padding": (1, 0), "stride": (2, 1), "groups": 2, "dilation": (1, 2)}),
+    ((70, 3, 2, 3), (4, 3, 1, 1), {}),
+    ((50, 40, 7), (3, 40, 5), {"stride": 2}),
+    ((16, 2, 2, 3, 2), (4, 2, 2, 2, 2), {"padding": 1}),
 ]
 IDS = [f"{x}-{w}-{arguments}" for x, w, arguments in CASES]
 
@@ -134,13 +140,14 @@ def test_gradient_ops_are_transposes():
     np.testing.assert_allclose([(dx.numpy() * x).sum(), (dw.numpy() * w).sum()], product, rtol=1e-12)
 
 
-def test_threads_do_not_change_results():
+@pytest.mark.parametrize("x_shape", [(5, 16, 24, 20), (100, 16, 4, 4)])
+def test_threads_do_not_change_results(x_shape):
     before = ng.get_num_threads()
     results = []
     try:
         for threads in (1, 2, 3):
             ng.set_num_threads(threads)
-            x, w, b = (ng.tensor(value).requires_grad_() for value in operands((5, 16, 24, 20), (12, 16, 3, 3), "f4"))
+            x, w, b = (ng.tensor(value).requires_grad_() for value in operands(x_shape, (12, 16, 3, 3), "f4"))
             out = F.conv2d(x, w, b, padding=1, stride=2)
             out.square().sum().backward()
             results.append([value.numpy().tobytes() for value in (out.detach(), x.grad, w.grad)])

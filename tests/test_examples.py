@@ -9,9 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import numgrad as ng
 import numgrad.io
 
 ROOT = Path(__file__).parent.parent
+
+TWENTY_STEPS = {
+    "digits_mlp.py": ("--epochs", "1"),
+    "digits_cnn.py": ("--epochs", "1"),
+    "char_transformer.py": ("--steps", "20", "--write", "20"),
+    "lstm_forecast.py": ("--epochs", "2"),
+    "vae_digits.py": ("--epochs", "1"),
+}
 
 
 def run_script(path, *arguments, folder):
@@ -41,7 +50,7 @@ def test_digits(tmp_path):
     printed = run("digits_mlp.py", "--save", "digits.safetensors", "--epochs", "12", folder=tmp_path)
     assert float(re.search(r"test accuracy ([\d.]+)", printed)[1]) >= 0.97
     assert (tmp_path / "digits_mlp.png").read_bytes().startswith(b"\x89PNG")
-    assert numgrad.io.load(tmp_path / "digits.safetensors")["layers.0.weight"].shape == (128, 64)
+    assert ng.io.load(tmp_path / "digits.safetensors")["layers.0.weight"].shape == (128, 64)
 
 
 def test_digits_prints_losses(tmp_path):
@@ -63,3 +72,36 @@ def test_sentence_embedding(weights, tmp_path):
     similar = ours @ ours.T
     assert min(similar[0, 1], similar[2, 3]) > 0.4 > 0.2 > similar[:2, 2:].max()
     assert f"{similar[0, 1]:7.4f}" in printed
+
+
+@pytest.fixture(scope="module", params=TWENTY_STEPS)
+def short_run(request, tmp_path_factory):
+    """An example's name, the folder it ran in and what it printed, its first 20 losses among it."""
+    folder = tmp_path_factory.mktemp("example")
+    arguments = ("--print-losses", "20", "--save", "saved", *TWENTY_STEPS[request.param])
+    return request.param, folder, run(request.param, *arguments, folder=folder)
+
+
+def losses(printed):
+    return [float(loss) for loss in re.findall(r"^step \d+: loss ([\d.]+)$", printed, re.M)]
+
+
+def test_a_short_run(short_run):
+    name, folder, printed = short_run
+    assert len(losses(printed)) == 20 and losses(printed)[-1] < losses(printed)[0]
+    assert all(weight.isfinite().all() for weight in ng.load(folder / "saved").values())
+    if "picture" in printed:
+        assert (folder / name).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    else:
+        assert re.search(r"^-{80}\nThe (.|\n){20}\n-{80}$", printed, re.M)
+
+
+def test_the_losses_are_those_of_pytorch(short_run, tmp_path):
+    pytest.importorskip("torch")
+    name, _, printed = short_run
+    source = (ROOT / "examples" / name).read_text()
+    source, count = re.subn(r"^(import|from) numgrad( as torch|\b)", r"\1 torch", source, flags=re.M)
+    assert count >= 2
+    (tmp_path / name).write_text(source)
+    theirs = run(tmp_path / name, "--print-losses", "20", *TWENTY_STEPS[name], folder=tmp_path)
+    assert losses(printed) == pytest.approx(losses(theirs), rel=1e-3)

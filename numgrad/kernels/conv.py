@@ -1,9 +1,10 @@
 """Convolutions of flat arrays: ``out(n, g, k, o) = sum over c, t of x(n, g, c, o * stride - padding + t * dilation) *
 w(g, k, c, t)`` and its two gradients, in three spatial dimensions (missing ones have size 1).
 
-There are three methods. *Loops* add one tap to one output row at a time: for depthwise layers and integers. *Products*
+There are four methods. *Loops* add one tap to one output row at a time: for depthwise layers and integers. *Products*
 gather the input values of a block of output rows as columns, small enough to stay in the cache, and call BLAS on them.
-*Direct* kernels (`conv_direct`) need no columns, but stride 1.
+*Direct* kernels (`conv_direct`) need no columns. *Small* images (`conv_small`) are
+gathered a few dozen at a time.
 
 The work is cut into *units* that depend on the shapes alone; the threads share them out, so that results do not depend
 on how many there are. A *part* is what one thread does: a run of units, with a buffer of its own.
@@ -16,7 +17,7 @@ import numpy as np
 from numpy import int64
 
 from .. import config
-from . import blas, conv_direct
+from . import blas, conv_direct, conv_small
 from .jit import caller, inlined, integer, kernel_template, pointer, shifted
 
 PARALLEL = 1 << 18  # multiply-adds from which a second thread pays
@@ -399,7 +400,8 @@ class Plan:
             self.products and channels >= NARROW and stride == (1, 1, 1) and images > 0
             and all(p <= d * (t - 1) for p, d, t in zip(padding, dilation, taps))
         )  # fmt: skip
-        self._forward = self._input = self._weight = self._mirror = None
+        self.small = self.products and conv_small.suits(images, out_size)
+        self._forward = self._input = self._weight = self._mirror = self._small = None
         self._pieces = {}  # "forward", "input" -> conv_direct's pieces, empty where it does not suit
 
     def pieces(self, which):
@@ -461,6 +463,9 @@ class Plan:
         if not len(out):
             return
         T = self.dtype.type
+        if self.small and not mirror:
+            self._by_blocks(conv_small.forward(T=T, BITS=blas.load(), BIAS=has_bias), False, x, weight, bias, out)
+            return
         if not mirror and self.pieces("forward"):
             self._direct("forward", x, weight, bias, out, has_bias)
             return
@@ -497,7 +502,9 @@ class Plan:
         T = self.dtype.type
         if not len(dx):
             return
-        if self.pieces("input"):
+        if self.small:
+            self._by_blocks(conv_small.input_gradient(T=T, BITS=blas.load()), False, gradient, weight, dx)
+        elif self.pieces("input"):
             if len(self.pieces("input")) < prod(self.shape[3]):
                 dx.fill(0)
             self._direct("input", gradient, weight, weight, dx, False)
@@ -538,6 +545,9 @@ class Plan:
             units = self.groups * self.outs * self.channels
             self._loop(loop_weight(T=T, A=A), units, gradient, x, dweight, geometry)
             return
+        if self.small:
+            self._by_blocks(conv_small.weight_gradient(T=T, BITS=blas.load()), True, gradient, x, dweight)
+            return
         if self._weight is None:
             taps = prod(self.shape[2])
             c_chunk = max(1, min(self.channels, -(-CHUNK // taps)))
@@ -546,6 +556,16 @@ class Plan:
             units = self.groups * c_chunks * -(-self.outs // k_chunk)
             self._weight = self._geometry(c_chunk * taps, c_chunk, k_chunk, lambda blocks: units)
         self._products(product_weight(T=T, BITS=blas.load()), self._weight, gradient, x, dweight)
+
+    def _by_blocks(self, address, for_weight, *arrays):
+        """Run a kernel of `conv_small`; its units are blocks of images, or of channels for the weight's gradient."""
+        if self._small is None:
+            chunk = max(1, min(self.channels, -(-CHUNK // prod(self.shape[2]))))
+            sizes = self.images, self.groups, self.channels, self.outs
+            self._small = conv_small.geometry(*sizes, *self.shape, chunk)
+        g = self._small
+        units = -(-self.channels // g[conv_small.C_CHUNK]) if for_weight else g[conv_small.BLOCKS]
+        self._call(address, g, units * self.groups, g[conv_small.BUFFER], *arrays)
 
     def _weight_sums(self, gradient, x, dweight):
         if self._weight is None:

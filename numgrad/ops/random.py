@@ -179,8 +179,10 @@ def randint(low=0, high=None, size=None, *, generator=None, out=None, dtype=None
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    if d.kind == "i" and (low < np.iinfo(d.np).min or high - 1 > np.iinfo(d.np).max):
-        raise RuntimeError(f"randint: from={low} and to={high} are out of bounds for {d!r}")
+    if d.kind == "i":
+        least, largest = streams.integer_limits(d.np.type)
+        if low < least or high - 1 > largest:
+            raise RuntimeError(f"randint: from={low} and to={high} are out of bounds for {d!r}")
     found = _new("randint", (size,), d, device, out)
     on_device = ("integers", low, high) if d.kind == "i" else None
     _draw(found, lambda flat: streams.fill_randint(flat, low, high, generator), on_device, generator)

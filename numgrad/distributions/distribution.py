@@ -1,5 +1,7 @@
 """What all distributions share: shapes, the checks of arguments and values, and what follows from other methods."""
 
+from typing import Any
+
 import numgrad as ng
 
 from . import constraints
@@ -11,6 +13,7 @@ class Distribution:
     has_rsample = False
     has_enumerate_support = False
     arg_constraints: dict = {}
+    support: Any = constraints.dependent  # what values satisfy; left so, values are not checked for it
     _validate_args = __debug__
 
     @staticmethod
@@ -124,11 +127,6 @@ class Distribution:
     # --- moments ---
 
     @property
-    def support(self):
-        """The constraint that values satisfy."""
-        raise self._missing("support")
-
-    @property
     def mean(self):
         """The expectation."""
         raise self._missing("mean")
@@ -166,7 +164,7 @@ class Distribution:
                     f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs {expected}."
                 )
         support = self.support
-        if support is not None and not support.check(value).all():
+        if not constraints.is_dependent(support) and not support.check(value).all():
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the support "
                 f"({support!r}) of the distribution {self!r}, but found invalid values:\n{value}"
@@ -214,7 +212,7 @@ class lazy_property:
     def __set_name__(self, owner, name):
         self.name = name
 
-    def __get__(self, instance, owner=None):
+    def __get__(self, instance, owner=None) -> Any:
         if instance is None:
             return self
         with ng.enable_grad():

@@ -287,6 +287,23 @@ def expand_as(self, other) -> Tensor:
     return _expand(self, tuple(other._m.shape))
 
 
+@method
+def is_same_size(self, other) -> bool:
+    """Whether ``other`` has this tensor's shape."""
+    return self._m.shape == other._m.shape
+
+
+@method
+def sum_to_size(self, *size) -> Tensor:
+    """The sum over the dimensions that broadcasting ``size`` to this tensor's shape would repeat."""
+    wanted = sizes("sum_to_size", size)
+    shape = tuple(self._m.shape)
+    tail = shape[len(shape) - len(wanted) :]
+    if len(wanted) > len(shape) or any(n not in (1, m) for n, m in zip(wanted, tail)):
+        raise RuntimeError(f"size {list(wanted)} is not expandable to size {list(shape)}.")
+    return sum_to(self, meta(self._m.dtype, wanted, self._m.device))
+
+
 @function(install=("ng",))
 def broadcast_to(input, size) -> Tensor:
     """`expand` under NumPy's name."""

@@ -514,7 +514,7 @@ __version__ = "0.1.0"
 
 
 _ON_FIRST_USE = {
-    "accelerator", "backends", "compiler", "cuda", "hub", "random", "serialization", "special", "utils",
+    "accelerator", "backends", "compiler", "cuda", "distributions", "hub", "random", "serialization", "special", "utils",
 }  # fmt: skip
 
 

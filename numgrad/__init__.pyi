@@ -478,6 +478,7 @@ from . import accelerator as accelerator
 from . import backends as backends
 from . import compiler as compiler
 from . import cuda as cuda
+from . import distributions as distributions
 from . import hub as hub
 from . import random as random
 from . import serialization as serialization

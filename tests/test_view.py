@@ -203,3 +203,17 @@ ERRORS = {
 @table(ERRORS)
 def test_errors(call):
     assert_agree(call)
+
+
+def test_sum_to_size_undoes_broadcasting():
+    x = ng.ones(2, 3, 4, requires_grad=True)
+    found = x.sum_to_size(3, 1)
+    assert found.tolist() == [[8.0]] * 3 and found.requires_grad
+    assert x.is_same_size(ng.zeros(2, 3, 4)) and not x.is_same_size(found)
+    with pytest.raises(RuntimeError, match="not expandable"):
+        x.sum_to_size(5)
+
+
+def test_new_empty_strided_keeps_the_dtype():
+    found = ng.ones(2, dtype=ng.float64).new_empty_strided((2, 3), (1, 2))
+    assert found.stride() == (1, 2) and found.dtype is ng.float64

@@ -286,6 +286,12 @@ def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=F
 
 
 @method
+def new_empty_strided(self, size, stride, dtype=None, *, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
+    """`empty_strided` in this tensor's dtype and on its device."""
+    return empty_strided(size, stride, dtype=dtype or self._m.dtype, device=device or self._m.device, requires_grad=requires_grad)
+
+
+@method
 def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
     """`tensor` in this tensor's dtype and on its device."""
     d, device = dtype or self._m.dtype, resolve(device or self._m.device)
@@ -307,13 +313,6 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
     m = strided_meta(d, tuple(size), tuple(stride), resolve(device))
     found = make(m.empty(m.span, m.np), m)
     return found.requires_grad_() if requires_grad else found
-
-
-@method
-def new_empty_strided(self, size, stride, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
-    """`empty_strided` in this tensor's dtype and on its device."""
-    d, device = dtype or self._m.dtype, device or self._m.device
-    return empty_strided(size, stride, dtype=d, device=device, requires_grad=requires_grad)
 
 
 # --- ranges ------------------------------------------------------------------------------------------------------

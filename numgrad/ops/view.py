@@ -287,6 +287,12 @@ def expand_as(self, other) -> Tensor:
     return _expand(self, tuple(other._m.shape))
 
 
+@method
+def is_same_size(self, other) -> bool:
+    """Whether ``other`` has this tensor's shape."""
+    return self._m.shape == other._m.shape
+
+
 @function(install=("ng",))
 def broadcast_to(input, size) -> Tensor:
     """`expand` under NumPy's name."""

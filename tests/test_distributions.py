@@ -1,0 +1,152 @@
+"""`numgrad.distributions` against PyTorch's, from one table of classes, arguments and values."""
+
+import numpy as np
+import pytest
+
+import numgrad as ng
+from numgrad import distributions as ours
+
+torch = pytest.importorskip("torch")
+theirs = torch.distributions
+
+REAL = [-1.5, 0.25, 2.0]
+POSITIVE = [0.3, 1.0, 2.5]
+ROWS = [[0.2, 0.3, 0.5], [0.6, 0.1, 0.3]]
+COVARIANCE = [[2.0, 0.5], [0.5, 1.0]]
+# class, arguments, a second set for the divergence, values
+CASES = [
+    ("Normal", {"loc": REAL, "scale": POSITIVE}, {"loc": POSITIVE, "scale": [1.0, 2.0, 0.5]}, REAL),
+    ("Laplace", {"loc": REAL, "scale": POSITIVE}, {"loc": POSITIVE, "scale": [1.0, 2.0, 0.5]}, POSITIVE),
+    ("Cauchy", {"loc": REAL, "scale": POSITIVE}, {"loc": POSITIVE, "scale": [1.0, 2.0, 0.5]}, REAL),
+    ("Gumbel", {"loc": REAL, "scale": POSITIVE}, {"loc": POSITIVE, "scale": [1.0, 2.0, 0.5]}, REAL),
+    ("LogNormal", {"loc": REAL, "scale": POSITIVE}, {"loc": POSITIVE, "scale": [1.0, 2.0, 0.5]}, POSITIVE),
+    ("Uniform", {"low": REAL, "high": [0.0, 1.0, 4.0]}, {"low": [-2.0] * 3, "high": [5.0] * 3}, [-0.5, 0.5, 3.0]),
+    ("Exponential", {"rate": POSITIVE}, {"rate": [1.0, 2.0, 0.5]}, POSITIVE),
+    ("HalfNormal", {"scale": POSITIVE}, {"scale": [1.0, 2.0, 0.5]}, POSITIVE),
+    ("HalfCauchy", {"scale": POSITIVE}, None, POSITIVE),
+    ("Bernoulli", {"probs": [0.2, 0.7]}, {"logits": [0.3, -1.0]}, [1.0, 0.0]),
+    ("Bernoulli", {"logits": [0.2, -0.7]}, {"probs": [0.3, 0.9]}, [1.0, 0.0]),
+    ("Geometric", {"probs": [0.2, 0.7]}, {"logits": [0.3, -1.0]}, [3.0, 0.0]),
+    ("Poisson", {"rate": POSITIVE}, {"rate": [1.0, 2.0, 0.5]}, [0.0, 1.0, 4.0]),
+    ("Categorical", {"probs": ROWS}, {"logits": [[0.1, 0.2, -0.5]]}, [2, 0]),
+    ("OneHotCategorical", {"logits": ROWS}, {"probs": [[0.1, 0.2, 0.7]]}, [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]),
+    ("OneHotCategoricalStraightThrough", {"probs": ROWS}, None, [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]),
+    ("Multinomial", {"total_count": 4, "probs": ROWS}, None, [[1.0, 1.0, 2.0], [0.0, 3.0, 1.0]]),
+    ("MultivariateNormal", {"loc": [0.5, -1.0], "covariance_matrix": COVARIANCE},
+     {"loc": [0.0, 0.3], "scale_tril": [[1.0, 0.0], [0.4, 0.7]]}, [1.0, -2.0]),
+    ("MultivariateNormal", {"loc": [0.5, -1.0], "precision_matrix": COVARIANCE}, None, [0.1, 0.2]),
+]  # fmt: skip
+IDS = [f"{name}-{'-'.join(arguments)}" for name, arguments, _, _ in CASES]
+each = pytest.mark.parametrize("name, arguments, other, value", CASES, ids=IDS)
+
+
+def _made(library, name, arguments):
+    """The distribution, and its parameters that require grad."""
+    module = ours if library is ng else theirs
+    leaves = {k: v if isinstance(v, int) else library.tensor(v, requires_grad=True) for k, v in arguments.items()}
+    return getattr(module, name)(**leaves), [v for v in leaves.values() if not isinstance(v, int)]
+
+
+def _result(library, found, leaves):
+    """The value, and the gradients of its weighted sum."""
+    found = found if found is not None else library.zeros(())
+    shown = [found.detach().numpy()]
+    if found.requires_grad:
+        weight = library.tensor(np.linspace(0.5, 1.5, found.numel(), dtype=np.float32).reshape(tuple(found.shape)))
+        grads = library.autograd.grad((found * weight).sum(), leaves, allow_unused=True)
+        shown += [np.zeros(1) if g is None else g.numpy() for g in grads]
+    return shown
+
+
+def _agree(ask, cases):
+    mine, torchs = [(_result(library, ask(library, *case), case[-1])) for library, case in cases]
+    assert len(mine) == len(torchs)
+    for a, b in zip(mine, torchs):
+        if a.size == 1 and a.dtype == np.float64:  # an absent gradient may be a gradient of zeros
+            assert not np.any(b)
+            continue
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=3e-6)
+
+
+def _pairs(name, arguments):
+    return [(library, _made(library, name, arguments)) for library in (ng, torch)]
+
+
+@each
+@pytest.mark.parametrize("what", ["log_prob", "cdf", "entropy", "mean", "mode", "variance", "icdf", "enumerate_support"])
+def test_values_and_gradients(name, arguments, other, value, what):
+    def ask(library, dist, leaves):
+        attribute = getattr(dist, what)
+        if what == "icdf":
+            return attribute(library.full((1,), 0.3))
+        if not callable(attribute):
+            return attribute
+        return attribute(library.tensor(value)) if what in ("log_prob", "cdf") else attribute()
+
+    pairs = _pairs(name, arguments)
+    try:
+        ask(torch, *pairs[1][1])
+    except NotImplementedError:
+        with pytest.raises(NotImplementedError):
+            ask(ng, *pairs[0][1])
+        return
+    _agree(ask, pairs)
+
+
+@each
+def test_samples_follow_the_seed(name, arguments, other, value):
+    def ask(method):
+        def draw(library, dist, leaves):
+            library.manual_seed(3)
+            return getattr(dist, method)((4, 5))
+
+        return draw
+
+    pairs = _pairs(name, arguments)
+    assert pairs[0][1][0].has_rsample == pairs[1][1][0].has_rsample
+    _agree(ask("sample"), pairs)
+    if pairs[1][1][0].has_rsample:
+        _agree(ask("rsample"), pairs)
+
+
+@pytest.mark.parametrize("name, arguments, other", [case[:3] for case in CASES if case[2]], ids=lambda v: str(v)[:20])
+def test_divergence(name, arguments, other):
+    def ask(library, dist, leaves):
+        module = ours if library is ng else theirs
+        return module.kl_divergence(dist, _made(library, name, other)[0])
+
+    _agree(ask, _pairs(name, arguments))
+
+
+@each
+def test_expand_and_shapes(name, arguments, other, value):
+    (_, (mine, _)), (_, (its, _)) = _pairs(name, arguments)
+    mine, its = mine.expand((4, *mine.batch_shape)), its.expand((4, *its.batch_shape))
+    assert tuple(mine.batch_shape) == tuple(its.batch_shape) and tuple(mine.event_shape) == tuple(its.event_shape)
+    assert tuple(mine.sample((2,)).shape) == tuple(its.sample((2,)).shape)
+    np.testing.assert_allclose(
+        mine.log_prob(ng.tensor(value)).detach(), its.log_prob(torch.tensor(value)).detach(), rtol=2e-5, atol=3e-6
+    )
+
+
+def test_errors_name_the_parameter_and_the_constraint():
+    with pytest.raises(ValueError, match="Expected parameter scale .*GreaterThan"):
+        ours.Normal(0.0, -1.0)
+    with pytest.raises(ValueError, match="within the support"):
+        ours.Bernoulli(0.5).log_prob(ng.tensor(0.3))
+    with pytest.raises(ValueError, match="not broadcastable"):
+        ours.Normal(ng.zeros(3), 1.0).log_prob(ng.zeros(2))
+    with pytest.raises(ValueError, match="not both"):
+        ours.Categorical()
+    with pytest.raises(NotImplementedError, match="register_kl"):
+        ours.kl_divergence(ours.Normal(0.0, 1.0), ours.Poisson(1.0))
+    assert ours.Normal(0.0, -1.0, validate_args=False).scale.item() == -1.0
+
+
+def test_independent():
+    base = ours.Normal(ng.zeros(2, 3), ng.ones(2, 3))
+    dist = ours.Independent(base, 1)
+    assert dist.batch_shape == (2,) and dist.event_shape == (3,)
+    value = ng.ones(2, 3)
+    np.testing.assert_allclose(dist.log_prob(value), base.log_prob(value).sum(-1))
+    np.testing.assert_allclose(ours.kl_divergence(dist, dist), np.zeros(2))

@@ -38,7 +38,7 @@ class Digits(Dataset):
 
 
 class Block(nn.Module):
-    """A 3 x 3 convolution, batch norm and ReLU: (N, inputs, H, W) to (N, outputs, H, W)."""
+    """A 3 x 3 convolution, batch norm and SiLU: (N, inputs, H, W) to (N, outputs, H, W)."""
 
     def __init__(self, inputs, outputs):
         super().__init__()
@@ -46,7 +46,7 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x):
-        return F.relu(self.norm(self.convolution(x)))
+        return F.silu(self.norm(self.convolution(x)))
 
 
 class Network(nn.Module):
@@ -55,8 +55,8 @@ class Network(nn.Module):
     def __init__(self, classes=10):
         super().__init__()
         self.features = nn.Sequential(
-            Block(1, 16), nn.MaxPool2d(2),   # (N, 16, 4, 4)
-            Block(16, 32), nn.MaxPool2d(2),  # (N, 32, 2, 2)
+            Block(1, 16), nn.AvgPool2d(2),   # (N, 16, 4, 4)
+            Block(16, 32), nn.AvgPool2d(2),  # (N, 32, 2, 2)
             Block(32, 64), nn.Flatten(),     # (N, 256)
         )  # fmt: skip
         self.dropout = nn.Dropout(0.3)
@@ -135,7 +135,7 @@ def main():
     model = Network().to(options.device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     steps = options.epochs * len(loader)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.2, total_steps=steps)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=steps)
 
     started = time.perf_counter()
     losses = []

@@ -13,10 +13,13 @@ from .compiler import compile as compile
 from .config import get_num_threads as get_num_threads, set_num_threads as set_num_threads
 from .device import Device as device
 from .dtypes import (
+    bfloat16 as bfloat16,
     bool_ as bool,
     can_cast as can_cast,
     dtype as dtype,
     finfo as finfo,
+    float16 as float16,
+    float16 as half,
     float32 as float32,
     float64 as float64,
     get_default_dtype as get_default_dtype,

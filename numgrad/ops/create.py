@@ -36,13 +36,13 @@ def _from_data(op, data, dtype):
     else:
         raise RuntimeError(f"{op}(): Could not infer dtype of {type(data).__name__}")
     if d is not None and array.dtype != d.np:
-        array = array.astype(d.np)
+        array = d.encode(array)
     return from_array(np.ascontiguousarray(array).reshape(array.shape))
 
 
 def _python_array(op, value, d):
     try:
-        return np.array(value, dtype=d.np) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
+        return d.encode(np.array(value, d.compute)) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
     except OverflowError:
         kind = ValueError if d is dtypes.int64 else RuntimeError
         raise kind(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
@@ -59,9 +59,9 @@ def _sequence(op, data):
     if array.dtype == object or array.dtype.kind in "USO":
         raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
     if array.size == 0:
-        return array.astype(dtypes.get_default_dtype().np), dtypes.get_default_dtype()
+        return dtypes.get_default_dtype().encode(array), dtypes.get_default_dtype()
     if array.dtype == np.float64 and not _holds(data, (np.ndarray, np.generic, Tensor)):
-        return array.astype(dtypes.get_default_dtype().np), dtypes.get_default_dtype()
+        return dtypes.get_default_dtype().encode(array), dtypes.get_default_dtype()
     if array.dtype.kind == "u" and array.dtype == np.uint64:
         raise RuntimeError(f"{op}(): Overflow when unpacking long")
     return array, dtypes.of(array.dtype)
@@ -187,7 +187,7 @@ def _meta(op, size, dtype, device):
 def _filled(m, value, requires_grad):
     found = empty_tensor(m)
     if m.device is CPU:
-        found._d.fill(value)
+        found._d.fill(value if m.np is not dtypes.BITS else m.dtype.encode(np.asarray(value))[()])
     else:
         ENTRIES["fill_"](found, value)
     return found.requires_grad_() if requires_grad else found
@@ -333,10 +333,10 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     if d.kind == "i":
         start, end, step = int(start), int(end), int(step)
         count = max(0, -(-(end - start) // step))
-        array = (np.arange(count, dtype=np.int64) * step + start).astype(d.np)
+        array = d.encode(np.arange(count, dtype=np.int64) * step + start)
     else:
         count = max(0, math.ceil((end - start) / step))
-        array = (np.arange(count, dtype=np.float64) * step + start).astype(d.np)
+        array = d.encode(np.arange(count, dtype=np.float64) * step + start)
     found = _finish(from_array(array), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("arange", found, out)
 
@@ -347,7 +347,7 @@ def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devi
         start, end = 0, start
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     count = int(math.floor((end - start) / step)) + 1
-    return _finish(from_array((np.arange(count, dtype=np.float64) * step + start).astype(d.np)), resolve(device), requires_grad)
+    return _finish(from_array(d.encode(np.arange(count, dtype=np.float64) * step + start)), resolve(device), requires_grad)
 
 
 def _spaced(start, end, steps, d):
@@ -379,7 +379,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     steps = _steps("linspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     array = _spaced(_number(start), _number(end), int(steps), d)
-    found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
+    found = _finish(from_array(d.encode(array)), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("linspace", found, out)
 
 
@@ -388,7 +388,7 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     steps = _steps("logspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     array = np.power(float(base), _spaced(_number(start), _number(end), int(steps), dtypes.float64))
-    found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
+    found = _finish(from_array(d.encode(array)), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("logspace", found, out)
 
 
@@ -398,7 +398,7 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    found = _finish(from_array(np.eye(n, m, dtype=d.np)), resolve(device), requires_grad)
+    found = _finish(from_array(d.encode(np.eye(n, m, dtype=d.compute))), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("eye", found, out)
 
 

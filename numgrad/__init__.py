@@ -1,6 +1,6 @@
 """numgrad: the PyTorch programming model on kernels that are plain Python functions compiled by Numba."""
 
-from . import autograd as autograd, linalg as linalg, nn as nn, optim as optim, testing as testing
+from . import autograd as autograd, detours as detours, linalg as linalg, nn as nn, optim as optim, testing as testing
 from .autograd import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -516,11 +516,19 @@ __version__ = "0.1.0"
 
 
 _ON_FIRST_USE = {
-    "accelerator", "backends", "compiler", "cuda", "hub", "random", "serialization", "special", "utils",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "hub", "random", "serialization", "special", "utils",
+}  # fmt: skip
+_OF_AMP = {
+    "GradScaler", "autocast", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
+    "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
 }  # fmt: skip
 
 
 def __getattr__(name):
+    if name in _OF_AMP:
+        from . import amp
+
+        return getattr(amp, name)
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

@@ -4,7 +4,6 @@ import numpy as np
 
 from . import config
 
-
 # NumPy has no bfloat16: its storage is 16 bits under a name, which no arithmetic of NumPy accepts.
 BITS = np.dtype([("bfloat16", np.uint16)])
 

@@ -48,7 +48,8 @@ class dtype:
     def encode(self, array):
         """An ndarray of numbers as one of this dtype's storage."""
         if self.np is not BITS or array.dtype == BITS:
-            return array.astype(self.np)
+            with np.errstate(over="ignore"):  # too large a number becomes infinite
+                return array.astype(self.np)
         wide = np.ascontiguousarray(array, np.float32).view(np.uint32)
         rounded = (wide.astype(np.uint64) + 0x7FFF + (wide >> 16 & 1)) >> 16
         rounded = np.where(wide & 0x7FFFFFFF > 0x7F800000, wide >> 16 | 0x40, rounded)

@@ -44,6 +44,11 @@ def scalar_function(fn, T, name=None, compiled=inlined):
 _WORD_FUNCTIONS = set(CPU_WORDS.values())
 
 
+def compute_type(numpy_type):
+    """The NumPy scalar type in which kernels compute with elements stored as ``numpy_type``."""
+    return np.float32 if numpy_type in _STORED_BITS else numpy_type
+
+
 def type_name(numpy_type):
     """How emitted text spells a NumPy scalar type; bool is stored as uint8, 16-bit floats as uint16."""
     if numpy_type in _STORED_BITS:

@@ -391,6 +391,10 @@ class Tensor:
             return self._m.dtype.decode(shaped(self._d, self._m))
         return self.detach().cpu().numpy()
 
+    def _stored(self) -> np.ndarray:
+        """An ndarray over the elements as they are stored, on the host."""
+        return shaped((self if self._m.device is CPU else self.detach().cpu())._d, self._m)
+
     def item(self):
         """The one element as a Python number."""
         if self._m.numel != 1:
@@ -512,7 +516,7 @@ class Tensor:
 
     def __reduce_ex__(self, protocol):
         extra = {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
-        array = np.array(shaped((self if self._m.device is CPU else self.detach().cpu())._d, self._m))
+        array = np.array(self._stored())
         return _rebuild, (type(self), array, str(self.device), self.requires_grad, extra)
 
     def __setstate__(self, state) -> None:

@@ -140,3 +140,21 @@ def test_a_module_trains(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] and next(model.parameters()).dtype is d
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("suffix", ("safetensors", "pt"))
+def test_files_keep_the_dtype(name, suffix, tmp_path):
+    ours, theirs = _pair(name, X)
+    path = str(tmp_path / f"x.{suffix}")
+    ng.save({"x": ours}, path)
+    again = ng.load(path)["x"]
+    assert again.dtype is ours.dtype and (again == ours).all()
+    if suffix == "pt":
+        torch.save({"x": theirs}, path)
+    else:
+        import safetensors.torch
+
+        assert (safetensors.torch.load_file(path)["x"] == theirs).all()
+        safetensors.torch.save_file({"x": theirs}, path)
+    assert (ng.load(path)["x"] == ours).all() and ng.load(path)["x"].dtype is ours.dtype

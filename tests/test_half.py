@@ -158,3 +158,13 @@ def test_files_keep_the_dtype(name, suffix, tmp_path):
         assert (safetensors.torch.load_file(path)["x"] == theirs).all()
         safetensors.torch.save_file({"x": theirs}, path)
     assert (ng.load(path)["x"] == ours).all() and ng.load(path)["x"].dtype is ours.dtype
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_random_numbers_are_those_of_float32_rounded(name):
+    d = getattr(ng, name)
+    ng.manual_seed(1)
+    expected = ng.rand(5), ng.randn(20)
+    ng.manual_seed(1)
+    found = ng.rand(5, dtype=d), ng.zeros(20, dtype=d).normal_()
+    assert all((a == b.to(d)).all() for a, b in zip(found, expected))

@@ -1,6 +1,6 @@
 """numgrad: the PyTorch programming model on kernels that are plain Python functions compiled by Numba."""
 
-from . import autograd as autograd, linalg as linalg, nn as nn, optim as optim, testing as testing
+from . import autograd as autograd, detours as detours, linalg as linalg, nn as nn, optim as optim, testing as testing
 from .autograd import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -13,10 +13,13 @@ from .compiler import compile as compile
 from .config import get_num_threads as get_num_threads, set_num_threads as set_num_threads
 from .device import Device as device
 from .dtypes import (
+    bfloat16 as bfloat16,
     bool_ as bool,
     can_cast as can_cast,
     dtype as dtype,
     finfo as finfo,
+    float16 as float16,
+    float16 as half,
     float32 as float32,
     float64 as float64,
     get_default_dtype as get_default_dtype,
@@ -514,11 +517,20 @@ __version__ = "0.1.0"
 
 
 _ON_FIRST_USE = {
-    "accelerator", "backends", "compiler", "cuda", "distributions", "hub", "random", "serialization", "special", "utils",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "hub", "random", "serialization",
+    "special", "utils",
+}  # fmt: skip
+_OF_AMP = {
+    "GradScaler", "autocast", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
+    "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
 }  # fmt: skip
 
 
 def __getattr__(name):
+    if name in _OF_AMP:
+        from . import amp
+
+        return getattr(amp, name)
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

@@ -12,6 +12,14 @@ from .kernels.cuda import memory, random
 from .kernels.cuda.matmul import set_precision
 
 
+def __getattr__(name):
+    if name == "amp":
+        from .amp import cuda as amp
+
+        return amp
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def is_available() -> bool:
     """Whether there is a CUDA device that numgrad can use."""
     return device_count() > 0

@@ -4,23 +4,28 @@ import numpy as np
 
 from . import config
 
+# NumPy has no bfloat16: its storage is 16 bits under a name, which no arithmetic of NumPy accepts.
+BITS = np.dtype([("bfloat16", np.uint16)])
+
 
 class dtype:
     """An element type, as ``numgrad.float32``; one instance each, compared by identity.
 
     ``np`` is the NumPy dtype of its storage, ``itemsize`` its size in bytes, ``kind`` one of ``"b"`` (bool),
-    ``"i"`` (integers) and ``"f"`` (floating point), ``rank`` its place in the promotion order.
+    ``"i"`` (integers) and ``"f"`` (floating point), ``rank`` its place in the promotion order. ``compute`` is the
+    NumPy scalar type that kernels compute in: float32 for the 16-bit formats, which are storage only, else ``type``.
     """
 
-    __slots__ = ("name", "np", "itemsize", "kind", "rank", "is_floating_point", "is_signed", "type", "one")
+    __slots__ = ("name", "np", "itemsize", "kind", "rank", "is_floating_point", "is_signed", "type", "one", "compute")
 
     is_complex = False
 
     def __init__(self, name, kind, rank):
         self.name, self.kind, self.rank = name, kind, rank
-        self.np = np.dtype("bool" if name == "bool" else name)
+        self.np = BITS if name == "bfloat16" else np.dtype("bool" if name == "bool" else name)
         self.type = self.np.type
-        self.one = self.np.type(1)
+        self.one = np.array((0x3F80,), BITS)[()] if name == "bfloat16" else self.np.type(1)
+        self.compute = np.float32 if kind == "f" and self.np.itemsize == 2 else self.type
         self.itemsize = self.np.itemsize
         self.is_floating_point = kind == "f"
         self.is_signed = kind == "f" or (kind == "i" and not name.startswith("u"))
@@ -40,6 +45,23 @@ class dtype:
     def to_real(self):
         return self
 
+    def encode(self, array):
+        """An ndarray of numbers as one of this dtype's storage."""
+        if self.np is not BITS or array.dtype == BITS:
+            with np.errstate(over="ignore"):  # too large a number becomes infinite
+                return array.astype(self.np)
+        wide = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        rounded = (wide.astype(np.uint64) + 0x7FFF + (wide >> 16 & 1)) >> 16
+        rounded = np.where(wide & 0x7FFFFFFF > 0x7F800000, wide >> 16 | 0x40, rounded)
+        return rounded.astype(np.uint16).view(BITS).reshape(np.shape(array))
+
+    def decode(self, array):
+        """An ndarray of this dtype's storage as one of numbers: bfloat16 becomes float32."""
+        if self.np is not BITS:
+            return array
+        wide = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
+        return wide.view(np.float32).reshape(np.shape(array))
+
 
 def _named(name):
     return BY_NAME[name]
@@ -51,15 +73,20 @@ int8 = dtype("int8", "i", 2)
 int16 = dtype("int16", "i", 3)
 int32 = dtype("int32", "i", 4)
 int64 = dtype("int64", "i", 5)
-float32 = dtype("float32", "f", 6)
-float64 = dtype("float64", "f", 7)
+float16 = dtype("float16", "f", 6)
+bfloat16 = dtype("bfloat16", "f", 6)
+float32 = dtype("float32", "f", 7)
+float64 = dtype("float64", "f", 8)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float32, float64)
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.np: d for d in ALL}
 PYTHON = {bool: bool_, int: int64, float: float32}
 
 _default = float32
+
+# What must happen before the first tensor of a 16-bit dtype; the table of ops puts it here.
+unprepared: list = []
 
 
 def get_default_dtype() -> dtype:
@@ -68,7 +95,7 @@ def get_default_dtype() -> dtype:
 
 
 def set_default_dtype(d: dtype) -> None:
-    """Make ``d`` (float32 or float64) the dtype of floating-point tensors made without one."""
+    """Make ``d``, a floating-point dtype, the dtype of floating-point tensors made without one."""
     global _default
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError(f"set_default_dtype: expected a floating-point dtype, got {d!r}; use float32 or float64")
@@ -108,6 +135,8 @@ def promote(a: dtype, b: dtype) -> dtype:
     if a.kind == b.kind == "i" and (a is uint8 or b is uint8):
         other = b if a is uint8 else a
         return int16 if other is int8 else other
+    if a.rank == b.rank:
+        return float32  # neither 16-bit format holds the other
     return a if a.rank > b.rank else b
 
 
@@ -156,8 +185,14 @@ class finfo:
         d = as_dtype(type) if type is not None else _default
         if not d.is_floating_point:
             raise TypeError(f"finfo: expected a floating-point dtype, got {d!r}; use iinfo for integers")
+        self.dtype = d.name
+        if d is bfloat16:
+            self.bits, self.eps, self.resolution = 16, 2.0**-7, 0.01
+            self.max = (2 - self.eps) * 2.0**127
+            self.min, self.tiny, self.smallest_normal = -self.max, 2.0**-126, 2.0**-126
+            return
         info = np.finfo(d.name)
-        self.bits, self.dtype = info.bits, d.name
+        self.bits = info.bits
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.tiny)
         self.resolution = float(str(info.resolution))

@@ -40,8 +40,8 @@ def load(f: FileLike, map_location: MapLocation = None, pickle_module: Any = Non
     (None: as saved); by default each goes where it was saved from. ``mmap``: read the numbers of a path's archive
     when they are used; writing to them does not change the file. ``encoding``: of byte strings that Python 2 saved.
 
-    Files are read as data: nothing in them is executed, whatever ``weights_only`` and ``pickle_module`` say. float16
-    and bfloat16 numbers become float32, uint16 ones int32, uint32 ones int64, where there is no such dtype here.
+    Files are read as data: nothing in them is executed, whatever ``weights_only`` and ``pickle_module`` say. uint16
+    numbers become int32, uint32 ones int64, where there is no such dtype here.
     Raises FileError (a ValueError, a RuntimeError and a pickle.UnpicklingError) for files that are damaged, of another
     format, or hold objects of other classes; RuntimeError for tensors of devices that are not there.
     """

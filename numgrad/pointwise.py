@@ -465,7 +465,7 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
         plan.geometry = None
         plan.end = numel
         work = 1
-    T = compute.np.type
+    T = compute.compute
     key = (name, tuple(described), tuple(out_types), T, strided, aliases, tuple(numbers),
            tuple((constants or {}).items()), device.type)  # fmt: skip
     kernel = op.kernels.get(key)

@@ -225,7 +225,7 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
     units = outer if along == "last" else outer * -(-plan.inner // _COLUMNS)
     plan.end = units if plan.out.numel else 0
     letters = [(name, "r" if isinstance(value, float) else "i") for name, value in zip(op.attributes, attributes)]
-    T = compute.np.type
+    T = compute.compute
     key = (along, T, source.np.type, result.np.type, tuple(letters), m.device.type)
     kernel = op.kernels.get(key)
     if kernel is None:

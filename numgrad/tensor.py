@@ -381,19 +381,25 @@ class Tensor:
                     "to host memory first."
                 )
             return self.detach().cpu().numpy()
+        if self._m.np is dtypes.BITS:
+            raise TypeError("numpy(): Got unsupported ScalarType BFloat16; NumPy has no such dtype, use .float().numpy()")
         return shaped(self._d, self._m)
 
     def _host(self) -> np.ndarray:
-        """An ndarray of the values, on the host."""
+        """An ndarray of the values, on the host; float32 for bfloat16, which NumPy does not have."""
         if self._m.device is CPU:
-            return shaped(self._d, self._m)
+            return self._m.dtype.decode(shaped(self._d, self._m))
         return self.detach().cpu().numpy()
+
+    def _stored(self) -> np.ndarray:
+        """An ndarray over the elements as they are stored, on the host."""
+        return shaped((self if self._m.device is CPU else self.detach().cpu())._d, self._m)
 
     def item(self):
         """The one element as a Python number."""
         if self._m.numel != 1:
             raise RuntimeError(f"a Tensor with {self._m.numel} elements cannot be converted to Scalar")
-        if self._m.device is CPU:
+        if self._m.device is CPU and self._m.np is not dtypes.BITS:
             return self._d.item(0)
         return self._host().item()
 
@@ -510,7 +516,7 @@ class Tensor:
 
     def __reduce_ex__(self, protocol):
         extra = {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
-        array = np.array(self._host())
+        array = np.array(self._stored())
         return _rebuild, (type(self), array, str(self.device), self.requires_grad, extra)
 
     def __setstate__(self, state) -> None:
@@ -652,7 +658,7 @@ def _root_gradient(op, tensor, gradient, k):
         m = meta(tensor._m.dtype, tensor._m.shape, tensor._m.device)
         if m.device is CPU:
             one = make(m.empty(1, m.np), m)
-            one._d[0] = 1
+            one._d[0] = m.dtype.one
             return one
         return from_array(np.ones(m.shape, m.np)).to(m.device)
     if not isinstance(gradient, Tensor):

@@ -10,17 +10,24 @@ import types as python_types
 import numpy as np
 
 from . import jit
+from .half import from_bfloat16, from_float16, to_bfloat16, to_float16
 from .jit import inlined, integer, kernel, load_module, pointer, real, scalar, shifted, source_of
 from .vmath import WORDS as CPU_WORDS
 from .vocab import CPU_ROW_WORDS, typed
 
-_NAMES = {"pointer": pointer, "integer": integer, "real": real, "shifted": shifted}
+_NAMES = {
+    "pointer": pointer, "integer": integer, "real": real, "shifted": shifted, "from_float16": from_float16,
+    "to_float16": to_float16, "from_bfloat16": from_bfloat16, "to_bfloat16": to_bfloat16,
+}  # fmt: skip
+# Stored types that kernels do not compute in: the names of their conversions. Their elements are 16 bits; np.void is
+# the type of `dtypes.BITS`.
+_STORED_BITS = {np.float16: "float16", np.void: "bfloat16"}
 # Names that emitted text uses itself: an argument of that name gets another one.
 _RESERVED = {
     "operands", "begin", "end", "i", "j", "n", "row", "rest", "axis", "size", "index", "ndim", "geometry", *_NAMES
 }  # fmt: skip
 _IMPORTS = (
-    "from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint32, uint64\n"
+    "from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64\n"
 )
 
 
@@ -37,8 +44,15 @@ def scalar_function(fn, T, name=None, compiled=inlined):
 _WORD_FUNCTIONS = set(CPU_WORDS.values())
 
 
+def compute_type(numpy_type):
+    """The NumPy scalar type in which kernels compute with elements stored as ``numpy_type``."""
+    return np.float32 if numpy_type in _STORED_BITS else numpy_type
+
+
 def type_name(numpy_type):
-    """How emitted text spells a NumPy scalar type; bool is stored as uint8."""
+    """How emitted text spells a NumPy scalar type; bool is stored as uint8, 16-bit floats as uint16."""
+    if numpy_type in _STORED_BITS:
+        return "uint16"
     return "uint8" if numpy_type is np.bool_ else numpy_type.__name__
 
 
@@ -49,6 +63,10 @@ def load(array, index, stored, T):
         return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text} != 0)"
     if stored is T:
         return text
+    if stored in _STORED_BITS:
+        text, stored = f"from_{_STORED_BITS[stored]}({text})", np.float32
+        if T is np.float32:
+            return text
     if T in (np.int8, np.uint8, np.int16) and issubclass(stored, np.floating):
         text = f"int32({text})"  # what does not fit loses its upper bits, on every processor alike
     return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text})"
@@ -58,6 +76,8 @@ def store(value, stored, T):
     """Text that brings a value of compute type ``T`` to the stored type."""
     if stored is np.bool_:
         return f"uint8(({value}) != 0)"
+    if stored in _STORED_BITS:
+        return f"to_{_STORED_BITS[stored]}({value if T is np.float32 else f'float32({value})'})"
     return f"{stored.__name__}({value})"
 
 

@@ -118,7 +118,7 @@ def _stack_array(typingctx, count, like):
 if PYTHON_MODE:
 
     def pointer(operands, k, dtype):
-        return operands[k]
+        return operands[k].view(dtype) if dtype is np.uint16 else operands[k]
 
     def integer(operands, k):
         return int(operands[k])

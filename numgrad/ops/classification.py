@@ -190,7 +190,7 @@ def _rows(name, input, target, weight):
 
 def _check_targets(name, loss, target, classes, ignore_index):
     """A NaN loss may come from a target out of range: then say so."""
-    if loss._m.device is not CPU or not np.isnan(loss._d).any():
+    if loss._m.device is not CPU or not np.isnan(loss._host()).any():
         return
     values = target._host()
     bad = (values != ignore_index) & ((values < 0) | (values >= classes))

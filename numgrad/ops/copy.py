@@ -278,7 +278,7 @@ def _converter(name, d):
 
 for _name, _dtype in (("float", dtypes.float32), ("double", dtypes.float64), ("long", dtypes.int64),
                       ("int", dtypes.int32), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
-                      ("bool", dtypes.bool_)):  # fmt: skip
+                      ("bool", dtypes.bool_), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16)):  # fmt: skip
     method(_converter(_name, _dtype))
 
 
@@ -306,7 +306,7 @@ def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
     return to(self, dtype=dtypes.as_dtype(dtype))
 
 
-_TYPE_NAMES = {"float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
+_TYPE_NAMES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
                "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor"}  # fmt: skip
 
 

@@ -36,13 +36,13 @@ def _from_data(op, data, dtype):
     else:
         raise RuntimeError(f"{op}(): Could not infer dtype of {type(data).__name__}")
     if d is not None and array.dtype != d.np:
-        array = array.astype(d.np)
+        array = d.encode(array)
     return from_array(np.ascontiguousarray(array).reshape(array.shape))
 
 
 def _python_array(op, value, d):
     try:
-        return np.array(value, dtype=d.np) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
+        return d.encode(np.array(value, d.compute)) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
     except OverflowError:
         kind = ValueError if d is dtypes.int64 else RuntimeError
         raise kind(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
@@ -186,7 +186,7 @@ def _meta(op, size, dtype, device):
 def _filled(m, value, requires_grad):
     found = empty_tensor(m)
     if m.device is CPU:
-        found._d.fill(value)
+        found._d.fill(value if m.np is not dtypes.BITS else m.dtype.encode(np.asarray(value))[()])
     else:
         ENTRIES["fill_"](found, value)
     return found.requires_grad_() if requires_grad else found
@@ -338,10 +338,10 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     if d.kind == "i":
         start, end, step = int(start), int(end), int(step)
         count = max(0, -(-(end - start) // step))
-        array = (np.arange(count, dtype=np.int64) * step + start).astype(d.np)
+        array = d.encode(np.arange(count, dtype=np.int64) * step + start)
     else:
         count = max(0, math.ceil((end - start) / step))
-        array = (np.arange(count, dtype=np.float64) * step + start).astype(d.np)
+        array = d.encode(np.arange(count, dtype=np.float64) * step + start)
     found = _finish(from_array(array), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("arange", found, out)
 
@@ -352,7 +352,7 @@ def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devi
         start, end = 0, start
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     count = int(math.floor((end - start) / step)) + 1
-    return _finish(from_array((np.arange(count, dtype=np.float64) * step + start).astype(d.np)), resolve(device), requires_grad)
+    return _finish(from_array(d.encode(np.arange(count, dtype=np.float64) * step + start)), resolve(device), requires_grad)
 
 
 def _spaced(start, end, steps, d):
@@ -384,7 +384,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     steps = _steps("linspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     array = _spaced(_number(start), _number(end), int(steps), d)
-    found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
+    found = _finish(from_array(d.encode(array)), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("linspace", found, out)
 
 
@@ -396,7 +396,7 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     if d.kind == "i":
         start, end = int(start), int(end)
     array = np.power(float(base), _spaced(start, end, int(steps), dtypes.float64))
-    found = _finish(from_array(array.astype(d.np)), resolve(device), requires_grad)
+    found = _finish(from_array(d.encode(array)), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("logspace", found, out)
 
 
@@ -406,7 +406,7 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    found = _finish(from_array(np.eye(n, m, dtype=d.np)), resolve(device), requires_grad)
+    found = _finish(from_array(d.encode(np.eye(n, m, dtype=d.compute))), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("eye", found, out)
 
 

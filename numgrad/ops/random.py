@@ -48,10 +48,10 @@ def _draw(tensor, fill, on_device=None, generator=None):
         if target is not tensor:
             write(target, tensor)
         return tensor
-    if m.contiguous and m.device is CPU:
+    if m.contiguous and m.device is CPU and m.dtype.compute is m.dtype.type:
         fill(tensor._d)
         return tensor
-    drawn = np.empty(m.numel, m.np)
+    drawn = np.empty(m.numel, m.dtype.compute)
     fill(drawn)
     order = _memory_order(m)
     found = from_array(drawn.reshape([m.shape[k] for k in order]).transpose(np.argsort(order)))

@@ -69,7 +69,7 @@ class RuleKernel:
             op.fn,
             [(name, "v", T) for name in op.inputs],
             [(name, T) for name in op.inplace],
-            T,
+            emit.compute_type(T),
             inplace=tuple((k, op.inputs.index(name)) for k, name in enumerate(op.inplace)),
             attributes=[(name, "r") for name in op.numbers],
             constants=dict(zip(op.flags, flags)),

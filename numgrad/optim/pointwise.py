@@ -121,7 +121,7 @@ class PointwiseOptimizer(Optimizer):
         m = p._m
         for name in names:
             if name not in state:
-                array = np.full(m.shape, self.initial(group, name), m.np)
+                array = m.dtype.encode(np.full(m.shape, self.initial(group, name), m.dtype.compute))
                 tensor = from_array(array)
                 state[name] = tensor if m.device.type == "cpu" else tensor.to(m.device)
 

@@ -12,7 +12,6 @@ from typing import IO, Any
 
 import numpy as np
 import safetensors
-from safetensors.numpy import save as _to_bytes, save_file as _to_file
 
 from .. import dtypes
 from ..device import Device
@@ -34,9 +33,30 @@ def write_safetensors(obj: Any, file: IO[bytes] | str) -> None:
     arrays, structure = _Writer().write(obj)
     metadata = {"format": "pt", _ENTRY: json.dumps(structure)}
     if isinstance(file, str):
-        _to_file(arrays, file, metadata)
+        with open(file, "wb") as opened:
+            _write(arrays, metadata, opened)
     else:
-        file.write(_to_bytes(arrays, metadata))
+        _write(arrays, metadata, file)
+
+
+def _write(arrays, metadata, file):
+    """The format itself: length of the header, header, elements; the widest first, so that all are aligned."""
+    header: dict[str, Any] = {"__metadata__": metadata}
+    ordered = sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
+    begin = 0
+    for name, array in ordered:
+        if array.dtype.newbyteorder("=") not in _KINDS:
+            raise TypeError(f"save: the entry {name!r} has the dtype {array.dtype}, which safetensors files do not hold")
+        end = begin + array.nbytes
+        kind = _KINDS[array.dtype.newbyteorder("=")]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for _, array in ordered:
+        little = array if array.dtype == dtypes.BITS else array.astype(array.dtype.newbyteorder("<"), copy=False)
+        file.write(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
 
 
 class _Writer:
@@ -119,7 +139,7 @@ class _Writer:
                     node.update(within, tensor=name)
                     break
             else:
-                node["tensor"] = self.add(path, tensor.numpy(force=True))
+                node["tensor"] = self.add(path, tensor._stored())
                 entries.append((node["tensor"], tensor))
 
     def add(self, path, array):
@@ -268,20 +288,18 @@ def _read(data: bytes, label: str) -> tuple[Iterator[tuple[str, np.ndarray]], di
 
 _NUMPY = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
-    "F32": np.float32, "F64": np.float64, "F16": np.float16,
+    "F32": np.float32, "F64": np.float64, "F16": np.float16, "BF16": dtypes.BITS,
 }  # fmt: skip
+_WRITTEN = {**_NUMPY, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64, "C64": np.complex64}
+_KINDS = {np.dtype(numpy_type): kind for kind, numpy_type in _WRITTEN.items()}
 
 
 def _arrays(entries, label) -> Iterator[tuple[str, np.ndarray]]:
     for name, entry in entries:
         kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
-        if kind == "BF16":  # the upper half of a float32
-            array = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
-        elif kind in _NUMPY:
+        if kind in _NUMPY:
             array = np.frombuffer(data, _NUMPY[kind])
-            if kind == "F16":
-                array = array.astype(np.float32)
         else:
-            known = ", ".join([*_NUMPY, "BF16"])
+            known = ", ".join(_NUMPY)
             raise TypeError(f"load: entry {name!r} of {label} has the dtype {kind}; numgrad reads {known}")
         yield name, array.reshape(shape)

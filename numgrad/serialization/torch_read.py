@@ -27,7 +27,7 @@ HEAD = 32  # bytes at the beginning of a file that tell its format
 
 # Dtypes without counterpart here: stored as, read as (the same values, wider).
 _WIDENED = {
-    "float16": ("<f2", "float32"), "bfloat16": ("<u2", "float32"), "uint16": ("<u2", "int32"), "uint32": ("<u4", "int64"),
+    "uint16": ("<u2", "int32"), "uint32": ("<u4", "int64"),
 }  # fmt: skip
 _REFUSED = {"complex64": 8, "complex128": 16, "uint64": 8}
 
@@ -55,11 +55,9 @@ def _elements(data: np.ndarray, name: str, big_endian: bool, label: str) -> np.n
         data = data.copy()
     values = data.view(stored)
     if big_endian and stored.itemsize > 1:
-        values = values.byteswap()
+        values = values.view(f"u{stored.itemsize}").byteswap().view(stored)
     if name in dtypes.BY_NAME:
         return values
-    if name == "bfloat16":  # the upper half of a float32
-        return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(dtypes.BY_NAME[_WIDENED[name][1]].np)
 
 

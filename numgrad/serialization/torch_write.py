@@ -43,7 +43,7 @@ class _Block:
     def numbers(self) -> np.ndarray:
         low, count, m = self.low, self.count, self.first._m
         part = alias(self.first, self.root[low : low + count], meta(m.dtype, (count,), m.device))
-        return part.numpy(force=True)
+        return part._stored()
 
 
 class _Pickler:

@@ -1,0 +1,285 @@
+"""Autocast: in its blocks, products and convolutions take 16-bit operands and ops that need the range take float32.
+
+While no block is open anywhere, nothing is in the way of a call: entering the first one puts detours before the ops
+of the two lists, leaving the last one takes them away.
+"""
+
+import functools
+import threading
+import types
+import warnings
+
+from .. import detours, dtypes
+from ..autograd import is_grad_enabled
+from ..device import CPU
+from ..nn import functional
+from ..op import ENTRIES, cast
+from ..tensor import Tensor, storage_of
+
+_LOWER = (
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "matmul", "mm", "bmm",
+    "baddbmm", "addmm", "addbmm", "linear", "matrix_product", "vecdot", "prelu", "scaled_dot_product_attention",
+    "_matmul_operator", "__matmul__", "__rmatmul__",
+)  # fmt: skip
+_FLOAT32 = (
+    "avg_pool3d", "max_pool3d", "max_unpool2d", "max_unpool3d", "adaptive_avg_pool3d", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "grid_sample", "prod", "quantile", "nanquantile", "cdist", "trace", "cholesky",
+    "cholesky_inverse", "cholesky_solve", "inverse", "pinverse", "mse_loss", "cosine_embedding_loss", "nll_loss",
+    "hinge_embedding_loss", "poisson_nll_loss", "smooth_l1_loss", "cross_entropy", "l1_loss", "huber_loss",
+    "margin_ranking_loss", "soft_margin_loss", "triplet_margin_loss", "multi_margin_loss", "multilabel_margin_loss",
+    "ctc_loss", "kl_div",
+)  # fmt: skip
+_SUPPORTED = (dtypes.bfloat16, dtypes.float16)
+
+
+class _State(threading.local):
+    def __init__(self):
+        self.enabled = {"cpu": False, "cuda": False}
+        self.dtype = {"cpu": dtypes.bfloat16, "cuda": dtypes.float16}
+        self.cache_enabled = True
+        self.nesting = 0
+        self.cache: dict = {}  # id of a parameter -> (parameter, its version, its cast)
+
+
+_state = _State()
+_lock = threading.Lock()
+_open = [0]  # threads' open blocks
+_undo: list = []
+
+
+def _functions(names):
+    found = {}
+    for name in names:
+        for entry in (ENTRIES.get(name), getattr(Tensor, name, None), getattr(functional, name, None)):
+            if isinstance(entry, types.FunctionType):
+                found[id(entry)] = entry
+    return found.values()
+
+
+def _put_detours():
+    if dtypes.unprepared:
+        dtypes.unprepared.pop()()
+    _undo.extend(detours.divert(entry, _lowered) for entry in _functions(_LOWER))
+    _undo.extend(detours.divert(entry, _raised) for entry in _functions(_FLOAT32))
+    _undo.extend(detours.divert(entry, _joined) for entry in _functions(("cat", "stack")))
+
+
+def _take_detours():
+    while _undo:
+        _undo.pop()()
+
+
+def _eligible(tensor):
+    d = tensor._m.dtype
+    return d.is_floating_point and d is not dtypes.float64 and tensor._m.device is CPU
+
+
+def _lower(tensor):
+    d = _state.dtype["cpu"]
+    if not _eligible(tensor) or tensor._m.dtype is d:
+        return tensor
+    node = tensor._n
+    if node is None or not node.leaf or tensor._m.dtype is not dtypes.float32 or not _state.cache_enabled:
+        return cast(tensor, d)
+    if not is_grad_enabled():
+        return cast(tensor, d)
+    version = storage_of(tensor).version, d
+    held = _state.cache.get(id(tensor))
+    if held is None or held[1] != version:
+        held = _state.cache[id(tensor)] = tensor, version, cast(tensor, d)
+    return held[2]
+
+
+def _raise(tensor):
+    return cast(tensor, dtypes.float32) if _eligible(tensor) else tensor
+
+
+def _with(change, original, args, kwargs):
+    if not _state.enabled["cpu"]:
+        return original(*args, **kwargs)
+    before = _state.enabled["cpu"]
+    args = [detours.mapped(value, change) for value in args]
+    kwargs = {name: value if name == "out" else detours.mapped(value, change) for name, value in kwargs.items()}
+    _state.enabled["cpu"] = False  # what the op is made of computes in the dtype chosen here
+    try:
+        return original(*args, **kwargs)
+    finally:
+        _state.enabled["cpu"] = before
+
+
+def _lowered(original, args, kwargs):
+    return _with(_lower, original, args, kwargs)
+
+
+def _raised(original, args, kwargs):
+    return _with(_raise, original, args, kwargs)
+
+
+def _joined(original, args, kwargs):
+    found: list = []
+
+    def note(tensor):
+        found.append(tensor)
+        return tensor
+
+    for value in (*args, *kwargs.values()):
+        detours.mapped(value, note)
+    d = dtypes.float32 if any(tensor._m.dtype is dtypes.float32 for tensor in found) else None
+    return _with(_raise if d is not None else lambda tensor: tensor, original, args, kwargs)
+
+
+class autocast:
+    """Run ops in the block, or the decorated function, in mixed precision.
+
+    Products and convolutions compute with operands rounded to ``dtype`` (default bfloat16 on the CPU) and return it;
+    losses and other ops that need the range compute in float32; all others take what they get. Casts of parameters
+    are kept until the outermost block ends, if ``cache_enabled``. ``device_type``: "cpu" or "cuda"; kernels for 16-bit
+    elements exist for the CPU, so that autocast for "cuda" warns and changes nothing (Micikevicius et al. 2018,
+    arXiv:1710.03740). Raises ValueError for a device type that is no string, RuntimeError for an unknown one.
+    """
+
+    def __init__(self, device_type: str, dtype: dtypes.dtype | None = None, enabled: bool = True,
+                 cache_enabled: bool | None = None):  # fmt: skip
+        if not isinstance(device_type, str):
+            raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
+        if not is_autocast_available(device_type):
+            raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'; use 'cpu' or 'cuda'")
+        self.device = device_type
+        self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
+        self._cache_enabled = _state.cache_enabled if cache_enabled is None else cache_enabled
+        if enabled and device_type == "cuda":
+            warnings.warn("CUDA has no 16-bit kernels here. Disabling autocast.", stacklevel=2)
+            enabled = False
+        elif enabled and self.fast_dtype not in _SUPPORTED:
+            warnings.warn(
+                "In CPU autocast, but the target dtype is not supported. Disabling autocast.\nCPU Autocast only "
+                f"supports dtypes of {', '.join(map(repr, _SUPPORTED))} currently.", stacklevel=2,
+            )  # fmt: skip
+            enabled = False
+        self._enabled = enabled
+        self._before: list = []
+
+    def __enter__(self):
+        with _lock:
+            if _open[0] == 0 and self._enabled:
+                _put_detours()
+            if self._enabled:
+                _open[0] += 1
+        self._before.append((_state.enabled[self.device], _state.dtype[self.device], _state.cache_enabled))
+        _state.enabled[self.device], _state.dtype[self.device] = self._enabled, self.fast_dtype
+        _state.cache_enabled = self._cache_enabled
+        _state.nesting += 1
+        return self
+
+    def __exit__(self, *exception):
+        _state.nesting -= 1
+        if _state.nesting == 0:
+            _state.cache.clear()
+        _state.enabled[self.device], _state.dtype[self.device], _state.cache_enabled = self._before.pop()
+        with _lock:
+            if self._enabled:
+                _open[0] -= 1
+                if _open[0] == 0:
+                    _take_detours()
+        return False
+
+    def __call__(self, func):
+        if not callable(func):
+            raise TypeError(
+                f"autocast()(func) requires a callable, but got {type(func).__name__}. Did you mean to use autocast as "
+                "a context manager?"
+            )
+
+        @functools.wraps(func)
+        def decorated(*args, **kwargs):
+            with self:
+                return func(*args, **kwargs)
+
+        return decorated
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether `autocast` knows the device type: "cpu" and "cuda"."""
+    return device_type in _state.enabled
+
+
+def _known(name, device_type):
+    if not is_autocast_available(device_type):
+        raise RuntimeError(f"{name}: unsupported autocast device_type '{device_type}'; use 'cpu' or 'cuda'")
+    return device_type
+
+
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """Whether this thread is inside an `autocast` of the device type (default "cuda", as in PyTorch)."""
+    return _state.enabled[_known("is_autocast_enabled", device_type or "cuda")]
+
+
+def get_autocast_dtype(device_type: str) -> dtypes.dtype:
+    """The dtype that `autocast` lowers to on the device type."""
+    return _state.dtype[_known("get_autocast_dtype", device_type)]
+
+
+def set_autocast_dtype(device_type: str, dtype: dtypes.dtype) -> None:
+    """Set the dtype that `autocast` lowers to on the device type in this thread."""
+    _state.dtype[_known("set_autocast_dtype", device_type)] = dtype
+
+
+_switched: dict = {}
+
+
+def set_autocast_enabled(device_type: str, enabled: bool) -> None:
+    """Turn autocast on or off in this thread, outside any block."""
+    _known("set_autocast_enabled", device_type)
+    key = threading.get_ident(), device_type
+    if key in _switched:
+        _switched.pop(key).__exit__()
+    if enabled:
+        _switched[key] = autocast(device_type).__enter__()
+
+
+def is_autocast_cache_enabled() -> bool:
+    """Whether `autocast` keeps its casts of parameters."""
+    return _state.cache_enabled
+
+
+def set_autocast_cache_enabled(enabled: bool) -> None:
+    """Whether `autocast` is to keep its casts of parameters, in this thread."""
+    _state.cache_enabled = bool(enabled)
+
+
+def custom_fwd(fwd=None, *, device_type: str, cast_inputs: dtypes.dtype | None = None):
+    """Decorator for the ``forward`` of an autograd Function: with ``cast_inputs`` it runs on inputs of that dtype with
+    autocast off, else as its caller; `custom_bwd` then runs the ``backward`` in the same state."""
+    if fwd is None:
+        return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+    _known("custom_fwd", device_type)
+
+    @functools.wraps(fwd)
+    def decorated(ctx, *args, **kwargs):
+        ctx._autocast_dtype = get_autocast_dtype(device_type)
+        enabled = is_autocast_enabled(device_type)
+        ctx._autocast_enabled = enabled and cast_inputs is None
+        if not enabled or cast_inputs is None:
+            return fwd(ctx, *args, **kwargs)
+
+        def wanted(tensor):
+            return cast(tensor, cast_inputs) if _eligible(tensor) else tensor
+
+        with autocast(device_type, enabled=False):
+            return detours.mapped_call(functools.partial(fwd, ctx), args, kwargs, wanted)
+
+    return decorated
+
+
+def custom_bwd(bwd=None, *, device_type: str):
+    """Decorator for the ``backward`` of an autograd Function whose forward has `custom_fwd`."""
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+    _known("custom_bwd", device_type)
+
+    @functools.wraps(bwd)
+    def decorated(ctx, *args, **kwargs):
+        with autocast(device_type, dtype=ctx._autocast_dtype, enabled=ctx._autocast_enabled):
+            return bwd(ctx, *args, **kwargs)
+
+    return decorated

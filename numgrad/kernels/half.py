@@ -1,0 +1,89 @@
+"""Conversions between float32 and the bits of the 16-bit floating-point formats, for kernels' loads and stores.
+
+The bits are uint16. Results are rounded to nearest, ties to even; NaN stays NaN and too large a value becomes
+infinite. Integer arithmetic alone, so that every processor gives the same bits.
+"""
+
+import numpy as np
+
+from .jit import PYTHON_MODE, scalar
+from .vmath_llvm import bits, from_bits
+
+_HALF_BIAS = 112 << 23  # the difference of the exponents' biases, where float32 has its exponent
+_INFINITY, _SIGN = 0x7F800000, 0x8000
+_SMALLEST_NORMAL_HALF, _BEYOND_HALF = 0x38800000, 0x47800000  # 2**-14 and 2**16 as float32
+_SUBNORMAL_STEP = np.float32(2.0**-24)
+_HALF, _HALF_BITS = np.float32(0.5), 0x3F000000  # one half: its last place is the smallest float16
+
+if PYTHON_MODE:
+
+    def _int(x):
+        return int(np.asarray(x, np.float32).view(np.uint32))
+
+    def _float(i):
+        return np.asarray(i, np.uint32).view(np.float32)[()]
+
+    def _wide(b):
+        return int(b)
+
+    _short = np.uint16
+
+else:
+
+    @scalar
+    def _int(x):
+        return np.int64(bits(x)) & 0xFFFFFFFF
+
+    @scalar
+    def _float(i):
+        return from_bits(np.int32(i))
+
+    @scalar
+    def _wide(b):
+        return np.int64(b)
+
+    @scalar
+    def _short(i):
+        return np.uint16(i)
+
+
+@scalar
+def from_bfloat16(b):
+    """The float32 of bfloat16 bits: they are its upper half."""
+    return _float(_wide(b) << 16)
+
+
+@scalar
+def to_bfloat16(x):
+    """The bfloat16 bits nearest to a float32."""
+    u = _int(np.float32(x))
+    if u & 0x7FFFFFFF > _INFINITY:
+        return _short(u >> 16 | 0x40)
+    return _short((u + 0x7FFF + (u >> 16 & 1)) >> 16)
+
+
+@scalar
+def from_float16(b):
+    """The float32 of float16 bits."""
+    h = _wide(b)
+    sign = (h & _SIGN) << 16
+    magnitude = h & 0x7FFF
+    if magnitude < 0x400:
+        return _float(_int(np.float32(magnitude) * _SUBNORMAL_STEP) | sign)
+    wide = (magnitude << 13) + (_HALF_BIAS if magnitude < 0x7C00 else 2 * _HALF_BIAS)
+    return _float(wide | sign)
+
+
+@scalar
+def to_float16(x):
+    """The float16 bits nearest to a float32."""
+    u = _int(np.float32(x))
+    sign = u >> 16 & _SIGN
+    magnitude = u & 0x7FFFFFFF
+    if magnitude > _INFINITY:
+        return _short(sign | 0x7E00 | magnitude >> 13 & 0x3FF)
+    if magnitude >= _BEYOND_HALF:
+        return _short(sign | 0x7C00)
+    if magnitude < _SMALLEST_NORMAL_HALF:
+        return _short(sign | _int(_float(magnitude) + _HALF) - _HALF_BITS)
+    return _short(sign | (magnitude - _HALF_BIAS + 0xFFF + (magnitude >> 13 & 1)) >> 13)

@@ -1,0 +1,170 @@
+"""float16 and bfloat16: storage, rounding, promotion, ops and gradients."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import numgrad as ng
+import numgrad.nn.functional as F
+
+torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
+NAMES = ("float16", "bfloat16")
+BITS = np.arange(65536).astype(np.uint16)
+
+
+def _pair(name, array):
+    return ng.from_numpy(array).to(getattr(ng, name)), torch.from_numpy(array).to(getattr(torch, name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_bit_patterns_survive_a_round_trip(name):
+    d = getattr(ng, name)
+    x = ng.from_numpy(BITS.view(np.int16)).view(d)
+    wide = x.float()
+    expected = torch.from_numpy(BITS.view(np.int16)).view(getattr(torch, name)).float().numpy()
+    np.testing.assert_array_equal(wide.numpy(), expected)
+    again = wide.to(d).view(ng.int16).numpy().view(np.uint16)
+    number = ~np.isnan(expected)
+    assert (again[number] == BITS[number]).all()
+    assert np.isnan(wide.to(d).float().numpy()[~number]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rounding_is_to_nearest_even(name):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 1 << 32, 50000, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    x = np.concatenate([x, (rng.standard_normal(50000) * 10.0 ** rng.integers(-9, 6, 50000)).astype(np.float32)])
+    ours, theirs = _pair(name, x)
+    np.testing.assert_array_equal(ours.float().numpy(), theirs.float().numpy())
+    made = ng.tensor(x.tolist(), dtype=getattr(ng, name))
+    np.testing.assert_array_equal(made.float().numpy(), ours.float().numpy())
+
+
+def test_promotion_is_pytorchs():
+    for a in ng.dtypes.ALL:
+        for b in ng.dtypes.ALL:
+            expected = torch.promote_types(getattr(torch, a.name), getattr(torch, b.name))
+            assert repr(ng.promote_types(a, b)) == repr(expected), (a, b)
+    h = ng.ones(2, dtype=ng.half)
+    assert (h * 2.5).dtype is (h + ng.tensor(2.5)).dtype is (h + ng.ones(2, dtype=ng.int64)).dtype is ng.float16
+    for name in NAMES:
+        ours, theirs = ng.finfo(getattr(ng, name)), torch.finfo(getattr(torch, name))
+        for field in ("bits", "eps", "max", "min", "tiny", "smallest_normal", "resolution", "dtype"):
+            assert getattr(ours, field) == getattr(theirs, field), (name, field)
+
+
+X = np.random.default_rng(1).standard_normal((4, 6)).astype(np.float32)
+CALLS = {
+    "exp": lambda t, f, a: a.exp(),
+    "mul": lambda t, f, a: a * a.flip(1) + 0.3,
+    "matmul": lambda t, f, a: a @ a.t(),
+    "linear": lambda t, f, a: f.linear(a, a, a[:, 0]),
+    "conv": lambda t, f, a: f.conv1d(a[None], a[:, :4].t()[:, :, None]),
+    "softmax": lambda t, f, a: f.softmax(a, 1),
+    "layer_norm": lambda t, f, a: f.layer_norm(a, (6,)),
+    "max_pool": lambda t, f, a: f.max_pool1d(a[None], 2),
+    "sum": lambda t, f, a: a.sum(1),
+    "mean": lambda t, f, a: a.mean(),
+    "amax": lambda t, f, a: a.amax(1),
+    "index": lambda t, f, a: a[[0, 2]],
+    "view": lambda t, f, a: a.t()[1:, ::2],
+    "cat": lambda t, f, a: t.cat((a, a)),
+    "where": lambda t, f, a: t.where(a > 0, a, 0.0),
+    "sort": lambda t, f, a: a.sort(1).values,
+    "compare": lambda t, f, a: a > a.flip(0),
+    "cast": lambda t, f, a: a.double(),
+    "cross_entropy": lambda t, f, a: f.cross_entropy(a, t.tensor([0, 1, 2, 3])),
+    "full": lambda t, f, a: t.full((2,), 0.3, dtype=a.dtype) + t.arange(2, dtype=a.dtype),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("call", CALLS)
+def test_values_and_gradients_are_close_to_pytorchs(call, name):
+    ours, theirs = _pair(name, X)
+    ours.requires_grad_()
+    theirs.requires_grad_()
+    found, expected = CALLS[call](ng, F, ours), CALLS[call](torch, torch.nn.functional, theirs)
+    assert repr(found.dtype) == repr(expected.dtype)
+    bound = {"rtol": 4e-3, "atol": 4e-3} if name == "float16" else {"rtol": 3e-2, "atol": 3e-2}
+    np.testing.assert_allclose(found.detach().double().numpy(), expected.detach().double().numpy(), **bound)
+    if expected.requires_grad:
+        found.sum().backward()
+        expected.sum().backward()
+        assert ours.grad.dtype is ours.dtype
+        np.testing.assert_allclose(ours.grad.double().numpy(), theirs.grad.double().numpy(), **bound)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_writes_printing_and_copies(name):
+    d = getattr(ng, name)
+    ours, theirs = _pair(name, X)
+    for a in (ours, theirs):
+        a[0] = 1.5
+        a[1, 2] = a[2, 2]
+        a[a > 1] = 0
+        a.add_(1).mul_(a)
+        a.masked_fill_(a == 1, 0.5)
+    assert ours.tolist() == theirs.tolist() and repr(ours) == repr(theirs)
+    assert pickle.loads(pickle.dumps(ours)).dtype is copy.deepcopy(ours).dtype is d
+    assert ours[0, 0].item() == theirs[0, 0].item()
+
+
+def test_numpy():
+    assert ng.ones(2, dtype=ng.half).numpy().dtype == np.float16
+    assert ng.from_numpy(np.ones(2, np.float16)).dtype is ng.float16
+    with pytest.raises(TypeError, match="BFloat16"):
+        ng.ones(2, dtype=ng.bfloat16).numpy()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_operands_of_products_must_have_one_dtype(name):
+    with pytest.raises(RuntimeError, match="dtype"):
+        ng.ones(2, 2).to(getattr(ng, name)) @ ng.ones(2, 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_trains(name):
+    d = getattr(ng, name)
+    model = ng.nn.Sequential(ng.nn.Linear(4, 8), ng.nn.ReLU(), ng.nn.Linear(8, 1)).to(d)
+    optimizer = ng.optim.SGD(model.parameters(), lr=0.1)
+    x = ng.randn(16, 4).to(d)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = (model(x) - 1).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] and next(model.parameters()).dtype is d
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("suffix", ("safetensors", "pt"))
+def test_files_keep_the_dtype(name, suffix, tmp_path):
+    ours, theirs = _pair(name, X)
+    path = str(tmp_path / f"x.{suffix}")
+    ng.save({"x": ours}, path)
+    again = ng.load(path)["x"]
+    assert again.dtype is ours.dtype and (again == ours).all()
+    if suffix == "pt":
+        torch.save({"x": theirs}, path)
+    else:
+        import safetensors.torch
+
+        assert (safetensors.torch.load_file(path)["x"] == theirs).all()
+        safetensors.torch.save_file({"x": theirs}, path)
+    assert (ng.load(path)["x"] == ours).all() and ng.load(path)["x"].dtype is ours.dtype
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_random_numbers_are_those_of_float32_rounded(name):
+    d = getattr(ng, name)
+    ng.manual_seed(1)
+    expected = ng.rand(5), ng.randn(20)
+    ng.manual_seed(1)
+    found = ng.rand(5, dtype=d), ng.zeros(20, dtype=d).normal_()
+    assert all((a == b.to(d)).all() for a, b in zip(found, expected))

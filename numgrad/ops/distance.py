@@ -11,10 +11,11 @@ from ..tensor import Tensor
 from .factor import svdvals
 from .index import index_select
 from .matmul import matmul
+from .parts import unbind
 from .places import rewritten
 from .rearrange import triu_indices
 from .reduce import amax, amin, sum as total_sum
-from .view import transpose, unbind
+from .view import transpose
 
 
 def _add(a, b):

@@ -9,9 +9,9 @@ from ..tensor import Tensor
 from .create import eye, zeros
 from .join import cat
 from .matmul import matmul
+from .parts import diagonal
 from .results import return_type
 from .solve import failed, from_host, matrices, mT, results, same_dtype, solve_triangular
-from .view import diagonal
 
 cholesky_ex_result = return_type("linalg_cholesky_ex", "L", "info")
 lu_result = return_type("linalg_lu", "P", "L", "U")

@@ -10,7 +10,8 @@ from ..storage import meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
 from .create import tensor as tensor_of, zeros
-from .view import narrow, reshape, select, unsqueeze
+from .parts import narrow, select
+from .view import reshape, unsqueeze
 
 _JOINS: dict = {}  # (dim, metas) -> how to join tensors of these metas
 config._on_change.append(_JOINS.clear)

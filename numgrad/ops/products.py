@@ -10,9 +10,10 @@ from .arithmetic import mul
 from .create import eye, ones
 from .join import cat, stack
 from .matmul import dot, matmul, outer
+from .parts import diagonal, unbind
 from .reduce import sum as total_sum
 from .scan import cumprod
-from .view import diagonal, reshape, unbind
+from .view import reshape
 
 
 def _same_dtype(name, input, other):

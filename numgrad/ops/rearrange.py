@@ -13,7 +13,8 @@ from .copy import clone, contiguous_copy
 from .create import zeros
 from .index import index_select
 from .launch import launch
-from .view import diagonal, reshape, select, sizes, slice_along, split, tensor_split, unsqueeze
+from .parts import diagonal, select, slice_along, split, tensor_split
+from .view import reshape, sizes, unsqueeze
 
 # --- repetition ----------------------------------------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array
 from .join import cat
 from .launch import element, launch
+from .parts import narrow
 from .places import Along, rewritten, spread
 from .rearrange import flip
 from .results import return_type
-from .view import narrow
 
 _COLUMNS = 256
 

@@ -11,8 +11,9 @@ from ..pointwise import pointwise
 from ..rowwise import rowwise
 from ..tensor import Tensor
 from .matmul import matmul
+from .parts import diagonal
 from .reduce import mean as arithmetic_mean, sum as total_sum
-from .view import diagonal, permute, reshape, transpose
+from .view import permute, reshape, transpose
 
 # --- variance ------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
 from .copy import copy_, fill_, write, zero
 from .create import tensor as tensor_of
 from .mask import coordinates, masked_fill_, true_positions
+from .parts import _select
 from .places import Places, Writing, common_index, int64_index, places_shape, reading
-from .view import _select
 
 _indexed = reading("index")
 _index_put = Writing("index_put")

@@ -44,7 +44,6 @@ from .layout import (
     memory_format as memory_format,
     preserve_format as preserve_format,
 )
-from .op import structured as structured
 from .ops.activation import (
     celu as celu,
     hardshrink as hardshrink,
@@ -503,6 +502,7 @@ from .settings import (
     set_num_interop_threads as set_num_interop_threads,
     use_deterministic_algorithms as use_deterministic_algorithms,
 )
+from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
     BoolTensor as BoolTensor,

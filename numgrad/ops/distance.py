@@ -3,10 +3,12 @@
 from math import inf
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels.vocab import pow, sqrt, where
 from ..layout import broadcast_shapes, normalize_axes
-from ..op import as_tensor_operand, cast, function, method, structured, sum_to, write_out
+from ..op import as_tensor_operand, cast, function, method, sum_to
 from ..reduction import reduction
+from ..structured import structured
 from ..tensor import Tensor
 from .factor import svdvals
 from .index import index_select

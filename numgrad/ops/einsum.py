@@ -5,7 +5,8 @@ import re
 from math import prod
 from typing import NamedTuple
 
-from ..op import as_tensor_operand, function, write_out
+from ..inplace import write_out
+from ..op import as_tensor_operand, function
 from ..tensor import Tensor
 from .arithmetic import mul
 from .matmul import matmul

@@ -3,8 +3,10 @@
 import numpy as np
 
 from ..function import Function
+from ..inplace import write_out
 from ..kernels import lapack
-from ..op import as_tensor_operand, function, structured, write_out
+from ..op import as_tensor_operand, function
+from ..structured import structured
 from ..tensor import Tensor
 from .create import eye, zeros
 from .join import cat

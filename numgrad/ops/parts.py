@@ -1,8 +1,10 @@
 """Views of some of the elements: slices, single places, pieces, diagonals, windows."""
 
+from ..inplace import write_out
 from ..layout import normalize_axis
-from ..op import function, method, structured, write_out
+from ..op import function, method
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, view as make_view
 from .copy import clone, write, zero
 from .strided import _as_strided, as_strided

@@ -2,8 +2,9 @@
 
 from .. import dtypes
 from ..dtypes import bool_
+from ..inplace import write_out
 from ..layout import broadcast_shapes, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, write_out
+from ..op import ENTRIES, as_tensor_operand, cast, function
 from ..pointwise import pointwise
 from ..tensor import Tensor
 from .arithmetic import mul

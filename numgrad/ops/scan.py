@@ -4,10 +4,12 @@
 import numpy as np
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels import scan as kernels
 from ..layout import normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording, structured, write_out
+from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .join import cat
 from .launch import element, launch

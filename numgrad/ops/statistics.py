@@ -4,9 +4,10 @@ import warnings
 from math import inf, prod
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels.vocab import lanes, leader, row_sum, sqrt, where
 from ..layout import normalize_axes
-from ..op import as_tensor_operand, cast, function, write_out
+from ..op import as_tensor_operand, cast, function
 from ..pointwise import pointwise
 from ..rowwise import rowwise
 from ..tensor import Tensor

@@ -1,8 +1,9 @@
 """Views of any sizes and strides over a tensor's memory, and their gradients."""
 
 from ..device import CPU
-from ..op import function, structured
+from ..op import function
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, address, empty_tensor, view as make_view
 from .copy import clone, contiguous_copy, write, zero
 from .view import install_inplace, reshape, sizes

@@ -9,9 +9,11 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import is_grad_enabled, switch
+from ..inplace import check_inplace
 from ..kernels.index import ADD, SET
-from ..op import as_tensor_operand, cast, check_inplace, function, method, structured
+from ..op import as_tensor_operand, cast, function, method
 from ..storage import Storage, meta, strided_meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
 from .copy import copy_, fill_, write, zero
 from .create import tensor as tensor_of

@@ -1,8 +1,10 @@
 """Views of all elements, in another shape or order. No kernels; gradients are views."""
 
+from ..inplace import check_inplace
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
-from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to
+from ..op import as_tensor_operand, function, method, sum_to
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor
 from .copy import contiguous, contiguous_copy
 

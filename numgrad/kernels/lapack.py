@@ -4,10 +4,12 @@ What NumPy offers for whole batches is used from there, the rest is SciPy's, one
 imported when it is first needed. Where a factorization fails, `Failure` says in which matrix and where in it.
 """
 
+import ctypes
 import functools
 from math import prod
 
 import numpy as np
+from numba.extending import get_cython_function_address
 
 from .. import config
 from .blas import thread_setter
@@ -231,12 +233,65 @@ def eigh(a, lower, vectors):
 @_with_threads("numpy")
 def svd(a, full, vectors):
     """(U, singular values in falling order, V^T); without ``vectors`` the values only."""
+    m, n = a.shape[-2:]
     try:
         if not vectors:
             return None, np.linalg.svd(a, compute_uv=False), None
+        if 1 < m < n and n >= m * 11 // 6 and a.size and np.isfinite(a).all():
+            return _wide_svd(a, full)
         return tuple(np.linalg.svd(a, full_matrices=full))
     except np.linalg.LinAlgError:
-        raise Failure(0, min(a.shape[-2:]) + 1) from None
+        raise Failure(0, min(m, n) + 1) from None
+
+
+def _wide_svd(a, full):
+    """`svd` of wide matrices by reducing them to two diagonals at once, without an LQ factorization before.
+
+    LAPACK's gesdd goes through LQ for them, which gives the singular vectors other signs; MKL's does not.
+    """
+    m, n = a.shape[-2:]
+    U = np.empty((*a.shape[:-1], m), a.dtype)
+    S = np.empty(a.shape[:-1], a.dtype)
+    Vh = np.zeros((*a.shape[:-2], n if full else m, n), a.dtype)
+    parts = zip(a.reshape(-1, m, n), U.reshape(-1, m, m), S.reshape(-1, m), Vh.reshape(-1, Vh.shape[-2], n))
+    gebrd, bdsdc, ormbr = (_routine(name, a.dtype.char) for name in ("gebrd", "bdsdc", "ormbr"))
+    work = np.empty(max(64 * (m + n), 3 * m * m + 4 * m), a.dtype)
+    room = 64 * (m + n)
+    e, tau_q, tau_p = (np.empty(m, a.dtype) for _ in range(3))
+    integers, info = np.empty(8 * m, np.intc), np.zeros(1, np.intc)
+    for k, (matrix, u, s, vh) in enumerate(parts):
+        reduced, left, right = matrix.copy(order="F"), np.empty((m, m), a.dtype, "F"), np.zeros(vh.shape, a.dtype, "F")
+        rows = len(vh)
+        gebrd(m, n, reduced, m, s, e, tau_q, tau_p, work, room, info)
+        bdsdc("L", "I", m, s, e, left, m, right, rows, work[:1], integers, work, integers, info)
+        if info[0]:
+            raise Failure(k, int(info[0]))
+        np.fill_diagonal(right[m:, m:], 1)
+        ormbr("Q", "L", "N", m, m, n, reduced, m, tau_q, left, m, work, room, info)
+        ormbr("P", "R", "T", rows, n, m, reduced, m, tau_p, right, rows, work, room, info)
+        u[...], vh[...] = left, right
+    return U, S, Vh
+
+
+@functools.cache
+def _routine(name, kind):
+    """SciPy's LAPACK routine; its arguments are letters, numbers and arrays, handed over by address."""
+    import scipy.linalg.cython_lapack  # noqa: F401  (loaded, so that the address is found)
+
+    address = get_cython_function_address("scipy.linalg.cython_lapack", {"f": "s", "d": "d"}[kind] + name)
+
+    def call(*arguments):
+        held = [
+            ctypes.c_char_p(x.encode()) if isinstance(x, str)
+            else ctypes.byref(ctypes.c_int(x)) if isinstance(x, int)
+            else ctypes.c_void_p(x.ctypes.data)
+            for x in arguments
+        ]  # fmt: skip
+        function(*held)
+
+    function = ctypes.CFUNCTYPE(None)(address)
+    function.argtypes = None
+    return call
 
 
 @_with_threads("scipy")

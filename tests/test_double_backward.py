@@ -132,6 +132,7 @@ CALLS = {
     "lstsq": (lambda x, b: L.lstsq(x, b).solution, (4, 2), (4, 2)),
     "matrix_exp": (lambda x: L.matrix_exp(x * 0.3), (3, 3)),
     "cdist": (lambda x, y: ng.cdist(x, y), (3, 2), (4, 2)),
+    "vander": (lambda x: ng.vander(x), (3,)),
     "cdist_product": (lambda x, y: ng.cdist(x, y, compute_mode="use_mm_for_euclid_dist"), (3, 2), (4, 2)),
 }  # fmt: skip
 # Calls whose gradients are made of ops of their own: these gradients are differentiated twice as well.

@@ -54,6 +54,13 @@ from .ops.activation import (
     selu as selu,
     threshold as threshold,
 )
+from .ops.activation_inplace import (
+    celu_ as celu_,
+    relu_ as relu_,
+    rrelu_ as rrelu_,
+    selu_ as selu_,
+    threshold_ as threshold_,
+)
 from .ops.arithmetic import (
     add as add,
     addcdiv as addcdiv,

@@ -414,6 +414,11 @@ from .ops.reduce import (
     prod as prod,
     sum as sum,
 )
+from .ops.rejection import (
+    _sample_dirichlet as _sample_dirichlet,
+    _standard_gamma as _standard_gamma,
+    binomial as binomial,
+)
 from .ops.scan import (
     cummax as cummax,
     cummin as cummin,

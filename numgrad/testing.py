@@ -164,7 +164,7 @@ def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False,
         else:
             found.uniform_(low, high)
     else:
-        found = randint(low, high, size, dtype=dtype, device=device)
+        found = randint(math.ceil(low), math.ceil(high), size, dtype=dtype, device=device)
     if split:
         found = found[..., 1::2]
     elif memory_format is not None:
@@ -190,8 +190,7 @@ def _range(dtype, low, high):
         raise ValueError(f"make_tensor: `low` must be less than `high`, but got {low} >= {high}")
     if high < least or low >= end:
         raise ValueError(f"make_tensor: the interval is [{low}, {high}), but {dtype!r} only supports [{least}, {end})")
-    low, high = min(max(low, least), end), min(max(high, least), end)
-    return (low, high) if dtype.is_floating_point else (math.ceil(low), math.ceil(high))
+    return min(max(low, least), end), min(max(high, least), end)
 
 
 # --- cases -------------------------------------------------------------------------------------------------------

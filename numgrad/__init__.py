@@ -44,7 +44,6 @@ from .layout import (
     memory_format as memory_format,
     preserve_format as preserve_format,
 )
-from .op import structured as structured
 from .ops.activation import (
     celu as celu,
     hardshrink as hardshrink,
@@ -56,7 +55,6 @@ from .ops.activation import (
 )
 from .ops.activation_inplace import (
     celu_ as celu_,
-    relu_ as relu_,
     rrelu_ as rrelu_,
     selu_ as selu_,
     threshold_ as threshold_,
@@ -336,6 +334,17 @@ from .ops.matrix import (
     pinverse as pinverse,
 )
 from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
+from .ops.parts import (
+    chunk as chunk,
+    diagonal as diagonal,
+    narrow as narrow,
+    narrow_copy as narrow_copy,
+    select as select,
+    split as split,
+    split_with_sizes as split_with_sizes,
+    tensor_split as tensor_split,
+    unbind as unbind,
+)
 from .ops.pool import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,
     adaptive_max_pool1d_with_indices as adaptive_max_pool1d,
@@ -466,32 +475,23 @@ from .ops.statistics import (
     var as var,
     var_mean as var_mean,
 )
+from .ops.strided import as_strided as as_strided
 from .ops.subscript import index_put as index_put
 from .ops.view import (
     adjoint as adjoint,
-    as_strided as as_strided,
     broadcast_to as broadcast_to,
-    chunk as chunk,
     detach as detach,
-    diagonal as diagonal,
     flatten as flatten,
     moveaxis as moveaxis,
     movedim as movedim,
-    narrow as narrow,
-    narrow_copy as narrow_copy,
     permute as permute,
     ravel as ravel,
     reshape as reshape,
-    select as select,
-    split as split,
-    split_with_sizes as split_with_sizes,
     squeeze as squeeze,
     swapaxes as swapaxes,
     swapdims as swapdims,
     t as t,
-    tensor_split as tensor_split,
     transpose as transpose,
-    unbind as unbind,
     unflatten as unflatten,
     unsqueeze as unsqueeze,
     view_as_real as view_as_real,
@@ -513,6 +513,7 @@ from .settings import (
     set_num_interop_threads as set_num_interop_threads,
     use_deterministic_algorithms as use_deterministic_algorithms,
 )
+from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
     BoolTensor as BoolTensor,
@@ -532,6 +533,14 @@ _ON_FIRST_USE = {
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "hub", "random", "serialization",
     "special", "utils",
 }  # fmt: skip
+_IN_PLACE = {  # methods of Tensor that are functions too
+    "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
+    "as_strided_", "asin_", "asinh_", "atan_", "atanh_", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_",
+    "cos_", "cosh_", "deg2rad_", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "fix_",
+    "floor_", "frac_", "gcd_", "i0_", "index_put_", "lcm_", "ldexp_", "log10_", "log1p_", "log2_", "log_", "logit_",
+    "nan_to_num_", "neg_", "negative_", "rad2deg_", "reciprocal_", "relu_", "resize_as_", "round_", "rsqrt_", "sigmoid_",
+    "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_", "xlogy_", "zero_",
+}  # fmt: skip
 _OF_AMP = {
     "GradScaler", "autocast", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
     "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
@@ -543,6 +552,8 @@ def __getattr__(name):
         from . import amp
 
         return getattr(amp, name)
+    if name in _IN_PLACE:
+        return getattr(Tensor, name)
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

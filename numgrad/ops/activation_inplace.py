@@ -1,56 +1,44 @@
-"""The activation functions that overwrite their input, under the names of ``nn.functional``: ``relu_`` and its like."""
+"""The in-place functions of ``nn.functional``: the activations with ``inplace=True`` under names of their own."""
 
-from ..op import function
 from ..tensor import Tensor
-from .activation import celu, elu, hardtanh, leaky_relu, relu, rrelu, selu, threshold
+from .activation import celu, elu, hardtanh, leaky_relu, relu, rrelu, selu, threshold as _threshold
 
 
-@function(install=("ng",))
-def relu_(input) -> Tensor:
-    """In-place version of `relu`."""
-    return relu(input, True)
-
-
-@function(install=("F",))
-def leaky_relu_(input, negative_slope: float = 0.01) -> Tensor:
-    """In-place version of `leaky_relu`."""
-    return leaky_relu(input, negative_slope, True)
-
-
-@function(install=("F",))
-def hardtanh_(input, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """In-place version of `hardtanh`."""
-    return hardtanh(input, min_val, max_val, True)
-
-
-@function(install=("F",))
-def elu_(input, alpha: float = 1.0) -> Tensor:
-    """In-place version of `elu`."""
-    return elu(input, alpha, True)
-
-
-@function(install=("ng",))
-def selu_(input) -> Tensor:
-    """In-place version of `selu`."""
-    return selu(input, True)
-
-
-@function(install=("ng",))
 def celu_(input, alpha: float = 1.0) -> Tensor:
-    """In-place version of `celu`."""
-    return celu(input, alpha, True)
+    """`celu`, in place."""
+    return celu(input, alpha, inplace=True)
 
 
-@function(install=("ng",))
-def threshold_(input, threshold: float, value: float) -> Tensor:
-    """In-place version of `threshold`."""
-    return _threshold(input, threshold, value, True)
+def elu_(input, alpha: float = 1.0) -> Tensor:
+    """`elu`, in place."""
+    return elu(input, alpha, inplace=True)
 
 
-@function(install=("ng",))
+def hardtanh_(input, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`hardtanh`, in place."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def leaky_relu_(input, negative_slope: float = 0.01) -> Tensor:
+    """`leaky_relu`, in place."""
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+def relu_(input) -> Tensor:
+    """`relu`, in place."""
+    return relu(input, inplace=True)
+
+
 def rrelu_(input, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
-    """In-place version of `rrelu`."""
-    return rrelu(input, lower, upper, training, True)
+    """`rrelu`, in place."""
+    return rrelu(input, lower, upper, training, inplace=True)
 
 
-_threshold = threshold
+def selu_(input) -> Tensor:
+    """`selu`, in place."""
+    return selu(input, inplace=True)
+
+
+def threshold_(input, threshold: float, value: float) -> Tensor:
+    """`threshold`, in place."""
+    return _threshold(input, threshold, value, inplace=True)

@@ -10,9 +10,10 @@ import numpy as np
 
 from .. import generator as streams
 from ..kernels.vocab import fabs
-from ..op import as_tensor_operand, function, structured
+from ..op import as_tensor_operand, function
 from ..pointwise import pointwise
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .gamma import CORRECTIONS, EPSILON
 from .random import _draw, _floating

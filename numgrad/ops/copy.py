@@ -348,6 +348,27 @@ def set_(self, source=None):
 __all__ = ["write"]
 
 
+@method
+def pin_memory(self, device=None) -> Tensor:
+    """A copy in page-locked host memory, from which copies to CUDA devices are fastest; ``self`` if it lies there already.
+
+    Raises DeviceError without a CUDA driver, RuntimeError for tensors that are not on the CPU.
+    """
+    if self._m.device is not CPU:
+        raise RuntimeError(f"cannot pin '{self._m.device}': only dense CPU tensors can be pinned")
+    if self.is_pinned():
+        return self
+    from ..kernels import cuda
+
+    m = self._m
+    memory = np.asarray(cuda.PinnedMemory(m.numel * m.dtype.itemsize)).view(m.np)
+    order = sorted(range(m.ndim), key=lambda k: -m.strides[k])  # the copy's dimensions lie as the original's
+    array = memory.reshape([m.shape[k] for k in order]).transpose(np.argsort(order))
+    found = from_array(array)
+    write(self.detach(), found)
+    return found
+
+
 # --- Python functions, element by element ------------------------------------------------------------------------------
 
 

@@ -13,6 +13,6 @@ from .memory import Buffer, PinnedMemory, adopt, allocator, copy_to_device, copy
 from .random import fill
 
 __all__ = [
-    "Buffer", "adopt", "allocator", "call_table", "caller", "copy_to_device", "copy_to_host", "fill", "pointwise",
+    "Buffer", "PinnedMemory", "adopt", "allocator", "call_table", "caller", "copy_to_device", "copy_to_host", "fill", "pointwise",
     "product", "reduction", "rowwise", "set_precision", "template",
 ]  # fmt: skip

@@ -151,3 +151,39 @@ def test_transformed_distributions(make, value):
     _same(lambda D, L: make(D, L).log_prob(L.tensor(value)))
     _same(lambda D, L: make(D, L).cdf(L.tensor(value)))
     _same(lambda D, L: make(D, L).icdf(L.full(tuple(make(D, L).batch_shape), 0.3)))
+
+
+REGIONS = [
+    ("real", lambda C, L: C.real, [0.3, -2.0]),
+    ("positive", lambda C, L: C.positive, [0.3, -2.0]),
+    ("from", lambda C, L: C.greater_than_eq(2.0), [0.3, -2.0]),
+    ("below", lambda C, L: C.less_than(L.tensor(2.0)), [0.3, -2.0]),
+    ("unit", lambda C, L: C.unit_interval, [0.3, -2.0]),
+    ("between", lambda C, L: C.half_open_interval(-1.0, 4.0), [0.3, -2.0]),
+    ("simplex", lambda C, L: C.simplex, ROW),
+    ("vector", lambda C, L: C.independent(C.positive, 1), ROW),
+    ("cholesky", lambda C, L: C.lower_cholesky, MATRIX),
+    ("definite", lambda C, L: C.positive_definite, MATRIX),
+    ("correlations", lambda C, L: C.corr_cholesky, ROW),
+    ("cat", lambda C, L: C.cat([C.positive, C.real], 1, [2, 1]), ROW),
+    ("stack", lambda C, L: C.stack([C.positive, C.unit_interval, C.real], -1), ROW),
+    ("boolean", lambda C, L: C.boolean, [0.0]),
+]
+
+
+@pytest.mark.parametrize("make, value", [case[1:] for case in REGIONS], ids=[case[0] for case in REGIONS])
+@pytest.mark.parametrize("registry", ["biject_to", "transform_to"])
+def test_transforms_to_regions(registry, make, value):
+    _same(lambda D, L: getattr(D, registry)(make(D.constraints, L))(L.tensor(value)))
+
+
+def test_a_region_of_ones_own():
+    class Even(ours.constraints.Constraint):
+        """Twice anything."""
+
+    with pytest.raises(NotImplementedError, match="Cannot transform"):
+        ours.biject_to(Even())
+    ours.biject_to.register(Even, lambda region: ours.AffineTransform(0, 2))
+    assert ours.biject_to(Even())(3) == 6
+    with pytest.raises(TypeError, match="Expected constraint"):
+        ours.biject_to.register(3, None)(len)

@@ -1,5 +1,7 @@
 """`numgrad.distributions` against PyTorch's, from one table of classes, arguments and values."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,20 @@ CASES = [
     ("NegativeBinomial", {"total_count": 3, "logits": [0.2, -0.7]}, None, [3.0, 0.0]),
     ("Pareto", {"scale": POSITIVE, "alpha": [0.7, 1.5, 4.0]}, {"scale": [0.2, 2.0, 1.0], "alpha": [2.0] * 3}, [1.0, 2.0, 3.0]),
     ("Weibull", {"scale": POSITIVE, "concentration": [1.5, 1.0, 4.0]}, None, POSITIVE),
+    ("GeneralizedPareto", {"loc": REAL, "scale": POSITIVE, "concentration": [0.3, 0.0, -0.5]}, None, [-1.0, 0.5, 3.0]),
+    ("VonMises", {"loc": REAL, "concentration": POSITIVE}, None, REAL),
+    ("ContinuousBernoulli", {"probs": [0.2, 0.5, 0.8]}, {"logits": [0.3, -1.0, 0.0]}, [0.3, 0.6, 0.9]),
+    ("ContinuousBernoulli", {"logits": [0.2, -1.5, 0.0]}, None, [0.3, 0.6, 0.9]),
+    ("LogisticNormal", {"loc": [0.2, -1.5], "scale": [0.5, 1.0]}, None, ROWS[0]),
+    ("RelaxedBernoulli", {"temperature": 0.7, "probs": [0.2, 0.7]}, None, [0.3, 0.6]),
+    ("RelaxedBernoulli", {"temperature": 0.7, "logits": [0.2, -0.7]}, None, [0.3, 0.6]),
+    ("RelaxedOneHotCategorical", {"temperature": 0.7, "probs": ROWS}, None, ROWS),
+    ("RelaxedOneHotCategorical", {"temperature": 0.7, "logits": ROWS}, None, ROWS),
+    ("LowRankMultivariateNormal", {"loc": [0.5, -1.0], "cov_factor": [[0.5], [-0.3]], "cov_diag": [0.4, 0.9]},
+     {"loc": [0.0, 0.3], "cov_factor": [[1.0], [0.3]], "cov_diag": [0.7, 0.6]}, [1.0, -2.0]),
+    ("LKJCholesky", {"dim": 3, "concentration": [0.7, 2.0]}, None, [[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [0.0, 0.6, 0.8]]),
+    ("Wishart", {"df": 3.5, "covariance_matrix": COVARIANCE}, {"df": 2.5, "precision_matrix": COVARIANCE}, COVARIANCE),
+    ("Wishart", {"df": [3.5, 4.0], "precision_matrix": COVARIANCE}, None, COVARIANCE),
     ("Kumaraswamy", {"concentration1": [0.7, 2.0, 1.5], "concentration0": [0.5, 0.9, 0.5]}, None, [0.2, 0.5, 0.9]),
 ]  # fmt: skip
 IDS = [f"{name}-{'-'.join(arguments)}" for name, arguments, _, _ in CASES]
@@ -75,7 +91,7 @@ def _result(library, found, leaves):
 
 
 # PyTorch approximates the derivatives of gamma numbers.
-ROUGH = {"Gamma", "Chi2", "InverseGamma", "Beta", "Dirichlet", "StudentT", "FisherSnedecor"}
+ROUGH = {"Gamma", "Chi2", "InverseGamma", "Beta", "Dirichlet", "StudentT", "FisherSnedecor", "Wishart"}
 
 
 def _agree(ask, cases, rough=2e-5):
@@ -127,6 +143,8 @@ def test_samples_follow_the_seed(name, arguments, other, value):
         return draw
 
     pairs = _pairs(name, arguments)
+    if name == "Wishart":  # PyTorch draws again what is not singular
+        pairs[1][1][0].support = SimpleNamespace(check=lambda drawn: torch.zeros(drawn.shape[:-2], dtype=torch.bool))
     assert pairs[0][1][0].has_rsample == pairs[1][1][0].has_rsample
     _agree(ask("sample"), pairs)
     if pairs[1][1][0].has_rsample:
@@ -142,6 +160,7 @@ def test_divergence(name, arguments, other):
     _agree(ask, _pairs(name, arguments))
 
 
+@pytest.mark.filterwarnings("ignore:Singular sample")
 @each
 def test_expand_and_shapes(name, arguments, other, value):
     (_, (mine, _)), (_, (its, _)) = _pairs(name, arguments)
@@ -188,7 +207,7 @@ POINTS = {
     "Gamma": {"concentration": [0.5, 2.0], "rate": [0.3, 2.0]}, "Gumbel": {"loc": [-0.5, 2.0], "scale": [0.6, 2.0]},
     "Laplace": {"loc": [-1.5, 2.0], "scale": [0.3, 2.0]}, "Normal": {"loc": [-0.5, 2.0], "scale": [0.6, 2.0]},
     "Pareto": {"scale": [0.3, 1.5], "alpha": [0.7, 4.0]}, "Uniform": {"low": [-0.5, 0.3], "high": [2.0, 0.9]},
-    "Poisson": {"rate": [0.3, 2.0]}, "Bernoulli": {"probs": [0.3, 0.6]}, "Binomial": {"total_count": 3, "probs": [0.3, 0.6]},
+    "ContinuousBernoulli": {"probs": [0.2, 0.7]}, "Poisson": {"rate": [0.3, 2.0]}, "Bernoulli": {"probs": [0.3, 0.6]}, "Binomial": {"total_count": 3, "probs": [0.3, 0.6]},
 }  # fmt: skip
 
 
@@ -205,3 +224,53 @@ def test_divergence_of_different_classes(first):
         assert (found[0] is None) == (found[1] is None), second
         if found[1] is not None:
             np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5, err_msg=second)
+
+
+def test_divergence_of_low_rank_normals():
+    for first, second in (("MultivariateNormal", "LowRankMultivariateNormal"), ("LowRankMultivariateNormal", "MultivariateNormal")):
+        arguments = {case[0]: case[1] for case in CASES if case[0] in (first, second)}
+        found = []
+        for library, module in ((ng, ours), (torch, theirs)):
+            p, q = (_made(library, name, arguments[name])[0] for name in (first, second))
+            found.append(module.kl_divergence(p, q).item())
+        np.testing.assert_allclose(*found, rtol=1e-4)
+
+
+def _mixture(library, module, batch=(3,), event=False):
+    loc = library.linspace(-1, 2, int(np.prod(batch)) * (2 if event else 1)).reshape(*batch, *([2] if event else []))
+    parts = module.Normal(loc, 0.7)
+    weights = library.arange(1, int(np.prod(batch)) + 1).reshape(batch).to(library.float32)
+    return module.MixtureSameFamily(module.Categorical(weights), module.Independent(parts, 1) if event else parts)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": (2, 3)}, {"event": True}], ids=["plain", "batch", "event"])
+def test_mixture(options):
+    mine, its = (_mixture(library, module, **options) for library, module in ((ng, ours), (torch, theirs)))
+    assert (mine.batch_shape, mine.event_shape) == (tuple(its.batch_shape), tuple(its.event_shape))
+    for what in ("mean", "variance"):
+        np.testing.assert_allclose(getattr(mine, what), getattr(its, what), rtol=1e-5)
+    ng.manual_seed(1), torch.manual_seed(1)
+    drawn = mine.sample((5,)), its.sample((5,))
+    np.testing.assert_allclose(*drawn, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(mine.log_prob(drawn[0]), its.log_prob(drawn[1]), rtol=1e-5)
+    if not options.get("event"):
+        np.testing.assert_allclose(mine.cdf(drawn[0]), its.cdf(drawn[1]), rtol=1e-5)
+    assert mine.expand((4, *mine.batch_shape)).sample().shape == (4, *its.batch_shape, *its.event_shape)
+    assert repr(mine) == repr(its)
+    with pytest.raises(ValueError, match="Mixture distribution needs"):
+        ours.MixtureSameFamily(mine.component_distribution, mine.component_distribution)
+    with pytest.raises(ValueError, match="does not equal"):
+        ours.MixtureSameFamily(ours.Categorical(ng.ones(7)), ours.Normal(ng.zeros(2), 1.0))
+
+
+def test_errors_of_matrices():
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        ours.LKJCholesky(1)
+    with pytest.raises(ValueError, match="greater than ndim - 1"):
+        ours.Wishart(1.0, ng.eye(2))
+    with pytest.raises(ValueError, match="Exactly one"):
+        ours.Wishart(3.0)
+    with pytest.raises(ValueError, match="matrices with shape 2 x m"):
+        ours.LowRankMultivariateNormal(ng.zeros(2), ng.ones(3, 1), ng.ones(2))
+    with pytest.warns(UserWarning, match="Low df"):
+        ours.Wishart(1.5, ng.eye(2))

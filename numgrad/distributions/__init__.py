@@ -1,6 +1,9 @@
 """Probability distributions, under PyTorch's names: shapes, samples, densities, moments, divergences."""
 
 from . import constraints as constraints, transforms as transforms
+from .circular import VonMises as VonMises
+from .constraint_registry import biject_to as biject_to, transform_to as transform_to
+from .continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from .discrete import (
     Bernoulli as Bernoulli,
     Categorical as Categorical,
@@ -20,7 +23,11 @@ from .gamma import (
     InverseGamma as InverseGamma,
     StudentT as StudentT,
 )
-from .joint import Independent as Independent, MultivariateNormal as MultivariateNormal
+from .joint import (
+    Independent as Independent,
+    LowRankMultivariateNormal as LowRankMultivariateNormal,
+    MultivariateNormal as MultivariateNormal,
+)
 from .kl_pairs import kl_divergence as kl_divergence, register_kl as register_kl
 from .location_scale import (
     Cauchy as Cauchy,
@@ -33,7 +40,15 @@ from .location_scale import (
     Normal as Normal,
     Uniform as Uniform,
 )
+from .matrices import LKJCholesky as LKJCholesky, Wishart as Wishart
+from .mixture import MixtureSameFamily as MixtureSameFamily
+from .relaxed import (
+    LogisticNormal as LogisticNormal,
+    RelaxedBernoulli as RelaxedBernoulli,
+    RelaxedOneHotCategorical as RelaxedOneHotCategorical,
+)
 from .transformed import (
+    GeneralizedPareto as GeneralizedPareto,
     Kumaraswamy as Kumaraswamy,
     Pareto as Pareto,
     TransformedDistribution as TransformedDistribution,

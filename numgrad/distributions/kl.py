@@ -4,10 +4,11 @@ import math
 
 import numgrad as ng
 
+from .continuous_bernoulli import ContinuousBernoulli
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution, ExponentialFamily, sum_rightmost
 from .gamma import Beta, Dirichlet, Gamma
-from .joint import Independent, MultivariateNormal, mahalanobis
+from .joint import Independent, LowRankMultivariateNormal, MultivariateNormal
 from .location_scale import (
     Cauchy,
     Exponential,
@@ -111,6 +112,12 @@ def _(p, q):
     return found
 
 
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+def _(p, q):
+    found = p.mean * (p.logits - q.logits) + p._cont_bern_log_norm() + ng.log1p(-p.probs)
+    return found - q._cont_bern_log_norm() - ng.log1p(-q.probs)
+
+
 @register_kl(Geometric, Geometric)
 def _(p, q):
     return -p.entropy() - ng.log1p(-q.probs) / p.probs - q.logits
@@ -135,18 +142,21 @@ def _(p, q):
     return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
 
 
-@register_kl(MultivariateNormal, MultivariateNormal)
-def _(p, q):
+def _normal_vectors(p, q):
     if p.event_shape != q.event_shape:
         raise ValueError(
             "KL-divergence between two Multivariate Normals with different event shapes cannot be computed: "
             f"{p.event_shape} and {q.event_shape}"
         )
-    n = p.event_shape[0]
-    shape = ng.broadcast_shapes(p.batch_shape, q.batch_shape)
-    factors = q._factor.expand(*shape, n, n), p._factor.expand(*shape, n, n)
-    trace = ng.linalg.solve_triangular(*factors, upper=False).square().sum((-2, -1))
-    return q._half_log_det() - p._half_log_det() + 0.5 * (trace + mahalanobis(q._factor, q.loc - p.loc) - n)
+    distance = q._squared((q.loc - p.loc).unsqueeze(-1))
+    for root in p._roots():
+        distance = distance + q._squared(root)
+    return q._half_log_det() - p._half_log_det() + 0.5 * (distance - p.event_shape[0])
+
+
+for _p in (MultivariateNormal, LowRankMultivariateNormal):
+    for _q in (MultivariateNormal, LowRankMultivariateNormal):
+        register_kl(_p, _q)(_normal_vectors)
 
 
 @register_kl(Gamma, Gamma)

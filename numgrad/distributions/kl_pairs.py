@@ -4,6 +4,7 @@ import math
 
 import numgrad as ng
 
+from .continuous_bernoulli import ContinuousBernoulli
 from .discrete import Bernoulli, Poisson
 from .gamma import Beta, Gamma
 from .kl import kl_divergence as kl_divergence, register_kl as register_kl
@@ -73,15 +74,23 @@ def _unit_to_uniform(p, q):
     return _finite((q.low <= 0) & (q.high >= 1), (q.high - q.low).log() - p.entropy())
 
 
-for _p in (Beta, Gamma, Pareto, Uniform):
+def _to_continuous_bernoulli(p, q):
+    found = -p.entropy() - p.mean * q.logits - ng.log1p(-q.probs) - q._cont_bern_log_norm()
+    return _finite(_inside(p, 0, 1), found)
+
+
+for _p in (Beta, ContinuousBernoulli, Gamma, Pareto, Uniform):
     register_kl(_p, Exponential)(_to_exponential)
 for _p in (Beta, Exponential, Pareto, Uniform):
     register_kl(_p, Gamma)(_to_gamma)
-for _p in (Beta, Exponential, Gamma, Gumbel, Laplace, Pareto, Uniform):
+for _p in (Beta, ContinuousBernoulli, Exponential, Gamma, Gumbel, Laplace, Pareto, Uniform):
     register_kl(_p, Normal)(_to_normal)
 for _p in (Exponential, Gamma, Normal, Uniform):
     register_kl(_p, Gumbel)(_to_gumbel)
-register_kl(Beta, Uniform)(_unit_to_uniform)
+for _p in (Beta, ContinuousBernoulli):
+    register_kl(_p, Uniform)(_unit_to_uniform)
+register_kl(Beta, ContinuousBernoulli)(_to_continuous_bernoulli)
+register_kl(Uniform, ContinuousBernoulli)(_to_continuous_bernoulli)
 
 
 @register_kl(Normal, Laplace)
@@ -121,7 +130,8 @@ def _infinite(p, q):
 for _p in (Exponential, Gamma, Gumbel, Laplace, Normal, Pareto):
     register_kl(_p, Beta)(_infinite)
     register_kl(_p, Uniform)(_infinite)
-for _p in (Beta, Exponential, Gamma, Gumbel, Laplace, Normal):
+    register_kl(_p, ContinuousBernoulli)(_infinite)
+for _p in (Beta, ContinuousBernoulli, Exponential, Gamma, Gumbel, Laplace, Normal):
     register_kl(_p, Pareto)(_infinite)
 for _p in (Gumbel, Laplace, Normal):
     register_kl(_p, Exponential)(_infinite)

@@ -212,3 +212,72 @@ class Kumaraswamy(TransformedDistribution):
     def entropy(self):
         a, b = self.concentration1, self.concentration0
         return (1 - b.reciprocal()) + (1 - a.reciprocal()) * ((b + 1).digamma() + _EULER) - a.log() - b.log()
+
+
+class GeneralizedPareto(Distribution):
+    """The tail above ``loc``: of Pareto's kind for positive ``concentration``, exponential for 0, bounded for negative."""
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
+    has_rsample = True
+    _parameters = ("loc", "scale", "concentration")
+
+    def __init__(self, loc, scale, concentration, validate_args=None):
+        self.loc, self.scale, self.concentration = broadcast_all(loc, scale, concentration)
+        super().__init__(self.loc.shape, validate_args=validate_args)
+
+    @constraints.dependent_property
+    def support(self):
+        bounded = self.concentration < 0
+        over = ng.where(bounded, self.concentration, -1.0)
+        return constraints.interval(self.loc, ng.where(bounded, self.loc - self.scale / over, math.inf))
+
+    def _split(self):
+        """(where the concentration is 0, the concentration or else 1)."""
+        none = ng.isclose(self.concentration, ng.zeros_like(self.concentration))
+        return none, ng.where(none, 1.0, self.concentration)
+
+    @property
+    def mean(self):
+        valid = self.concentration < 1
+        return ng.where(valid, self.loc + self.scale / (1 - ng.where(valid, self.concentration, 0.5)), math.nan)
+
+    @property
+    def mode(self):
+        return self.loc
+
+    @property
+    def variance(self):
+        valid = self.concentration < 0.5
+        c = ng.where(valid, self.concentration, 0.25)
+        return ng.where(valid, self.scale.square() / ((1 - c).square() * (1 - 2 * c)), math.nan)
+
+    def rsample(self, sample_shape=()):
+        return self.icdf(ng.rand(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        z, (none, c) = (value - self.loc) / self.scale, self._split()
+        power = 1 / c + 1  # 0 for uniform values, whose upper end is then no exception
+        return -self.scale.log() - ng.where(none, z, ng.where(power == 0, 0.0, power * ng.log1p(c * z)))
+
+    def log_survival_function(self, value):
+        """The logarithm of the probability of values above ``value``."""
+        if self._validate_args:
+            self._validate_sample(value)
+        z, (none, c) = (value - self.loc) / self.scale, self._split()
+        return ng.where(none, -z, -ng.log1p(c * z) / c)
+
+    def log_cdf(self, value):
+        """The logarithm of `cdf`."""
+        return ng.log1p(-self.log_survival_function(value).exp())
+
+    def cdf(self, value):
+        return self.log_cdf(value).exp()
+
+    def icdf(self, value):
+        log_above, (none, c) = ng.log1p(-value), self._split()
+        return self.loc + self.scale * ng.where(none, -log_above, ng.expm1(-c * log_above) / c)
+
+    def entropy(self):
+        return self.scale.log() + self.concentration + 1

@@ -168,6 +168,7 @@ from .ops.distance import (
     cosine_similarity as cosine_similarity,
     dist as dist,
     norm as norm,
+    norm_except_dim as norm_except_dim,
     pairwise_distance as pairwise_distance,
     pdist as pdist,
     renorm as renorm,
@@ -202,7 +203,6 @@ from .ops.factor import (
     cholesky_solve as cholesky_solve,
     lu_solve as lu_solve,
     lu_unpack as lu_unpack,
-    orgqr as orgqr,
     qr as qr,
     svd as svd,
 )
@@ -215,6 +215,7 @@ from .ops.gamma import (
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
+from .ops.householder import geqrf as geqrf, orgqr as orgqr
 from .ops.index import (
     gather as gather,
     index_add as index_add,

@@ -53,6 +53,12 @@ from .ops.activation import (
     selu as selu,
     threshold as threshold,
 )
+from .ops.activation_inplace import (
+    celu_ as celu_,
+    rrelu_ as rrelu_,
+    selu_ as selu_,
+    threshold_ as threshold_,
+)
 from .ops.arithmetic import (
     add as add,
     addcdiv as addcdiv,
@@ -417,6 +423,11 @@ from .ops.reduce import (
     mean as mean,
     prod as prod,
     sum as sum,
+)
+from .ops.rejection import (
+    _sample_dirichlet as _sample_dirichlet,
+    _standard_gamma as _standard_gamma,
+    binomial as binomial,
 )
 from .ops.scan import (
     cummax as cummax,

@@ -11,7 +11,7 @@ from .autograd import Leaf
 from .device import CPU, Device
 from .layout import Size, in_format
 from .printing import tensor_text
-from .storage import Meta, Storage, flat, meta, shaped, strided_meta
+from .storage import Meta, Storage, flat, meta, pinned, shaped, strided_meta
 
 new = object.__new__
 
@@ -173,8 +173,9 @@ class Tensor:
             self.__dict__["_shared"] = True
         return self
 
-    def is_pinned(self) -> bool:
-        return False
+    def is_pinned(self, device=None) -> bool:
+        """Whether the data lie in page-locked host memory; see `pin_memory`."""
+        return self._m.device is CPU and pinned(self._d)
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 for an empty tensor."""

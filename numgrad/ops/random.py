@@ -275,12 +275,23 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
     return found if out is None else write_out("multinomial", found, out)
 
 
-@function(install=("ng",))
-def poisson(input, generator=None) -> Tensor:
-    """Poisson counts of the rates in ``input``."""
+@structured(install=(), cases="none", name="poisson_counts", grad_name="PoissonBackward0")
+def _poisson(input, *, generator=None):
+    """Counts, with a gradient of zeros."""
     found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
     rates = np.ascontiguousarray(input._host()).ravel()
     return _draw(found, lambda flat: streams.fill_poisson(flat, rates, generator))
+
+
+@_poisson.backward
+def _(g):
+    return zeros_like(g)
+
+
+@function(install=("ng",))
+def poisson(input, generator=None) -> Tensor:
+    """Poisson counts of the rates in ``input``."""
+    return _poisson(input, generator=generator)
 
 
 # --- generators --------------------------------------------------------------------------------------------------

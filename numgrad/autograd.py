@@ -125,30 +125,29 @@ class Leaf(Node):
         self.strides = None
 
 
-class Pending(tuple):
-    """The gradients of a node's several outputs, None for those not there yet."""
+class Pending(list):
+    """The gradients that have come so far to a node with several outputs, each a tuple that says of which one."""
 
     def joined(self, other):
-        """Both sets added up."""
-        return Pending(b if a is None else a if b is None else add(a, b) for a, b in zip(self, other))
+        """These gradients and the others."""
+        self.extend(other)
+        return self
 
 
 class OutputNode(Node):
     """One output of a node that has several: hands its gradient on at its place."""
 
-    __slots__ = ("output_nr", "count")
+    __slots__ = ("output_nr",)
 
-    def __init__(self, node, output_nr, count):
+    def __init__(self, node, output_nr):
         self.seq = next_seq()
         self.next = (node,)
         self.saved = self.storages = ()
         self.hooks = None
-        self.output_nr, self.count, self.name = output_nr, count, node.name
+        self.output_nr, self.name = output_nr, node.name
 
     def backward(self, gradient):
-        values = [None] * self.count
-        values[self.output_nr] = gradient
-        return (Pending(values),)
+        return (Pending(((self.output_nr, gradient),)),)
 
     backward_recorded = backward
 

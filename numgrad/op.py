@@ -316,12 +316,12 @@ class Structured(Op):
 
     form = "structured"
 
-    def __init__(self, fn, *, kind="new", raw=False, **options):
+    def __init__(self, fn, *, kind="new", raw=False, node=StructuredNode, **options):
         super().__init__(fn, **options)
         self.kind = kind  # "new": the result has memory of its own; "view": it shares its first input's
         self.raw = raw  # the body only touches data and metas, so that its inputs need not lose their history
         self.plans: dict = {}
-        self.node_class = node_class_of(self, StructuredNode)
+        self.node_class = node_class_of(self, node)
 
     def extra_saved(self):
         return ("context",)
@@ -343,6 +343,7 @@ def structured(fn=None, **options):
         "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq, "SavedResult": SavedResult,
         "storage_of": storage_of, "check_forward": check_forward, "note_anomaly": note_anomaly,
         "as_tensor_operand": as_tensor_operand, "inf": float("inf"), "nan": float("nan"),
+        "onto": getattr(op.node_class, "onto", None),
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _structured_source(op), names))
 
@@ -403,6 +404,18 @@ _NODE = """if {recorded}:
 {indent}        note_anomaly(node, op)"""
 
 
+_PART = """parent = {first}._n
+        if parent is not None:
+            out._n = node = NodeClass()
+            node.next = (onto(parent, {first}._m),)
+            node.seq = next_seq()
+            node.saved = node.storages = ()
+            node.plan = ({key})
+            node.hooks = None
+            if switch.anywhere:
+                note_anomaly(node, op)"""
+
+
 def _structured_source(op):
     """The text of a structured op's entry: check, run, record, without loops."""
     required = {p.name for p in inspect.signature(op.fn).parameters.values() if p.default is inspect.Parameter.empty}
@@ -439,7 +452,10 @@ def _structured_source(op):
     else:
         wanted = f"({wanted}) and (not switch.anywhere or is_grad_enabled()) and out._m.dtype.is_floating_point"
     record = "pass"
-    if op.gradient is not None and inputs:
+    if op.kind == "view" and hasattr(op.node_class, "onto"):
+        key = "".join(f"{name}, " for name in op.attributes)
+        record = _PART.format(first=inputs[0], key=key)
+    elif op.gradient is not None and inputs:
         record = _NODE.format(
             recorded=wanted, indent=indent, next=", ".join(of(x, "_n") for x in inputs),
             saved="".join(f"{text}, " for text in saved), storages=storages,

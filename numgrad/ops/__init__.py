@@ -45,6 +45,7 @@ from . import (
     scan as scan,
     scatter as scatter,
     search as search,
+    sequence as sequence,
     similarity as similarity,
     softmax as softmax,
     solve as solve,

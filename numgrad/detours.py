@@ -11,8 +11,9 @@ import types
 from collections.abc import Callable
 
 from . import dtypes
-from .op import ENTRIES, OPS, Structured, cast
+from .op import ENTRIES, OPS, cast
 from .rowwise import Rowwise
+from .structured import Structured
 from .tensor import Tensor
 
 

@@ -4,8 +4,9 @@ from .. import autograd, dtypes
 from ..autograd import enable_grad
 from ..device import CPU
 from ..kernels import blas, recurrent as kernels
-from ..op import dense, plain, structured
+from ..op import dense, plain
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .copy import zero
 from .join import cat

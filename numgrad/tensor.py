@@ -9,7 +9,7 @@ import numpy as np
 from . import autograd, dtypes
 from .autograd import Leaf
 from .device import CPU, Device
-from .layout import Size, in_format
+from .layout import Size, in_format, is_dense
 from .printing import tensor_text
 from .storage import Meta, Storage, flat, meta, pinned, shaped, strided_meta
 
@@ -227,6 +227,8 @@ class Tensor:
                 )
             leaf = Leaf()
             leaf.grad = self.__dict__.pop("_grad", None)
+            if not self._m.contiguous and is_dense(self._m.shape, self._m.strides):
+                leaf.strides = self._m.strides
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:

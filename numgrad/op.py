@@ -8,6 +8,7 @@ launches kernels of its own and whose gradient is stated in other ops.
 import functools
 import inspect
 import re
+import threading
 import traceback
 import types
 import weakref
@@ -27,6 +28,7 @@ from .tensor import Tensor, address, alias, empty_tensor, from_array, make, new,
 OPS: dict = {}  # name -> Op, in order of definition
 ENTRIES: dict = {}  # name -> the function of an op, a composite or a method, for use across layers
 FUNCTIONS: dict = {}  # name -> function: composites over ops, installed beside them
+FOLLOWERS: list = []  # called with every op that is defined from then on
 
 
 class Op:
@@ -106,17 +108,24 @@ def deferred(name, source, names):
     """
 
     def build():
-        scratch = dict(names)
-        exec(compile(source(), f"<entry of {name}>", "exec"), scratch)
-        made = scratch[name]
-        entry.__code__, entry.__defaults__, entry.__kwdefaults__ = made.__code__, made.__defaults__, made.__kwdefaults__
-        return entry
+        with BUILDING:
+            made_for = names["_entry"]
+            if made_for.__code__ is _unbuilt.__code__:
+                scratch = dict(names)
+                exec(compile(source(), f"<entry of {name}>", "exec"), scratch)
+                made = scratch[name]
+                made_for.__defaults__, made_for.__kwdefaults__ = made.__defaults__, made.__kwdefaults__
+                made_for.__code__ = made.__code__
+        return made_for
 
     names["_build"] = build
     names.setdefault("__builtins__", __builtins__)
-    entry = types.FunctionType(_unbuilt.__code__, names, name)
+    names["_entry"] = entry = types.FunctionType(_unbuilt.__code__, names, name)
     entry.build = build
     return entry
+
+
+BUILDING = threading.RLock()  # held by those who exchange the code of an entry
 
 
 def _build() -> Any:
@@ -136,6 +145,8 @@ def attach(op, entry):
     op.entry = ENTRIES[op.name] = entry
     if op.name in WORDS:
         WORDS[op.name].tensor_op = entry
+    for follow in FOLLOWERS:
+        follow(op)
     return entry
 
 

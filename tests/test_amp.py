@@ -1,5 +1,10 @@
 """autocast and GradScaler, against PyTorch's on the CPU."""
 
+import copy
+import inspect
+import pickle
+import threading
+
 import pytest
 
 import numgrad as ng
@@ -27,15 +32,35 @@ def test_products_are_lowered_and_losses_are_not():
     assert F.linear(x, w).dtype is ng.float32 and not ng.is_autocast_enabled("cpu")
 
 
-def test_off_leaves_the_functions_as_they_were():
-    F.linear(ng.ones(1, 1), ng.ones(1, 1))
+def test_functions_stay_what_they_are_to_python():
     with autocast("cpu"):
-        inside = F.linear.__code__
-    before = F.linear.__code__
-    assert inside is not before
+        F.linear(ng.ones(1, 1), ng.ones(1, 1))
+    for fn in (F.linear, ng.matmul, F.cross_entropy, ng.cat):
+        assert pickle.loads(pickle.dumps(fn)) is fn and copy.deepcopy(fn) is fn
+    assert list(inspect.signature(F.linear).parameters) == ["input", "weight", "bias"]
+    assert "reduction" in inspect.signature(F.cross_entropy).parameters
+    with pytest.raises(RuntimeError, match="linear"):
+        F.linear(ng.ones(2, 3), ng.ones(2, 4))
+    assert F.linear(ng.ones(1, 1), weight=ng.ones(1, 1)).dtype is ng.float32
+
+
+def test_blocks_of_one_thread_do_not_reach_another():
+    w = ng.ones(3, 3)
+    found, inside, done = [], threading.Event(), threading.Event()
+
+    def other():
+        inside.wait(10)
+        found.extend(F.linear(w, w).dtype for _ in range(50))
+        done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
     with autocast("cpu"):
-        assert F.linear.__code__ is not before
-    assert F.linear.__code__ is before
+        inside.set()
+        done.wait(10)
+        assert F.linear(w, w).dtype is ng.bfloat16
+    thread.join()
+    assert found == [ng.float32] * 50
 
 
 def test_decorator_and_custom_functions():

@@ -44,7 +44,6 @@ from .layout import (
     memory_format as memory_format,
     preserve_format as preserve_format,
 )
-from .op import structured as structured
 from .ops.activation import (
     celu as celu,
     hardshrink as hardshrink,
@@ -329,6 +328,17 @@ from .ops.matrix import (
     pinverse as pinverse,
 )
 from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
+from .ops.parts import (
+    chunk as chunk,
+    diagonal as diagonal,
+    narrow as narrow,
+    narrow_copy as narrow_copy,
+    select as select,
+    split as split,
+    split_with_sizes as split_with_sizes,
+    tensor_split as tensor_split,
+    unbind as unbind,
+)
 from .ops.pool import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,
     adaptive_max_pool1d_with_indices as adaptive_max_pool1d,
@@ -454,32 +464,23 @@ from .ops.statistics import (
     var as var,
     var_mean as var_mean,
 )
+from .ops.strided import as_strided as as_strided
 from .ops.subscript import index_put as index_put
 from .ops.view import (
     adjoint as adjoint,
-    as_strided as as_strided,
     broadcast_to as broadcast_to,
-    chunk as chunk,
     detach as detach,
-    diagonal as diagonal,
     flatten as flatten,
     moveaxis as moveaxis,
     movedim as movedim,
-    narrow as narrow,
-    narrow_copy as narrow_copy,
     permute as permute,
     ravel as ravel,
     reshape as reshape,
-    select as select,
-    split as split,
-    split_with_sizes as split_with_sizes,
     squeeze as squeeze,
     swapaxes as swapaxes,
     swapdims as swapdims,
     t as t,
-    tensor_split as tensor_split,
     transpose as transpose,
-    unbind as unbind,
     unflatten as unflatten,
     unsqueeze as unsqueeze,
     view_as_real as view_as_real,
@@ -501,6 +502,7 @@ from .settings import (
     set_num_interop_threads as set_num_interop_threads,
     use_deterministic_algorithms as use_deterministic_algorithms,
 )
+from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
     BFloat16Tensor as BFloat16Tensor,

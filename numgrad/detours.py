@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from . import dtypes
 from .autograd import is_grad_enabled, set_grad_enabled
-from .op import BUILDING, ENTRIES, FOLLOWERS, OPS, Structured, cast
+from .op import BUILDING, ENTRIES, FOLLOWERS, OPS, cast
 from .rowwise import Rowwise
+from .structured import Structured
 from .tensor import Tensor
 
 

@@ -5,7 +5,8 @@ import weakref
 from . import autograd
 from .autograd import Node, OutputNode, Pending, next_seq, no_grad, switch
 from .errors import GradientError
-from .op import SavedResult, cast, note_anomaly, recording, sum_to, written
+from .inplace import written
+from .op import SavedResult, cast, note_anomaly, recording, sum_to
 from .storage import meta
 from .tensor import Tensor, alias, empty_tensor, storage_of
 

@@ -1,8 +1,7 @@
 """The op table: what an op is, how it is recorded, and what is installed from it.
 
-A call of an op is check, run, record. The forms of an op differ in how they run: `pointwise` (this layer's
-``pointwise.py``), `reduction`, `rowwise` and, here, `structured`, whose body is a function over Tensors that
-launches kernels of its own and whose gradient is stated in other ops.
+A call of an op is check, run, record. The forms of an op differ in how they run; each is a file of this layer:
+``pointwise.py``, ``reduction.py``, ``rowwise.py``, ``structured.py``. ``inplace.py`` writes to tensors that exist.
 """
 
 import functools
@@ -11,19 +10,16 @@ import re
 import threading
 import traceback
 import types
-import weakref
 from typing import Any
 
 import numpy as np
 
-from . import autograd, dtypes
-from .autograd import Leaf, Node, is_grad_enabled, next_seq, switch
+from . import autograd
+from .autograd import Node, is_grad_enabled, next_seq, switch
 from .device import CPU
-from .errors import DTypeError
 from .kernels.vocab import WORDS
-from .layout import Size, overlaps_itself
-from .storage import Meta, Storage, meta, strided_meta
-from .tensor import Tensor, address, alias, empty_tensor, from_array, make, new, storage_of
+from .storage import Meta
+from .tensor import Tensor, from_array, new, storage_of
 
 OPS: dict = {}  # name -> Op, in order of definition
 ENTRIES: dict = {}  # name -> the function of an op, a composite or a method, for use across layers
@@ -136,6 +132,36 @@ def _unbuilt(*args, **kwargs):
     return _build()(*args, **kwargs)
 
 
+def signature_text(op):
+    """The parameter list of an op's entry: tensors, then attributes, all by position or name."""
+    parameters = []
+    signature = inspect.signature(op.fn).parameters
+    for name in (*op.inputs, *op.attributes):
+        default = signature[name].default
+        parameters.append(name if default is inspect.Parameter.empty else f"{name}={default!r}")
+    with_default = [p for p in parameters if "=" in p]
+    without = [p for p in parameters if "=" not in p]
+    return ", ".join(without + with_default)
+
+
+_ENTRY = """
+def {name}({signature}):
+    return call(op, ({tensors}), {{{attributes}}})
+"""
+
+
+def build_entry(op, call):
+    """The function with the op's own signature that passes everything on to ``call(op, tensors, attributes)``."""
+
+    def source():
+        return _ENTRY.format(
+            name=op.name, signature=signature_text(op), tensors="".join(f"{name}, " for name in op.inputs),
+            attributes=", ".join(f"{name!r}: {name}" for name in op.attributes),
+        )  # fmt: skip
+
+    return deferred(op.name, source, {"call": call, "op": op, "inf": float("inf"), "nan": float("nan")})
+
+
 def attach(op, entry):
     """Make ``entry`` the op's public function: with ``.backward`` to decorate the gradient with, and ``.op``."""
     entry.op, entry.backward, entry.backward_as_ops = op, op.backward, op.backward_as_ops
@@ -199,6 +225,15 @@ def same_device(op, tensors):
 def cast(tensor, d):
     """The tensor in dtype ``d``."""
     return tensor if tensor._m.dtype is d else ENTRIES["to_dtype"](tensor, d)
+
+
+def plain(tensor):
+    """The tensor without its history, so that what a body does is not recorded."""
+    if tensor._n is None:
+        return tensor
+    found = new(Tensor)
+    found._d, found._m, found._s, found._n = tensor._d, tensor._m, tensor._s, None
+    return found
 
 
 def dense(tensor):
@@ -319,384 +354,6 @@ def node_class_of(op, base):
     return type(name, (base,), {"name": names, "op": op, "__slots__": ()})
 
 
-# --- structured ops ------------------------------------------------------------------------------------------------
-
-
-class Structured(Op):
-    """An op whose body is a function over Tensors that launches its own kernels (unrecorded)."""
-
-    form = "structured"
-
-    def __init__(self, fn, *, kind="new", raw=False, **options):
-        super().__init__(fn, **options)
-        self.kind = kind  # "new": the result has memory of its own; "view": it shares its first input's
-        self.raw = raw  # the body only touches data and metas, so that its inputs need not lose their history
-        self.plans: dict = {}
-        self.node_class = node_class_of(self, StructuredNode)
-
-    def extra_saved(self):
-        return ("context",)
-
-
-def structured(fn=None, **options):
-    """Decorator: ``fn(tensors..., *, attributes...)`` over Tensors computes the result with kernels of its own.
-
-    It may return ``(out, context)`` where ``context`` is what its gradient asks for under that name. With
-    ``kind="view"`` it returns ``(offset, shape, strides)``, found from the input's meta and hashable attributes
-    alone, and the result is a view of its first input. ``raw=True``: the body calls no recorded ops.
-    """
-    if fn is None:
-        return functools.partial(structured, **options)
-    op = Structured(fn, **options)
-    names = {
-        "op": op, "fn": op.fn, "plans": op.plans, "plan_view": _plan_view, "plain": plain, "new": new, "Tensor": Tensor,
-        "Storage": Storage, "ref": weakref.ref, "forget_dead": _forget_dead, "switch": switch,
-        "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq, "SavedResult": SavedResult,
-        "storage_of": storage_of, "check_forward": check_forward, "note_anomaly": note_anomaly,
-        "as_tensor_operand": as_tensor_operand, "inf": float("inf"), "nan": float("nan"),
-    }  # fmt: skip
-    return attach(op, deferred(op.name, lambda: _structured_source(op), names))
-
-
-_STRUCTURED = """
-def {name}({signature}):
-    {checks}
-    out = fn({arguments})
-    context = None
-    if type(out) is tuple:
-        out, context = out
-    {record}
-    if switch.anywhere:
-        check_forward(op.name, out)
-    return out
-"""
-
-_VIEW = """
-def {name}({signature}):
-    {checks}
-    plan = plans.get(({first}._m, {key}))
-    if plan is None:
-        plan = plan_view(op, {first}, ({key}))
-    out = new(Tensor)
-    out._m, from_, until_ = plan
-    data = {first}._d
-    storage = {first}._s
-    if storage is None:
-        storage = {first}._s = Storage()
-        storage.root = data
-    elif storage.root is None:
-        storage.root = data
-    out._d = data if until_ is None else data[from_:until_]
-    out._s = storage
-    out._n = None
-    if not switch.anywhere or is_grad_enabled():
-        base = {first}._base
-        out._base = {first} if base is None else base
-        views = storage.views
-        if not views:
-            storage.views = [ref(out)]
-        else:
-            views.append(ref(out))
-            if len(views) & 63 == 0:
-                forget_dead(storage)
-        {record}
-    return out
-"""
-
-_NODE = """if {recorded}:
-{indent}    out._n = node = NodeClass()
-{indent}    node.seq = next_seq()
-{indent}    node.next = ({next},)
-{indent}    node.saved = ({saved})
-{indent}    node.storages = ({storages})
-{indent}    node.hooks = None
-{indent}    if switch.anywhere:
-{indent}        note_anomaly(node, op)"""
-
-
-def _structured_source(op):
-    """The text of a structured op's entry: check, run, record, without loops."""
-    required = {p.name for p in inspect.signature(op.fn).parameters.values() if p.default is inspect.Parameter.empty}
-    inputs = op.inputs
-    checks = [
-        f"if type({x}) is not Tensor and not isinstance({x}, Tensor)" + ("" if x in required else f" and {x} is not None")
-        + f":\n        {x} = as_tensor_operand({op.name!r}, {x}, {x!r})"
-        for x in inputs
-    ]  # fmt: skip
-    optional = [x for x in inputs if x not in required]
-
-    def of(x, attribute):
-        return f"(None if {x} is None else {x}.{attribute})" if x in optional else f"{x}.{attribute}"
-
-    if op.raw or op.kind == "view":
-        arguments = list(inputs)
-    else:
-        arguments = [f"plain({x})" if x in required else f"(None if {x} is None else plain({x}))" for x in inputs]
-    saved, storages = [], ""
-    for name in op.needs:
-        if name == "out":
-            storages = "storage_of(out),"
-            saved.append("SavedResult(out)")
-        elif name.endswith("_meta") and name[:-5] in inputs:
-            saved.append(of(name[:-5], "_m"))
-        else:
-            saved.append(name)
-    wanted = " or ".join(
-        f"({x} is not None and {x}._n is not None)" if x in optional else f"{x}._n is not None" for x in inputs
-    )
-    indent = "    "
-    if op.kind == "view":
-        indent, wanted = "        ", f"{inputs[0]}._n is not None"
-    else:
-        wanted = f"({wanted}) and (not switch.anywhere or is_grad_enabled()) and out._m.dtype.is_floating_point"
-    record = "pass"
-    if op.gradient is not None and inputs:
-        record = _NODE.format(
-            recorded=wanted, indent=indent, next=", ".join(of(x, "_n") for x in inputs),
-            saved="".join(f"{text}, " for text in saved), storages=storages,
-        )  # fmt: skip
-    return (_VIEW if op.kind == "view" else _STRUCTURED).format(
-        name=op.name, signature=signature_text(op), checks="\n    ".join(checks) or "pass", record=record,
-        arguments=", ".join(arguments + [f"{name}={name}" for name in op.attributes]),
-        first=inputs[0] if inputs else "", key="".join(f"{name}, " for name in op.attributes),
-    )  # fmt: skip
-
-
-def signature_text(op):
-    """The parameter list of an op's entry: tensors, then attributes, all by position or name."""
-    parameters = []
-    signature = inspect.signature(op.fn).parameters
-    for name in (*op.inputs, *op.attributes):
-        default = signature[name].default
-        parameters.append(name if default is inspect.Parameter.empty else f"{name}={default!r}")
-    with_default = [p for p in parameters if "=" in p]
-    without = [p for p in parameters if "=" not in p]
-    return ", ".join(without + with_default)
-
-
-_ENTRY = """
-def {name}({signature}):
-    return call(op, ({tensors}), {{{attributes}}})
-"""
-
-
-def build_entry(op, call):
-    """The function with the op's own signature that passes everything on to ``call(op, tensors, attributes)``."""
-
-    def source():
-        return _ENTRY.format(
-            name=op.name, signature=signature_text(op), tensors="".join(f"{name}, " for name in op.inputs),
-            attributes=", ".join(f"{name!r}: {name}" for name in op.attributes),
-        )  # fmt: skip
-
-    return deferred(op.name, source, {"call": call, "op": op, "inf": float("inf"), "nan": float("nan")})
-
-
-def _plan_view(op, tensor, values):
-    """(meta, first element, end) of a view, kept for the same meta and attributes; end None: the whole data."""
-    m = tensor._m
-    offset, shape, strides = op.fn(tensor, **dict(zip(op.attributes, values)))
-    found = strided_meta(m.dtype, tuple(shape), tuple(strides), m.device)
-    length = found.numel if found.contiguous else found.span
-    whole = not offset and length == len(tensor._d)
-    plan = (found, offset, None if whole else offset + length)
-    if len(op.plans) > 1 << 14:
-        op.plans.clear()
-    op.plans[(m, *values)] = plan
-    return plan
-
-
-def _forget_dead(storage):
-    storage.views = [reference for reference in storage.views if reference() is not None]
-
-
-def plain(tensor):
-    """The tensor without its history, so that what a body does is not recorded."""
-    if tensor._n is None:
-        return tensor
-    found = new(Tensor)
-    found._d, found._m, found._s, found._n = tensor._d, tensor._m, tensor._s, None
-    return found
-
-
-# --- in-place ------------------------------------------------------------------------------------------------------
-
-
-def check_inplace(name, tensor):
-    """Refuse to write to what must not be written to."""
-    n = tensor._n
-    if n is not None and n.leaf and (not switch.anywhere or is_grad_enabled()):
-        label = f" '{n.label}'" if n.label else ""
-        raise RuntimeError(
-            f"{name}: a leaf Variable that requires grad is being used in an in-place operation: {type(tensor).__name__}"
-            f"{label} of shape {list(tensor._m.shape)}. Write it as\n    with ng.no_grad():\n        p.{name}(...)"
-        )
-    base = tensor._base
-    if base is not None and base._n is not None and base._n.leaf and (not switch.anywhere or is_grad_enabled()):
-        raise RuntimeError(
-            f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation. Write it "
-            "under numgrad.no_grad(), or clone() the leaf first."
-        )
-    if any(step == 0 and size > 1 for size, step in zip(tensor._m.shape, tensor._m.strides)):
-        raise RuntimeError(
-            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location. Please clone() the tensor before performing the operation."
-        )
-
-
-def written(tensor, writer):
-    """Count a write to ``tensor``'s storage."""
-    storage = storage_of(tensor)
-    storage.version += 1
-    storage.modified = switch.last_write = next_seq()
-    storage.writer = tensor.__dict__.get("_writer", writer)
-
-
-def rebase(tensor, node):
-    """After a recorded in-place op: ``node`` is the new history of ``tensor``; its base and the other views of that
-    base follow."""
-    base = tensor._base
-    views = storage_of(tensor).views
-    if base is None:
-        tensor._n = node
-        _regenerate(tensor, views)
-        return
-    if base._n is not None or node is not None:
-        base._n = _copy_slices(base, tensor, node)
-    _regenerate(base, views)
-
-
-def _copy_slices(base, tensor, node):
-    """The history of a base one of whose views was written: old values outside the view, new ones inside."""
-    copy = _CopySlices()
-    copy.seq = next_seq()
-    copy.next = (base._n, node)
-    copy.saved = (base._m, _offset(base, tensor), tensor._m)
-    copy.storages, copy.hooks = (), None
-    return copy
-
-
-def _offset(base, tensor):
-    return (address(tensor._d) - address(base._d)) // base._m.dtype.itemsize if tensor._m.numel else 0
-
-
-def _regenerate(base, views):
-    for reference in views:
-        other = reference()
-        if other is not None and other._base is base:
-            if base._n is None:
-                other._n = None
-                continue
-            node = _ViewOfBase()
-            node.seq = next_seq()
-            node.next = (base._n,)
-            node.saved = (base._m, _offset(base, other), other._m)
-            node.storages, node.hooks = (), None
-            other._n = node
-
-
-class _CopySlices(Node):
-    __slots__ = ()
-    name = "CopySlices"
-
-    def backward(self, gradient):
-        base, offset, m = self.saved
-        gradient = dense(gradient)
-        entry = ENTRIES["as_strided"]
-        strides = _steps_in(base, m)
-        place = _place_in(base, offset)
-        first = gradient.storage_offset() + place  # the gradient itself may be a part of a larger one
-        inside = ENTRIES["contiguous_copy"](entry(gradient, tuple(m.shape), strides, first))
-        outside = None
-        if self.next[0] is not None:
-            outside = ENTRIES["strided_scatter"](
-                gradient, ENTRIES["zeros_like"](inside), tuple(m.shape), strides, place
-            )
-        return outside, inside
-
-    backward_recorded = backward
-
-
-class _ViewOfBase(Node):
-    __slots__ = ()
-    name = "AsStridedBackward0"
-
-    def backward(self, gradient):
-        base, offset, m = self.saved
-        zeros = empty_tensor(meta(base.dtype, base.shape, base.device)).zero_()
-        strides = _steps_in(base, m)
-        return (ENTRIES["strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset)),)
-
-    backward_recorded = backward
-
-
-def _steps_in(base, m):
-    """Strides of view meta ``m`` in a contiguous tensor of the shape of meta ``base``."""
-    if base.contiguous:
-        return m.strides
-    dense_base = meta(base.dtype, base.shape, base.device)
-    steps = []
-    for size, stride in zip(m.shape, m.strides):
-        step = 0
-        for b_size, b_stride, d_stride in sorted(zip(base.shape, base.strides, dense_base.strides), key=lambda t: -t[1]):
-            if b_stride and b_size > 1 and stride >= b_stride:
-                step += stride // b_stride * d_stride
-                stride %= b_stride
-        steps.append(step if size > 1 else 0)
-    return tuple(steps)
-
-
-def _place_in(base, offset):
-    """A storage offset within base ``base`` as one within a contiguous tensor of its shape."""
-    if base.contiguous:
-        return offset
-    dense_base = meta(base.dtype, base.shape, base.device)
-    place = 0
-    for b_size, b_stride, d_stride in sorted(zip(base.shape, base.strides, dense_base.strides), key=lambda t: -t[1]):
-        if b_stride and b_size > 1:
-            place += offset // b_stride * d_stride
-            offset %= b_stride
-    return place
-
-
-def write_out(name, result, out, *sources):
-    """Copy a result into ``out=``: resized if its shape differs, refused if its dtype cannot hold the result, if
-    several of its elements are in one place, or if it shares memory with one of the ``sources``."""
-    if not isinstance(out, Tensor):
-        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if (out._n is not None or result._n is not None) and is_grad_enabled():
-        raise RuntimeError(
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
-            "arguments requires grad."
-        )
-    if overlaps_itself(out._m.shape, out._m.strides):
-        raise RuntimeError(
-            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location. Please clone() the tensor before performing the operation."
-        )
-    if any(source is out or (out._s is not None and source._s is out._s) for source in sources):
-        raise RuntimeError(
-            f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
-    if not dtypes.can_cast(result._m.dtype, out._m.dtype):
-        raise RuntimeError(f"{name}: result type {result._m.dtype!r} can't be cast to the desired output type {out._m.dtype!r}")
-    if out._m.shape != result._m.shape:
-        if out._m.numel:
-            import warnings
-
-            warnings.warn(
-                f"An output with one or more elements was resized since it had shape {list(out._m.shape)}, which does "
-                f"not match the required output shape {list(result._m.shape)}.", stacklevel=3,
-            )  # fmt: skip
-        out.resize_(tuple(result._m.shape))
-    ENTRIES["copy_"](out, result)
-    return out
-
-
-ENTRIES["write_out"] = write_out
-
-
 # --- composites ----------------------------------------------------------------------------------------------------
 
 
@@ -730,6 +387,3 @@ def install():
         if "Tensor" in fn.install and not hasattr(Tensor, name):
             setattr(Tensor, name, fn)
 
-
-__all__ = ["OPS", "FUNCTIONS", "Op", "structured", "function", "method", "install", "DTypeError", "Leaf", "Size",
-           "alias", "make"]  # fmt: skip

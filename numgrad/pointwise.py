@@ -13,6 +13,7 @@ from . import config, dtypes, entries
 from .autograd import Node, is_grad_enabled, next_seq, switch
 from .device import CPU
 from .errors import DTypeError
+from .inplace import check_inplace, rebase, write_out, written
 from .kernels import emit, jit
 from .layout import broadcast_shapes, broadcast_strides, collapse, inner_to_outer, overlaps_itself
 from .op import (
@@ -24,17 +25,13 @@ from .op import (
     attach,
     cast,
     check_forward,
-    check_inplace,
     conform,
     node_class_of,
     note_anomaly,
     plain,
-    rebase,
     same_device,
     sum_to,
-    write_out,
-    written,
-)  # fmt: skip
+)
 from .storage import Meta, meta
 from .tensor import Tensor, from_array, make, new, storage_of
 

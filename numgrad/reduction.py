@@ -10,6 +10,7 @@ from math import prod
 
 from . import dtypes
 from .autograd import Node, is_grad_enabled, next_seq, switch
+from .inplace import write_out
 from .kernels import emit
 from .layout import normalize_axes
 from .op import (
@@ -24,8 +25,7 @@ from .op import (
     forget_kernels,
     node_class_of,
     note_anomaly,
-    write_out,
-)  # fmt: skip
+)
 from .pointwise import build_plan, caller
 from .storage import meta, strided_meta
 from .tensor import Tensor, make, new, storage_of

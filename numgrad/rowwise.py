@@ -31,7 +31,7 @@ from .op import (
     record,
     recording,
     same_device,
-)  # fmt: skip
+)
 from .pointwise import caller
 from .storage import meta
 from .tensor import Tensor, make, storage_of

@@ -146,7 +146,8 @@ else:
         "group_norm": lambda a: F.group_norm(a, 2, a[0], a[1]), "batch_norm": lambda a: F.batch_norm(a, None, None, a[0], training=True),
         "rms_norm": lambda a: F.rms_norm(a, (6,), a[0]), "cross_entropy": lambda a: F.cross_entropy(a, ng.tensor([0, 1, 2, 3])),
         "ctc_loss": lambda a: F.ctc_loss(a.log_softmax(1)[:, None], ng.tensor([[1, 2]]), ng.tensor([4]), ng.tensor([2])),
-        "cdist": lambda a: ng.cdist(a, a[:2] + 1), "pdist": lambda a: F.pdist(a),
+        "cdist": lambda a: ng.cdist(a, a[:2] + 1), "cdist_mm": lambda a: ng.cdist(a, a[:2] + 1, compute_mode="use_mm_for_euclid_dist"),
+        "pdist": lambda a: F.pdist(a),
         "scaled_dot_product_attention": lambda a: F.scaled_dot_product_attention(a[None], a[None], a[None]),
         "matrix_exp": lambda a: ng.matrix_exp(a[:, :4] * 0.1), "nan_to_num": lambda a: (a / (a > 0)).nan_to_num(0.5),
         "norm": lambda a: a.norm(dim=1), "std": lambda a: a.std(1), "where": lambda a: ng.where(a > 0, a, 0.1),
@@ -155,7 +156,7 @@ else:
     # Ops that PyTorch has for wider dtypes only: decompositions, whose public functions refuse 16 bits; the rest are
     # gradients of such.
     WIDE_ONLY = {
-        "euclidean_distances", "matrix_inverse", "solution", "triangular_solution", "cholesky_factor", "packed_lu", "determinant",
+        "matrix_inverse", "solution", "triangular_solution", "cholesky_factor", "packed_lu", "determinant",
         "pseudo_inverse", "least_squares",
     }  # fmt: skip
     noted = set()  # ops that have a detour whose calls are noted

@@ -6,8 +6,9 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..kernels import batch_norm as kernels
-from ..op import as_tensor_operand, cast, conform, dense, function, same_device, structured
+from ..op import as_tensor_operand, cast, conform, dense, function, same_device
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .launch import launch
 

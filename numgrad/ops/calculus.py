@@ -5,8 +5,8 @@ from ..op import as_tensor_operand, function
 from ..tensor import Tensor
 from .create import tensor as tensor_of
 from .join import cat
+from .parts import narrow
 from .scan import cumsum
-from .view import narrow
 
 
 def _steps(name, y, x, dx, dim):

@@ -5,8 +5,9 @@ from math import prod
 
 from ..device import CPU
 from ..kernels.conv import Plan
-from ..op import as_tensor_operand, conform, dense, function, same_device, structured
+from ..op import as_tensor_operand, conform, dense, function, same_device
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from . import unfolded
 from .copy import zero

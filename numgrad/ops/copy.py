@@ -6,24 +6,12 @@ import numpy as np
 
 from .. import config, dtypes
 from ..device import CPU, resolve
+from ..inplace import check_inplace, rebase, written
 from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, overlaps_itself, preserve_format
-from ..op import (
-    as_operand,
-    as_tensor_operand,
-    cast,
-    check_inplace,
-    function,
-    method,
-    plain,
-    rebase,
-    record,
-    recording,
-    structured,
-    sum_to,
-    written,
-)  # fmt: skip
+from ..op import as_operand, as_tensor_operand, cast, function, method, plain, record, recording, sum_to
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
+from ..structured import structured
 from ..tensor import Tensor, alias, empty_tensor, from_array, make
 
 

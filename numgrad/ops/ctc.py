@@ -4,8 +4,9 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels import ctc as kernels
-from ..op import as_tensor_operand, cast, dense, function, structured
+from ..op import as_tensor_operand, cast, dense, function
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array, grad
 from .create import arange, full
 from .join import cat, stack

@@ -3,18 +3,21 @@
 from math import inf
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels.vocab import pow, sqrt, where
 from ..layout import broadcast_shapes, normalize_axes
-from ..op import as_tensor_operand, cast, function, method, structured, sum_to, write_out
+from ..op import as_tensor_operand, cast, function, method, sum_to
 from ..reduction import reduction
+from ..structured import structured
 from ..tensor import Tensor
 from .factor import svdvals
 from .index import index_select
 from .matmul import matmul
+from .parts import unbind
 from .places import rewritten
 from .rearrange import triu_indices
 from .reduce import amax, amin, sum as total_sum
-from .view import transpose, unbind
+from .view import transpose
 
 
 def _add(a, b):

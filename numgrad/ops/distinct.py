@@ -3,9 +3,10 @@
 import numpy as np
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels import sort as kernels
 from ..layout import normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, plain, same_device, write_out
+from ..op import as_tensor_operand, cast, dense, function, plain, same_device
 from ..reduction import reduction
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array

@@ -5,12 +5,14 @@ import re
 from math import prod
 from typing import NamedTuple
 
-from ..op import as_tensor_operand, function, write_out
+from ..inplace import write_out
+from ..op import as_tensor_operand, function
 from ..tensor import Tensor
 from .arithmetic import mul
 from .matmul import matmul
+from .parts import diagonal
 from .reduce import sum as total_sum
-from .view import diagonal, permute, reshape, squeeze
+from .view import permute, reshape, squeeze
 
 _ELLIPSIS = -1  # stands for the ellipsis among the labels of an operand; its dimensions get labels of their own
 _FIRST_HIDDEN = 1 << 20

@@ -3,15 +3,17 @@
 import numpy as np
 
 from ..function import Function
+from ..inplace import write_out
 from ..kernels import lapack
-from ..op import as_tensor_operand, function, structured, write_out
+from ..op import as_tensor_operand, function
+from ..structured import structured
 from ..tensor import Tensor
 from .create import eye, zeros
 from .join import cat
 from .matmul import matmul
+from .parts import diagonal
 from .results import return_type
 from .solve import failed, from_host, matrices, mT, results, same_dtype, solve_triangular
-from .view import diagonal
 
 cholesky_ex_result = return_type("linalg_cholesky_ex", "L", "info")
 lu_result = return_type("linalg_lu", "P", "L", "U")

@@ -8,8 +8,9 @@ from math import prod
 
 from .. import dtypes
 from ..kernels import grid as kernels
-from ..op import as_tensor_operand, conform, dense, function, same_device, structured
+from ..op import as_tensor_operand, conform, dense, function, same_device
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .compare import choose as where
 from .create import arange, linspace, ones

@@ -5,8 +5,9 @@ from math import prod
 from .. import dtypes
 from ..autograd import no_grad
 from ..kernels import group_norm as kernels
-from ..op import as_tensor_operand, cast, conform, dense, function, same_device, structured
+from ..op import as_tensor_operand, cast, conform, dense, function, same_device
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .batch_norm import batch_norm
 from .launch import launch

@@ -2,10 +2,12 @@
 
 from .. import dtypes
 from ..autograd import no_grad
+from ..inplace import write_out
 from ..kernels.index import ADD, SET
 from ..layout import broadcast_shapes, normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, method, plain, structured, write_out
+from ..op import as_tensor_operand, cast, dense, function, method, plain
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, view as make_view
 from .copy import write, zero
 from .places import Along, Places, Writing, int64_index, put as put_at, read, reading

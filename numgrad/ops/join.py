@@ -4,13 +4,15 @@ import itertools
 
 from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
+from ..inplace import write_out
 from ..layout import Size, broadcast_shapes, normalize_axis
-from ..op import as_tensor_operand, cast, function, note_anomaly, recording, same_device, write_out
+from ..op import as_tensor_operand, cast, function, note_anomaly, recording, same_device
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
 from .create import tensor as tensor_of, zeros
-from .view import narrow, reshape, select, unsqueeze
+from .parts import narrow, select
+from .view import reshape, unsqueeze
 
 _JOINS: dict = {}  # (dim, metas) -> how to join tensors of these metas
 config._on_change.append(_JOINS.clear)

@@ -3,11 +3,12 @@
 import numpy as np
 
 from .. import dtypes
+from ..inplace import check_inplace, write_out
 from ..kernels import index as kernels
 from ..kernels.index import SET
 from ..kernels.vocab import where
 from ..layout import broadcast_shapes
-from ..op import as_tensor_operand, cast, check_inplace, dense, function, method, plain, write_out
+from ..op import as_tensor_operand, cast, dense, function, method, plain
 from ..pointwise import pointwise
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor

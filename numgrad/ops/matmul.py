@@ -2,8 +2,9 @@
 
 from ..kernels import gemm
 from ..layout import broadcast_shapes, broadcast_strides
-from ..op import ENTRIES, as_tensor_operand, function, method, plain, same_device, structured, sum_to
+from ..op import ENTRIES, as_tensor_operand, function, method, plain, same_device, sum_to
 from ..storage import Meta, meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, make
 from .copy import contiguous_copy
 from .view import reshape, transpose

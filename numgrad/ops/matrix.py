@@ -4,9 +4,11 @@ from math import inf
 
 from .. import dtypes
 from ..function import Function
+from ..inplace import write_out
 from ..kernels import lapack
 from ..layout import normalize_axes
-from ..op import as_tensor_operand, cast, function, plain, structured, write_out
+from ..op import as_tensor_operand, cast, function, plain
+from ..structured import structured
 from ..tensor import Tensor
 from .compare import where_function as where
 from .create import zeros

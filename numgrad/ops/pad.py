@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ..op import as_tensor_operand, function, structured
+from ..op import as_tensor_operand, function
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array, view as make_view
 from .copy import clone, write
 from .places import Places, reading

@@ -13,12 +13,14 @@ import numpy as np
 
 from .. import config, dtypes
 from ..autograd import is_grad_enabled
+from ..inplace import check_inplace, rebase, written
 from ..kernels import index as kernels
 from ..kernels.index import ADD, MAX, MIN, MUL, SET
 from ..layout import broadcast_shapes, collapse, contiguous_strides
-from ..op import cast, check_inplace, dense, plain, rebase, record, recording, structured, written
+from ..op import cast, dense, plain, record, recording
 from ..pointwise import caller
 from ..storage import Meta, meta
+from ..structured import structured
 from ..tensor import empty_tensor, make
 from .copy import clone, contiguous_copy, copy_, zero
 from .launch import compiled, element, launch

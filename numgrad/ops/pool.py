@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels import pool as kernels
-from ..op import as_tensor_operand, conform, dense, function, plain, record, recording, structured
+from ..op import as_tensor_operand, conform, dense, function, plain, record, recording
 from ..storage import meta
+from ..structured import structured
 from ..tensor import empty_tensor
 from .launch import launch
 from .reduce import mean

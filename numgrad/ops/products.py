@@ -2,17 +2,19 @@
 
 from .. import dtypes
 from ..dtypes import bool_
+from ..inplace import write_out
 from ..layout import broadcast_shapes, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, write_out
+from ..op import ENTRIES, as_tensor_operand, cast, function
 from ..pointwise import pointwise
 from ..tensor import Tensor
 from .arithmetic import mul
 from .create import eye, ones
 from .join import cat, stack
 from .matmul import dot, matmul, outer
+from .parts import diagonal, unbind
 from .reduce import sum as total_sum
 from .scan import cumprod
-from .view import diagonal, reshape, unbind
+from .view import reshape
 
 
 def _same_dtype(name, input, other):

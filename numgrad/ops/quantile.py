@@ -1,7 +1,8 @@
 """Quantiles, by sorting and interpolation."""
 
+from ..inplace import write_out
 from ..layout import normalize_axis
-from ..op import as_tensor_operand, cast, function, write_out
+from ..op import as_tensor_operand, cast, function
 from ..tensor import Tensor
 from .create import tensor as tensor_of
 from .index import gather

@@ -7,20 +7,10 @@ import numpy as np
 from .. import config, dtypes, generator as streams
 from ..device import CPU, resolve
 from ..generator import Generator, default_generator
-from ..op import (
-    as_tensor_operand,
-    cast,
-    check_inplace,
-    function,
-    method,
-    rebase,
-    record,
-    recording,
-    structured,
-    write_out,
-    written,
-)
+from ..inplace import check_inplace, rebase, write_out, written
+from ..op import as_tensor_operand, cast, function, method, record, recording
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import _copy_into, write
 from .create import empty_like, zeros_like

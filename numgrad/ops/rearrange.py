@@ -4,16 +4,19 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU, resolve
+from ..inplace import write_out
 from ..kernels import rearrange as kernels
 from ..layout import normalize_axes, normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, method, structured, write_out
+from ..op import as_tensor_operand, cast, dense, function, method
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import clone, contiguous_copy
 from .create import zeros
 from .index import index_select
 from .launch import launch
-from .view import diagonal, reshape, select, sizes, slice_along, split, tensor_split, unsqueeze
+from .parts import diagonal, select, slice_along, split, tensor_split
+from .view import reshape, sizes, unsqueeze
 
 # --- repetition ----------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 from ..autograd import is_grad_enabled
 from ..function import Function
 from ..kernels.vocab import lanes, sigmoid as logistic, tanh as hyperbolic_tangent
-from ..op import cast, structured
+from ..op import cast
 from ..rowwise import rowwise
+from ..structured import structured
 from .join import cat, stack
 from .matmul import linear, matrix_product
 

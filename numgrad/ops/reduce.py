@@ -5,8 +5,9 @@ import numpy as np
 from .. import autograd, dtypes
 from ..kernels.vocab import maximum, minimum, where
 from ..layout import normalize_axes, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, method, structured
+from ..op import ENTRIES, as_tensor_operand, cast, function, method
 from ..reduction import reduction
+from ..structured import structured
 from ..tensor import Tensor
 from .view import reshape, sizes
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels import resample as kernels
-from ..op import as_tensor_operand, cast, conform, dense, function, structured
+from ..op import as_tensor_operand, cast, conform, dense, function
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .launch import launch
 from .pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d

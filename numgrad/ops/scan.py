@@ -4,17 +4,19 @@
 import numpy as np
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels import scan as kernels
 from ..layout import normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording, structured, write_out
+from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .join import cat
 from .launch import element, launch
+from .parts import narrow
 from .places import Along, rewritten, spread
 from .rearrange import flip
 from .results import return_type
-from .view import narrow
 
 _COLUMNS = 256
 

@@ -1,8 +1,10 @@
 """Writing along one dimension: scatter, scatter_add, scatter_reduce, index_reduce."""
 
+from ..inplace import check_inplace, write_out
 from ..kernels.index import ADD, MAX, MIN, MUL, SET
 from ..layout import normalize_axis
-from ..op import as_tensor_operand, check_inplace, function, method, structured, write_out
+from ..op import as_tensor_operand, function, method
+from ..structured import structured
 from ..tensor import Tensor
 from .copy import contiguous_copy
 from .index import along, at_least_1d, index_source, one_value, same_dtype

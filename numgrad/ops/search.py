@@ -2,20 +2,12 @@
 
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels import sort as kernels
 from ..layout import normalize_axis
-from ..op import (
-    as_operand,
-    as_tensor_operand,
-    dense,
-    function,
-    plain,
-    record,
-    recording,
-    structured,
-    write_out,
-)  # fmt: skip
+from ..op import as_operand, as_tensor_operand, dense, function, plain, record, recording
 from ..storage import meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .create import full
 from .extrema import _maximum, _minimum

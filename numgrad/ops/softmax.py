@@ -3,9 +3,10 @@
 import warnings
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels.vocab import exp, lanes, log, maxnum, row_max, row_sum
 from ..layout import normalize_axes, normalize_axis
-from ..op import as_tensor_operand, cast, function, write_out
+from ..op import as_tensor_operand, cast, function
 from ..rowwise import rowwise
 from ..tensor import Tensor
 from .view import transpose

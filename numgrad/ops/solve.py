@@ -7,8 +7,10 @@ import numpy as np
 from .. import dtypes
 from ..device import CPU
 from ..errors import LinAlgError
+from ..inplace import write_out
 from ..kernels import lapack
-from ..op import as_tensor_operand, function, plain, structured, sum_to, write_out
+from ..op import as_tensor_operand, function, plain, sum_to
+from ..structured import structured
 from ..tensor import Tensor, from_array
 from .create import eye, zeros
 from .matmul import matmul

@@ -2,7 +2,8 @@
 
 from math import prod
 
-from ..op import as_tensor_operand, function, structured
+from ..op import as_tensor_operand, function
+from ..structured import structured
 from ..tensor import Tensor
 from . import unfolded
 from .view import reshape

@@ -4,15 +4,17 @@ import warnings
 from math import inf, prod
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels.vocab import lanes, leader, row_sum, sqrt, where
 from ..layout import normalize_axes
-from ..op import as_tensor_operand, cast, function, write_out
+from ..op import as_tensor_operand, cast, function
 from ..pointwise import pointwise
 from ..rowwise import rowwise
 from ..tensor import Tensor
 from .matmul import matmul
+from .parts import diagonal
 from .reduce import mean as arithmetic_mean, sum as total_sum
-from .view import diagonal, permute, reshape, transpose
+from .view import permute, reshape, transpose
 
 # --- variance ------------------------------------------------------------------------------------------------------
 

@@ -9,15 +9,17 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import is_grad_enabled, switch
+from ..inplace import check_inplace
 from ..kernels.index import ADD, SET
-from ..op import as_tensor_operand, cast, check_inplace, function, method, structured
+from ..op import as_tensor_operand, cast, function, method
 from ..storage import Storage, meta, strided_meta
+from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
 from .copy import copy_, fill_, write, zero
 from .create import tensor as tensor_of
 from .mask import coordinates, masked_fill_, true_positions
+from .parts import _select
 from .places import Places, Writing, common_index, int64_index, places_shape, reading
-from .view import _select
 
 _indexed = reading("index")
 _index_put = Writing("index_put")

@@ -10,7 +10,9 @@ from math import prod
 from ..autograd import no_grad
 from ..op import plain
 from .matmul import matmul
-from .view import as_strided, narrow, reshape
+from .parts import narrow
+from .strided import as_strided
+from .view import reshape
 
 
 def _padded_size(size, taps, out_size, stride, padding, dilation):

@@ -11,8 +11,9 @@ import inspect
 from typing import Any
 
 from ..errors import DTypeError, ShapeError
+from ..inplace import written
 from ..kernels import emit
-from ..op import Op, attach, conform, plain, written
+from ..op import Op, attach, conform, plain
 from ..pointwise import call_table
 from ..storage import Meta, meta
 from ..tensor import storage_of

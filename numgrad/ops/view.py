@@ -1,11 +1,12 @@
-"""Views: other shapes and strides over the same memory. No kernels; gradients are views or scattered copies."""
+"""Views of all elements, in another shape or order. No kernels; gradients are views."""
 
-from ..device import CPU
+from ..inplace import check_inplace
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
-from ..op import as_tensor_operand, check_inplace, function, method, structured, sum_to, write_out
+from ..op import as_tensor_operand, function, method, sum_to
 from ..storage import meta
-from ..tensor import Tensor, address, empty_tensor, view as make_view
-from .copy import clone, contiguous, contiguous_copy, write, zero
+from ..structured import structured
+from ..tensor import Tensor
+from .copy import contiguous, contiguous_copy
 
 
 def sizes(op, args):
@@ -302,218 +303,6 @@ def broadcast_to(input, size) -> Tensor:
 Tensor.broadcast_to = lambda self, *size: expand(self, *sizes("broadcast_to", size))
 
 
-def as_strided_view(input, size, stride, offset):
-    """(offset, size, stride) relative to ``input``'s first element, checked against its storage."""
-    storage = input._s
-    root = input._d if storage is None or storage.root is None else storage.root
-    here = 0 if root is input._d or not len(input._d) else (address(input._d) - address(root)) // input._m.dtype.itemsize
-    offset = here if offset is None else offset
-    if len(size) != len(stride):
-        raise RuntimeError(
-            f"as_strided: mismatch in length of strides and shape: {len(size)} sizes and {len(stride)} strides"
-        )
-    if any(step < 0 for step in stride):
-        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if 0 not in size else offset
-    if offset < 0 or (0 not in size and last >= len(root)):
-        raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for "
-            f"storage of size {len(root)}"
-        )
-    return root, offset
-
-
-@structured(install=(), name="strided_scatter", grad_name="AsStridedScatterBackward0")
-def _as_strided_scatter(input, src, *, size, stride, offset):
-    out = clone(input) if input._m.contiguous else contiguous_copy(input)
-    target = make_view(out, offset, size, stride, False)
-    write(src, target)
-    return out
-
-
-@_as_strided_scatter.backward
-def _(g, size, stride, offset):
-    g = g.contiguous()
-    inside = as_strided(g, size, stride, g.storage_offset() + offset)
-    outside = _as_strided_scatter(g, zero(empty_tensor(meta(g._m.dtype, size, g._m.device))), size, stride, offset)
-    return outside, contiguous_copy(inside)
-
-
-@structured(install=(), name="as_strided_gradient")
-def _as_strided_gradient(g, *, input_meta, size, stride, offset):
-    """Zeros of the input's shape, to which every element of ``g`` is added where the view took it from."""
-    import numpy as np
-
-    m = meta(g._m.dtype, input_meta.shape, g._m.device)
-    flat = np.zeros(max(input_meta.span, 1), g._m.np)
-    index = np.zeros(tuple(size), np.int64) + offset
-    for axis, (n, step) in enumerate(zip(size, stride)):
-        index += (np.arange(n) * step).reshape((-1,) + (1,) * (len(size) - axis - 1))
-    np.add.at(flat, index.ravel(), g.contiguous()._d)
-    if input_meta.contiguous:
-        return _host_tensor(flat[: m.numel].reshape(m.shape), m)
-    strides = tuple(step * flat.itemsize for step in input_meta.strides)
-    return _host_tensor(np.lib.stride_tricks.as_strided(flat, m.shape, strides), m)
-
-
-def _host_tensor(array, m):
-    from ..tensor import from_array
-
-    found = from_array(array)
-    return found if m.device is CPU else found.to(m.device)
-
-
-@_as_strided_gradient.backward
-def _(g, input_meta, size, stride, offset):
-    g = g.contiguous()
-    if not input_meta.contiguous:  # into the layout that offset and stride are meant for
-        memory = zero(empty_tensor(meta(g._m.dtype, (input_meta.span,), g._m.device)))
-        g = _as_strided_scatter(memory, g, tuple(input_meta.shape), input_meta.strides, 0)
-    return as_strided(g, size, stride, g.storage_offset() + offset)
-
-
-@structured(kind="view", install=(), name="as_strided")
-def _as_strided(input, *, size, stride, offset, place):
-    return place, size, stride
-
-
-@_as_strided.backward
-def _(g, input_meta, size, stride, place):
-    return _as_strided_gradient(g, input_meta, size, stride, place)
-
-
-@function
-def as_strided(input, size, stride, storage_offset=None) -> Tensor:
-    """A view with any sizes and strides over the tensor's storage; ``storage_offset`` counts from its start."""
-    size, stride = sizes("as_strided", (size,)), sizes("as_strided", (stride,))
-    root, offset = as_strided_view(input, size, stride, storage_offset)
-    here = 0
-    if root is not input._d and len(input._d):
-        here = (address(input._d) - address(root)) // input._m.dtype.itemsize
-    place = offset - here
-    length = 1 + sum((n - 1) * step for n, step in zip(size, stride)) if 0 not in size else 0
-    if place < 0 or place + length > len(input._d):
-        whole = _whole_storage(input, root)
-        return _as_strided(whole, size, stride, offset, offset)
-    return _as_strided(input, size, stride, offset, place)
-
-
-def _whole_storage(input, root):
-    from ..tensor import alias
-
-    found = alias(input, root, meta(input._m.dtype, (len(root),), input._m.device))
-    base = input if input._base is None else input._base
-    found.__dict__["_base"] = base
-    if base._n is not None and base._m.contiguous and base._d is root:
-        return reshape(base, -1)
-    return found
-
-
-
-@structured(kind="view", install=(), name="slice")
-def _slice(input, *, dim, start, step, length):
-    """``input[start : start + step * length : step]`` along ``dim``."""
-    m = input._m
-    shape = list(m.shape)
-    shape[dim] = length
-    strides = list(m.strides)
-    strides[dim] *= step
-    return (start * m.strides[dim] if length else 0), tuple(shape), tuple(strides)
-
-
-@_slice.backward
-def _(g, input_meta, dim, start, step, length):
-    return _slice_gradient(g, input_meta, dim, start, step, length)
-
-
-@structured(install=(), name="slice_gradient")
-def _slice_gradient(g, *, input_meta, dim, start, step, length):
-    """Zeros of the input's shape with ``g`` where the slice was taken."""
-    out = zero(empty_tensor(meta(g._m.dtype, input_meta.shape, g._m.device)))
-    m = out._m
-    shape = list(m.shape)
-    shape[dim] = length
-    strides = list(m.strides)
-    strides[dim] *= step
-    if length:
-        write(g, make_view(out, start * m.strides[dim], tuple(shape), tuple(strides), False))
-    return out
-
-
-@_slice_gradient.backward
-def _(g, dim, start, step, length):
-    return _slice(g, dim, start, step, length)
-
-
-def slice_along(input, dim, start, stop, step=1):
-    """``input[start:stop:step]`` along ``dim`` with Python's rules for bounds; ``step`` must be positive."""
-    if step <= 0:
-        raise ValueError("step must be greater than zero")
-    start, stop, step = slice(start, stop, step).indices(input._m.shape[dim])
-    return _slice(input, dim, start, step, max(0, -(-(stop - start) // step)))
-
-
-def _selecting(name):
-    """The view of one place along a dimension, under the name of the function that it is recorded for."""
-
-    @structured(kind="view", install=(), name=name)
-    def selected(input, *, dim, index):
-        m = input._m
-        return index * m.strides[dim], m.shape[:dim] + m.shape[dim + 1 :], m.strides[:dim] + m.strides[dim + 1 :]
-
-    @selected.backward
-    def _(g, input_meta, dim, index):
-        return _slice_gradient(unsqueeze(g, dim), input_meta, dim, index, 1, 1)
-
-    return selected
-
-
-_select, _unbound = _selecting("select"), _selecting("unbind")
-
-
-@function
-def select(input, dim, index) -> Tensor:
-    """The sub-tensor at ``index`` of dimension ``dim``, without that dimension."""
-    if not input._m.ndim:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    dim = normalize_axis("select", dim, input._m.ndim)
-    index = int(index)
-    size = input._m.shape[dim]
-    if not -size <= index < size:
-        raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(input._m.shape)} at dimension {dim}"
-        )
-    return _select(input, dim, index + size if index < 0 else index)
-
-
-@function
-def narrow(input, dim, start, length) -> Tensor:
-    """``length`` elements from ``start`` on along ``dim``."""
-    if not input._m.ndim:
-        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    dim = normalize_axis("narrow", dim, input._m.ndim)
-    size = input._m.shape[dim]
-    if isinstance(start, Tensor):
-        if start._m.ndim or start._m.dtype.is_floating_point or start._m.dtype.name == "bool":
-            raise RuntimeError("narrow: start must be an 0-dim integral Tensor.")
-        start = start.item()
-    if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
-    if not -size <= start <= size:
-        raise IndexError(f"narrow: start out of range (expected to be in range of [{-size}, {size}], but got {start})")
-    start = start + size if start < 0 else start
-    if start + length > size:
-        raise RuntimeError(f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size}).")
-    return _slice(input, dim, start, 1, length)
-
-
-@function
-def narrow_copy(input, dim, start, length, *, out=None) -> Tensor:
-    """`narrow` with memory of its own."""
-    found = clone(narrow(input, dim, start, length))
-    return found if out is None else write_out("narrow_copy", found, out)
-
-
 @structured(kind="view", install=(), name="unsqueeze")
 def _unsqueeze(input, *, dim):
     m = input._m
@@ -550,7 +339,9 @@ def squeeze(input, dim=None) -> Tensor:
     return _squeeze(input, normalize_axes("squeeze", dim, input._m.ndim))
 
 
-def _restride(name, change):
+def install_inplace(name, change):
+    """Give Tensor the in-place form ``name`` of a view: the tensor itself becomes the view that ``change`` returns."""
+
     def inplace(self, *args, **named):
         """In-place version: this tensor takes the other shape."""
         check_inplace(name, self)
@@ -565,8 +356,8 @@ def _restride(name, change):
 
 
 for _name, _change in (("unsqueeze_", unsqueeze), ("squeeze_", squeeze), ("t_", t), ("transpose_", transpose),
-                       ("swapaxes_", swapaxes), ("swapdims_", swapdims), ("as_strided_", as_strided)):  # fmt: skip
-    _restride(_name, _change)
+                       ("swapaxes_", swapaxes), ("swapdims_", swapdims)):  # fmt: skip
+    install_inplace(_name, _change)
 
 
 @function
@@ -606,156 +397,13 @@ def unflatten(input, dim, sizes) -> Tensor:
     return view(input, shape[:dim] + inner + shape[dim + 1 :])
 
 
-@function
-def unbind(input, dim=0) -> tuple[Tensor, ...]:
-    """The sub-tensors along ``dim``, without that dimension, as a tuple."""
-    if not input._m.ndim:
-        raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
-    dim = normalize_axis("unbind", dim, input._m.ndim)
-    return tuple([_unbound(input, dim, k) for k in range(input._m.shape[dim])])
-
-
-@function
-def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
-    """Views of ``split_size`` elements along ``dim`` (the last may be smaller), or of the sizes given."""
-    if not tensor._m.ndim:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
-    dim = normalize_axis("split", dim, tensor._m.ndim)
-    size = tensor._m.shape[dim]
-    if hasattr(split_size_or_sections, "__index__"):
-        step = split_size_or_sections.__index__()
-        if step < 0 or (step == 0 and size):
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
-        sections = [min(step, size - at) for at in range(0, size, step)] if size else [0]
-    else:
-        sections = list(split_size_or_sections)
-        if any(n < 0 for n in sections) or sum(sections) != size:
-            raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), "
-                f"but got split_sizes={sections}"
-            )
-    found, at = [], 0
-    for n in sections:
-        found.append(_slice(tensor, dim, at, 1, n))
-        at += n
-    return tuple(found)
-
-
-@function(install=("ng",))
-def split_with_sizes(input, split_sizes, dim=0) -> tuple[Tensor, ...]:
-    """`split` into the sizes given."""
-    return split(input, list(split_sizes), dim)
-
-
-Tensor.split_with_sizes = split_with_sizes
-
-
-@function
-def chunk(input, chunks, dim=0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` views of equal size along ``dim``; the last may be smaller."""
-    if not input._m.ndim:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    dim = normalize_axis("chunk", dim, input._m.ndim)
-    size = input._m.shape[dim]
-    step = -(-size // chunks)
-    return split(input, [0] * chunks, dim) if step == 0 else split(input, step, dim)
-
-
-@function
-def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
-    """Views along ``dim``: a number of nearly equal ones, or those between the indices given."""
-    if not input._m.ndim:
-        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
-    dim = normalize_axis("tensor_split", dim, input._m.ndim)
-    size = input._m.shape[dim]
-    if isinstance(indices_or_sections, Tensor):
-        indices_or_sections = indices_or_sections.tolist()
-    if isinstance(indices_or_sections, int):
-        if indices_or_sections <= 0:
-            raise RuntimeError(f"number of sections must be larger than 0, got {indices_or_sections}")
-        small, more = divmod(size, indices_or_sections)
-        return split(input, [small + 1] * more + [small] * (indices_or_sections - more), dim)
-    bounds = [0, *indices_or_sections, size]
-    return tuple([slice_along(input, dim, a, b) for a, b in zip(bounds, bounds[1:])])
-
-
-@function
-def diagonal(input, offset=0, dim1=0, dim2=1) -> Tensor:
-    """A view of the diagonals of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
-    ndim = input._m.ndim
-    dim1, dim2 = normalize_axis("diagonal", dim1, ndim), normalize_axis("diagonal", dim2, ndim)
-    if dim1 == dim2:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    return _diagonal(input, offset, dim1, dim2)
-
-
-@structured(kind="view", install=(), name="diagonal_view", grad_name="DiagonalBackward0")
-def _diagonal(input, *, offset, dim1, dim2):
-    m = input._m
-    rows, columns = m.shape[dim1], m.shape[dim2]
-    length = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
-    start = 0
-    if length:
-        start = offset * m.strides[dim2] if offset >= 0 else -offset * m.strides[dim1]
-    rest = [axis for axis in range(m.ndim) if axis not in (dim1, dim2)]
-    shape = (*[m.shape[axis] for axis in rest], length)
-    return start, shape, (*[m.strides[axis] for axis in rest], m.strides[dim1] + m.strides[dim2])
-
-
-@_diagonal.backward
-def _(g, input_meta, offset, dim1, dim2):
-    return _diagonal_gradient(g, input_meta, offset, dim1, dim2)
-
-
-@structured(install=(), name="diagonal_gradient")
-def _diagonal_gradient(g, *, input_meta, offset, dim1, dim2):
-    out = zero(empty_tensor(meta(g._m.dtype, input_meta.shape, g._m.device)))
-    write(g, make_view(out, *_diagonal.op.fn(out, offset=offset, dim1=dim1, dim2=dim2), False))
-    return out
-
-
-@_diagonal_gradient.backward
-def _(g, offset, dim1, dim2):
-    return _diagonal(g, offset, dim1, dim2)
-
-
-@method
-def unfold(self, dimension, size, step) -> Tensor:
-    """A view of all slices of ``size`` elements, ``step`` apart, along ``dimension``; they are the last dimension."""
-    m = self._m
-    dimension = normalize_axis("unfold", dimension, m.ndim)
-    length = m.shape[dimension] if m.ndim else 1
-    if size < 0 or size > length:
-        raise RuntimeError(f"maximum size for tensor at dimension {dimension} is {length} but size is {size}")
-    if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
-    if not m.ndim:
-        return as_strided(self, (size,), (1,))
-    shape = list(m.shape)
-    shape[dimension] = (length - size) // step + 1
-    strides = list(m.strides)
-    strides[dimension] *= step
-    return _as_strided(self, (*shape, size), (*strides, m.strides[dimension]), None, 0)
-
-
 @function(install=("ng",))
 def view_as_real(input):
     """Complex tensors as pairs of reals: there are no complex dtypes here."""
     raise RuntimeError("view_as_real is only supported for complex tensors; numgrad has no complex dtypes")
 
 
-@function(install=("Tensor",))
-def is_set_to(self, tensor) -> bool:
-    """Whether both tensors are the same view of the same memory."""
-    return self._m is tensor._m and self.data_ptr() == tensor.data_ptr()
-
-
 @function
 def detach(input) -> Tensor:
     """The data without its history; shares memory."""
     return input.detach()
-
-
-__all__ = ["slice_along"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd import enable_grad, no_grad
-from ..op import written
+from ..inplace import written
 from ..ops.create import zeros
 from ..ops.join import cat
 from ..tensor import Tensor

@@ -5,7 +5,7 @@ from sys import getrefcount
 from typing import Any
 
 from ..autograd import enable_grad, no_grad
-from ..op import written
+from ..inplace import written
 from ..tensor import Tensor
 from .optimizer import Optimizer
 from .unnoticed import warn_idle, warn_unheld

@@ -1,0 +1,126 @@
+"""Views of any sizes and strides over a tensor's memory, and their gradients."""
+
+from ..device import CPU
+from ..op import function
+from ..storage import meta
+from ..structured import structured
+from ..tensor import Tensor, address, empty_tensor, view as make_view
+from .copy import clone, contiguous_copy, write, zero
+from .view import install_inplace, reshape, sizes
+
+
+def as_strided_view(input, size, stride, offset):
+    """(offset, size, stride) relative to ``input``'s first element, checked against its storage."""
+    storage = input._s
+    root = input._d if storage is None or storage.root is None else storage.root
+    here = 0 if root is input._d or not len(input._d) else (address(input._d) - address(root)) // input._m.dtype.itemsize
+    offset = here if offset is None else offset
+    if len(size) != len(stride):
+        raise RuntimeError(
+            f"as_strided: mismatch in length of strides and shape: {len(size)} sizes and {len(stride)} strides"
+        )
+    if any(step < 0 for step in stride):
+        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if 0 not in size else offset
+    if offset < 0 or (0 not in size and last >= len(root)):
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for "
+            f"storage of size {len(root)}"
+        )
+    return root, offset
+
+
+@structured(install=(), name="strided_scatter", grad_name="AsStridedScatterBackward0")
+def _as_strided_scatter(input, src, *, size, stride, offset):
+    out = clone(input) if input._m.contiguous else contiguous_copy(input)
+    target = make_view(out, offset, size, stride, False)
+    write(src, target)
+    return out
+
+
+@_as_strided_scatter.backward
+def _(g, size, stride, offset):
+    g = g.contiguous()
+    inside = as_strided(g, size, stride, g.storage_offset() + offset)
+    outside = _as_strided_scatter(g, zero(empty_tensor(meta(g._m.dtype, size, g._m.device))), size, stride, offset)
+    return outside, contiguous_copy(inside)
+
+
+@structured(install=(), name="as_strided_gradient")
+def _as_strided_gradient(g, *, input_meta, size, stride, offset):
+    """Zeros of the input's shape, to which every element of ``g`` is added where the view took it from."""
+    import numpy as np
+
+    m = meta(g._m.dtype, input_meta.shape, g._m.device)
+    flat = np.zeros(max(input_meta.span, 1), g._m.np)
+    index = np.zeros(tuple(size), np.int64) + offset
+    for axis, (n, step) in enumerate(zip(size, stride)):
+        index += (np.arange(n) * step).reshape((-1,) + (1,) * (len(size) - axis - 1))
+    np.add.at(flat, index.ravel(), g.contiguous()._d)
+    if input_meta.contiguous:
+        return _host_tensor(flat[: m.numel].reshape(m.shape), m)
+    strides = tuple(step * flat.itemsize for step in input_meta.strides)
+    return _host_tensor(np.lib.stride_tricks.as_strided(flat, m.shape, strides), m)
+
+
+def _host_tensor(array, m):
+    from ..tensor import from_array
+
+    found = from_array(array)
+    return found if m.device is CPU else found.to(m.device)
+
+
+@_as_strided_gradient.backward
+def _(g, input_meta, size, stride, offset):
+    g = g.contiguous()
+    if not input_meta.contiguous:  # into the layout that offset and stride are meant for
+        memory = zero(empty_tensor(meta(g._m.dtype, (input_meta.span,), g._m.device)))
+        g = _as_strided_scatter(memory, g, tuple(input_meta.shape), input_meta.strides, 0)
+    return as_strided(g, size, stride, g.storage_offset() + offset)
+
+
+@structured(kind="view", install=(), name="as_strided")
+def _as_strided(input, *, size, stride, offset, place):
+    return place, size, stride
+
+
+@_as_strided.backward
+def _(g, input_meta, size, stride, place):
+    return _as_strided_gradient(g, input_meta, size, stride, place)
+
+
+@function
+def as_strided(input, size, stride, storage_offset=None) -> Tensor:
+    """A view with any sizes and strides over the tensor's storage; ``storage_offset`` counts from its start."""
+    size, stride = sizes("as_strided", (size,)), sizes("as_strided", (stride,))
+    root, offset = as_strided_view(input, size, stride, storage_offset)
+    here = 0
+    if root is not input._d and len(input._d):
+        here = (address(input._d) - address(root)) // input._m.dtype.itemsize
+    place = offset - here
+    length = 1 + sum((n - 1) * step for n, step in zip(size, stride)) if 0 not in size else 0
+    if place < 0 or place + length > len(input._d):
+        whole = _whole_storage(input, root)
+        return _as_strided(whole, size, stride, offset, offset)
+    return _as_strided(input, size, stride, offset, place)
+
+
+def _whole_storage(input, root):
+    from ..tensor import alias
+
+    found = alias(input, root, meta(input._m.dtype, (len(root),), input._m.device))
+    base = input if input._base is None else input._base
+    found.__dict__["_base"] = base
+    if base._n is not None and base._m.contiguous and base._d is root:
+        return reshape(base, -1)
+    return found
+
+
+
+@function(install=("Tensor",))
+def is_set_to(self, tensor) -> bool:
+    """Whether both tensors are the same view of the same memory."""
+    return self._m is tensor._m and self.data_ptr() == tensor.data_ptr()
+
+
+install_inplace("as_strided_", as_strided)

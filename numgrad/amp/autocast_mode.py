@@ -159,7 +159,7 @@ class autocast:
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
         self._cache_enabled = _state.cache_enabled if cache_enabled is None else cache_enabled
         if enabled and device_type == "cuda":
-            warnings.warn("CUDA has no 16-bit kernels here. Disabling autocast.", stacklevel=2)
+            warnings.warn("CUDA is not available for 16-bit kernels. Disabling autocast.", stacklevel=2)
             enabled = False
         elif enabled and self.fast_dtype not in _SUPPORTED:
             warnings.warn(

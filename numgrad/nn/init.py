@@ -197,7 +197,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator=None) -> Tensor:
         return tensor
     rows = tensor.size(0)
     cols = tensor.numel() // rows
-    drawn = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator)._host()
+    drawn = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator)._host().astype(tensor.dtype.compute)
     q, r = np.linalg.qr(drawn.T if rows < cols else drawn)
     q = q * np.sign(np.diag(r))  # makes the result uniform over all orthogonal matrices
     if rows < cols:

@@ -44,7 +44,7 @@ class GradScaler:
             return outputs
         self._used = True
         if isinstance(outputs, Tensor):
-            return outputs * from_array(np.float32(self._scale))  # a loss of 16 bits becomes one of 32
+            return outputs * from_array(np.array(self._scale, np.float32))  # a loss of 16 bits becomes one of 32
         if hasattr(outputs, "__iter__"):
             return type(outputs)(self.scale(item) for item in outputs) if type(outputs) in (list, tuple) else map(
                 self.scale, outputs

@@ -524,6 +524,14 @@ _ON_FIRST_USE = {
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "hub", "random", "serialization",
     "special", "utils",
 }  # fmt: skip
+_IN_PLACE = {  # methods of Tensor that are functions too
+    "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
+    "as_strided_", "asin_", "asinh_", "atan_", "atanh_", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_",
+    "cos_", "cosh_", "deg2rad_", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "fix_",
+    "floor_", "frac_", "gcd_", "i0_", "index_put_", "lcm_", "ldexp_", "log10_", "log1p_", "log2_", "log_", "logit_",
+    "nan_to_num_", "neg_", "negative_", "rad2deg_", "reciprocal_", "relu_", "resize_as_", "round_", "rsqrt_", "sigmoid_",
+    "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_", "xlogy_", "zero_",
+}  # fmt: skip
 _OF_AMP = {
     "GradScaler", "autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled",
     "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
@@ -535,6 +543,8 @@ def __getattr__(name):
         from . import amp
 
         return getattr(amp, name)
+    if name in _IN_PLACE:
+        return getattr(Tensor, name)
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

@@ -1,6 +1,6 @@
 """What works on collections of parameters."""
 
-from . import rnn as rnn
+from . import rnn as rnn, stateless as stateless
 from .clip_grad import (
     clip_grad_norm_ as clip_grad_norm_,
     clip_grad_value_ as clip_grad_value_,

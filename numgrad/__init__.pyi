@@ -29,11 +29,13 @@ from . import testing as testing
 
 _Operand: TypeAlias = "Tensor | np.ndarray | np.generic | builtins.float | builtins.bool"
 
+BFloat16Tensor: Any
 BoolTensor: Any
 ByteTensor: Any
 CharTensor: Any
 DoubleTensor: Any
 FloatTensor: Any
+HalfTensor: Any
 IntTensor: Any
 LongTensor: Any
 ShortTensor: Any

@@ -173,6 +173,7 @@ from .ops.distance import (
     cosine_similarity as cosine_similarity,
     dist as dist,
     norm as norm,
+    norm_except_dim as norm_except_dim,
     pairwise_distance as pairwise_distance,
     pdist as pdist,
     renorm as renorm,
@@ -207,7 +208,6 @@ from .ops.factor import (
     cholesky_solve as cholesky_solve,
     lu_solve as lu_solve,
     lu_unpack as lu_unpack,
-    orgqr as orgqr,
     qr as qr,
     svd as svd,
 )
@@ -220,6 +220,7 @@ from .ops.gamma import (
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
+from .ops.householder import geqrf as geqrf, orgqr as orgqr
 from .ops.index import (
     gather as gather,
     index_add as index_add,
@@ -516,11 +517,13 @@ from .settings import (
 from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
+    BFloat16Tensor as BFloat16Tensor,
     BoolTensor as BoolTensor,
     ByteTensor as ByteTensor,
     CharTensor as CharTensor,
     DoubleTensor as DoubleTensor,
     FloatTensor as FloatTensor,
+    HalfTensor as HalfTensor,
     IntTensor as IntTensor,
     LongTensor as LongTensor,
     ShortTensor as ShortTensor,
@@ -542,8 +545,8 @@ _IN_PLACE = {  # methods of Tensor that are functions too
     "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_", "xlogy_", "zero_",
 }  # fmt: skip
 _OF_AMP = {
-    "GradScaler", "autocast", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
-    "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
+    "GradScaler", "autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled",
+    "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
 }  # fmt: skip
 
 

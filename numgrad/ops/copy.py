@@ -7,7 +7,7 @@ import numpy as np
 from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
-from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, overlaps_itself, preserve_format
+from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
 from ..op import as_operand, as_tensor_operand, cast, function, method, plain, record, recording, sum_to
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
@@ -83,8 +83,8 @@ def like(op, m, dtype, device, memory_format=None):
         return strided_meta(dtype, m.shape, memory_format.strides(op, m.shape), device)
     if m.contiguous:
         return meta(dtype, m.shape, device)
-    dense = m.span == m.numel and not overlaps_itself(m.shape, m.strides)
-    return strided_meta(dtype, m.shape, m.strides if dense else dense_strides(m.shape, m.strides), device)
+    strides = m.strides if is_dense(m.shape, m.strides) else dense_strides(m.shape, m.strides)
+    return strided_meta(dtype, m.shape, strides, device)
 
 
 @structured(install=(), cases="layouts", grad_name="CloneBackward0")
@@ -99,6 +99,17 @@ def contiguous_copy(input):
 @contiguous_copy.backward
 def _(g):
     return g
+
+
+def laid_out(tensor, strides) -> Tensor:
+    """The values in fresh memory with these strides, or row-major where they are None, unrecorded."""
+    m = tensor._m
+    if strides is None or len(strides) != m.ndim or not is_dense(m.shape, strides):
+        out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    else:
+        out = empty_tensor(strided_meta(m.dtype, m.shape, strides, m.device))
+    write(tensor, out)
+    return out
 
 
 @structured(install=("ng", "Tensor"), cases="layouts")

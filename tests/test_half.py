@@ -44,8 +44,13 @@ def test_rounding_is_to_nearest_even(name):
 
 
 def test_processors_without_float16_round_alike():
-    from numgrad.kernels.half import from_float16_bits, to_float16_bits
+    import numba
 
+    from numgrad.kernels import half
+
+    from_float16_bits, to_float16_bits = (
+        numba.njit(lambda value, convert=convert: convert(value)) for convert in (half.from_float16_bits, half.to_float16_bits)
+    )
     values = np.random.default_rng(0).integers(0, 1 << 32, 500, dtype=np.uint64).astype(np.uint32).view(np.float32)
     small = (np.random.default_rng(1).standard_normal(500) * 10.0 ** np.arange(-10, 6).repeat(32)[:500]).astype(np.float32)
     with np.errstate(over="ignore"):

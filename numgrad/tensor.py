@@ -11,7 +11,7 @@ from .autograd import Leaf
 from .device import CPU, Device
 from .layout import Size, in_format, is_dense
 from .printing import tensor_text
-from .storage import Meta, Storage, flat, meta, shaped, strided_meta
+from .storage import Meta, Storage, flat, meta, pinned, shaped, strided_meta
 
 new = object.__new__
 
@@ -44,7 +44,7 @@ class Tensor:
         elif len(args) == 1 and isinstance(args[0], Size):
             array = np.empty(args[0], d.np)
         elif len(args) == 1:
-            array = np.array(args[0], dtype=d.np)
+            array = d.encode(np.array(args[0], dtype=d.compute))
         else:
             raise TypeError(f"Tensor: expected sizes or one sequence, got {len(args)} arguments; use numgrad.tensor")
         return wrap_as(cls, from_array(array))
@@ -173,8 +173,9 @@ class Tensor:
             self.__dict__["_shared"] = True
         return self
 
-    def is_pinned(self) -> bool:
-        return False
+    def is_pinned(self, device=None) -> bool:
+        """Whether the data lie in page-locked host memory; see `pin_memory`."""
+        return self._m.device is CPU and pinned(self._d)
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 for an empty tensor."""
@@ -391,7 +392,7 @@ class Tensor:
         """An ndarray of the values, on the host; float32 for bfloat16, which NumPy does not have."""
         if self._m.device is CPU:
             return self._m.dtype.decode(shaped(self._d, self._m))
-        return self.detach().cpu().numpy()
+        return self.detach().cpu()._host()
 
     def _stored(self) -> np.ndarray:
         """An ndarray over the elements as they are stored, on the host."""
@@ -662,7 +663,7 @@ def _root_gradient(op, tensor, gradient, k):
             one = make(m.empty(1, m.np), m)
             one._d[0] = m.dtype.one
             return one
-        return from_array(np.ones(m.shape, m.np)).to(m.device)
+        return from_array(m.dtype.encode(np.ones(m.shape))).to(m.device)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{op}: gradients can be either Tensors or None, but got {type(gradient).__name__}")
     if gradient._m.shape != tensor._m.shape:

@@ -8,6 +8,7 @@ import pytest
 
 import numgrad as ng
 import numgrad.nn.functional as F
+from numgrad.utils.data.transport import pack, unpack
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -185,3 +186,68 @@ def test_random_numbers_are_those_of_float32_rounded(name):
     ng.manual_seed(1)
     found = ng.rand(5, dtype=d), ng.zeros(20, dtype=d).normal_()
     assert all((a == b.to(d)).all() for a, b in zip(found, expected))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_functions_that_write_to_an_argument(name):
+    d = getattr(ng, name)
+    ours, theirs = _pair(name, X)
+    a, b = ng.nn.BatchNorm1d(6).to(d), torch.nn.BatchNorm1d(6).to(getattr(torch, name))
+    a(ours)
+    b(theirs)
+    np.testing.assert_allclose(a.running_var.float().numpy(), b.running_var.float().numpy(), rtol=1e-2)
+    np.testing.assert_allclose(a.running_mean.float().numpy(), b.running_mean.float().numpy(), rtol=1e-2, atol=1e-3)
+    places = [0, 2]
+    F.embedding(ng.tensor(places), ours, max_norm=1.0)
+    torch.nn.functional.embedding(torch.tensor(places), theirs, max_norm=1.0)
+    np.testing.assert_allclose(ours.float().numpy(), theirs.float().numpy(), rtol=1e-2)
+    base = ng.zeros(4, 6, dtype=d)
+    assert base[1:].index_add_(0, ng.tensor([0, 0]), ours[:2])._base is base and base[1].any() and not base[0].any()
+    with pytest.raises(RuntimeError, match="same scalar type"):
+        base.index_add_(0, ng.tensor([0]), ng.ones(1, 6))
+    leaf = ng.zeros(4, 6, dtype=d, requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf"):
+        leaf.scatter_(1, ng.zeros(4, 1, dtype=ng.int64), ours)
+
+
+def test_ops_defined_later_take_16_bits_too():
+    ng.zeros(1, dtype=ng.half)
+
+    @ng.structured(install=())
+    def doubled_last(x):
+        assert x.dtype is ng.float32
+        return x * 2
+
+    @doubled_last.backward
+    def _(g):
+        return g * 2
+
+    x = ng.ones(2, dtype=ng.half, requires_grad=True)
+    y = doubled_last(x)
+    y.sum().backward()
+    assert y.dtype is x.grad.dtype is ng.half and x.grad.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initialisers_and_constructors(name):
+    d = getattr(ng, name)
+    for fill in ("kaiming_uniform_", "xavier_normal_", "orthogonal_", "eye_", "trunc_normal_"):
+        w = ng.empty(4, 6, dtype=d)
+        assert getattr(ng.nn.init, fill)(w) is w and w.isfinite().all() and 0.01 < w.float().abs().max().item() < 5, fill
+    kind = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor"}[name]
+    assert getattr(ng, kind)([1.5, 2.5]).tolist() == [1.5, 2.5] and ng.ones(1, dtype=d).type() == f"torch.{kind}"
+    assert ng.cat((ng.ones(1, dtype=d), ng.ones(1))).dtype is ng.float32
+    with pytest.warns(UserWarning, match="copy construct"):
+        assert ng.tensor(ng.ones(2, dtype=d)).dtype is d
+    spread = ng.arange(4000.0).to(d).view(4, 1000)[:, ::500]
+    assert (unpack(pack([spread]))[0] == spread).all()
+    assert ng.tensor([[ng.tensor(1.5, dtype=d)], [ng.tensor(2.5, dtype=d)]]).dtype is d
+    assert ng.isin(ng.ones(2, dtype=d), ng.ones(1, dtype=d)).all()
+    with pytest.raises(RuntimeError, match="Low precision"):
+        ng.linalg.inv(ng.eye(2, dtype=d))
+    ng.set_default_dtype(d)
+    try:
+        assert ng.tensor(1.5).dtype is ng.nn.Linear(2, 2).weight.dtype is (ng.ones(2, dtype=ng.int64) / 2).dtype is d
+        assert repr(ng.ones(1)) == "tensor([1.])"
+    finally:
+        ng.set_default_dtype(ng.float32)

@@ -23,6 +23,7 @@ from . import (
     gamma as gamma,
     grid as grid,
     group_norm as group_norm,
+    householder as householder,
     index as index,
     join as join,
     loss as loss,

@@ -9,7 +9,7 @@ from ..device import CPU, resolve
 from ..generator import Generator, default_generator
 from ..inplace import check_inplace, rebase, write_out, written
 from ..layout import contiguous_format, preserve_format
-from ..op import as_tensor_operand, function, method, record, recording
+from ..op import as_tensor_operand, cast, function, method, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
@@ -186,7 +186,7 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=Non
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    found = from_array(streams.permutation(int(n), generator, d.np.type)).to(resolve(device))
+    found = cast(from_array(streams.permutation(int(n), generator, d.compute)), d).to(resolve(device))
     return found if out is None else write_out("randperm", found, out)
 
 
@@ -286,12 +286,23 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
     return found if out is None else write_out("multinomial", found, out)
 
 
-@function(install=("ng",))
-def poisson(input, generator=None) -> Tensor:
-    """Poisson counts of the rates in ``input``."""
+@structured(install=(), cases="none", name="poisson_counts", grad_name="PoissonBackward0")
+def _poisson(input, *, generator=None):
+    """Counts, with a gradient of zeros."""
     found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
     rates = np.ascontiguousarray(input._host()).ravel()
     return _draw(found, lambda flat: streams.fill_poisson(flat, rates, generator))
+
+
+@_poisson.backward
+def _(g):
+    return zeros_like(g)
+
+
+@function(install=("ng",))
+def poisson(input, generator=None) -> Tensor:
+    """Poisson counts of the rates in ``input``."""
+    return _poisson(input, generator=generator)
 
 
 # --- generators --------------------------------------------------------------------------------------------------

@@ -53,6 +53,12 @@ from .ops.activation import (
     selu as selu,
     threshold as threshold,
 )
+from .ops.activation_inplace import (
+    celu_ as celu_,
+    rrelu_ as rrelu_,
+    selu_ as selu_,
+    threshold_ as threshold_,
+)
 from .ops.arithmetic import (
     add as add,
     addcdiv as addcdiv,
@@ -168,6 +174,7 @@ from .ops.distance import (
     cosine_similarity as cosine_similarity,
     dist as dist,
     norm as norm,
+    norm_except_dim as norm_except_dim,
     pairwise_distance as pairwise_distance,
     pdist as pdist,
     renorm as renorm,
@@ -202,7 +209,6 @@ from .ops.factor import (
     cholesky_solve as cholesky_solve,
     lu_solve as lu_solve,
     lu_unpack as lu_unpack,
-    orgqr as orgqr,
     qr as qr,
     svd as svd,
 )
@@ -215,6 +221,7 @@ from .ops.gamma import (
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
+from .ops.householder import geqrf as geqrf, orgqr as orgqr
 from .ops.index import (
     gather as gather,
     index_add as index_add,
@@ -416,6 +423,11 @@ from .ops.reduce import (
     mean as mean,
     prod as prod,
     sum as sum,
+)
+from .ops.rejection import (
+    _sample_dirichlet as _sample_dirichlet,
+    _standard_gamma as _standard_gamma,
+    binomial as binomial,
 )
 from .ops.scan import (
     cummax as cummax,

@@ -39,7 +39,7 @@ class Context:
         node.check()
         several = len(node.metas) > 1
         return tuple(
-            item.restore(OutputNode(node, k, len(node.metas)) if several else node) if type(item) is SavedResult else item
+            item.restore(OutputNode(node, k) if several else node) if type(item) is SavedResult else item
             for k, item in zip(node.saved_from, node.saved)
         )
 
@@ -70,7 +70,13 @@ class _FunctionNode(Node):
         return self._run(gradient, True)
 
     def _run(self, gradient, recorded):
-        gradients = list(gradient) if isinstance(gradient, Pending) else [gradient]
+        gradients: list = [None] * len(self.metas)
+        if isinstance(gradient, Pending):
+            for place, value in gradient:
+                held = gradients[place]
+                gradients[place] = value if held is None else autograd.add(held, value)
+        else:
+            gradients[0] = gradient
         context = self.context
         if context._materialize:
             for k, m in enumerate(self.metas):
@@ -183,7 +189,7 @@ class Function(metaclass=_FunctionMeta):
             results[0]._n = node
         else:
             for k in differentiable:
-                results[k]._n = OutputNode(node, k, len(results))
+                results[k]._n = OutputNode(node, k)
         saved, origin, storages = [], [], []
         for value in context._to_save:
             place = next((k for k in differentiable if results[k] is value or outputs[k] is value), None)

@@ -170,3 +170,11 @@ def shaped(data: np.ndarray, m: Meta) -> np.ndarray:
         return data.reshape(m.shape)
     size = m.np.itemsize
     return np.lib.stride_tricks.as_strided(data, m.shape, tuple(step * size for step in m.strides))
+
+
+def pinned(array: np.ndarray) -> bool:
+    """Whether the memory under an array is page-locked, as `PinnedMemory` of the CUDA driver is."""
+    base = array
+    while base is not None and not getattr(base, "pinned", False):
+        base = getattr(base, "base", None)
+    return base is not None

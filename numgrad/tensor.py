@@ -9,9 +9,9 @@ import numpy as np
 from . import autograd, dtypes
 from .autograd import Leaf
 from .device import CPU, Device
-from .layout import Size, in_format
+from .layout import Size, in_format, is_dense
 from .printing import tensor_text
-from .storage import Meta, Storage, flat, meta, shaped, strided_meta
+from .storage import Meta, Storage, flat, meta, pinned, shaped, strided_meta
 
 new = object.__new__
 
@@ -173,8 +173,9 @@ class Tensor:
             self.__dict__["_shared"] = True
         return self
 
-    def is_pinned(self) -> bool:
-        return False
+    def is_pinned(self, device=None) -> bool:
+        """Whether the data lie in page-locked host memory; see `pin_memory`."""
+        return self._m.device is CPU and pinned(self._d)
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 for an empty tensor."""
@@ -226,6 +227,8 @@ class Tensor:
                 )
             leaf = Leaf()
             leaf.grad = self.__dict__.pop("_grad", None)
+            if not self._m.contiguous and is_dense(self._m.shape, self._m.strides):
+                leaf.strides = self._m.strides
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:

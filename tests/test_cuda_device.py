@@ -168,6 +168,20 @@ def test_tensors_of_two_devices(machine):
     assert (x + 1).to("cuda:1").cpu().tolist() == [1, 2, 3, 4, 5]
 
 
+def test_pinned_memory_is_a_copy_that_the_driver_gave(machine):
+    x = ng.arange(6.0).reshape(2, 3).t()
+    y = x.pin_memory()
+    assert y.is_pinned() and y[1:].is_pinned() and not x.is_pinned() and y.pin_memory() is y
+    assert y.stride() == x.stride() and y.tolist() == x.tolist() and ng.zeros(0).pin_memory().shape == (0,)
+    moved = y.cuda()
+    assert moved.cpu().tolist() == x.tolist() and not moved.is_pinned()
+    assert len(machine.host) == 1
+    with pytest.raises(RuntimeError, match="cannot pin 'cuda:0'"):
+        moved.pin_memory()
+    del y
+    assert not machine.host
+
+
 def test_the_simulated_driver_has_the_interface_of_the_real_one():
     def interface(kind):
         functions = {name: fn for name, fn in vars(kind).items() if callable(fn) and not name.startswith("_")}

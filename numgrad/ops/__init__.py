@@ -23,6 +23,7 @@ from . import (
     gamma as gamma,
     grid as grid,
     group_norm as group_norm,
+    householder as householder,
     index as index,
     join as join,
     loss as loss,
@@ -46,6 +47,7 @@ from . import (
     scan as scan,
     scatter as scatter,
     search as search,
+    sequence as sequence,
     similarity as similarity,
     softmax as softmax,
     solve as solve,
@@ -59,7 +61,7 @@ from . import (
     view as view,
 )
 from .arithmetic import add
-from .copy import clone
+from .copy import laid_out
 
-autograd.add, autograd.add_, autograd.clone = add, add.op.inplace_entry, clone
+autograd.add, autograd.add_, autograd.laid_out = add, add.op.inplace_entry, laid_out
 install()

@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -244,7 +246,7 @@ def _like_meta(name, m, dtype, device, memory_format):
     return like_meta(name, m, d, m.device if device is None else resolve(device), memory_format)
 
 
-def _like(name, fill, doc):
+def _like(name, fill, doc) -> Callable[..., Any]:
     def like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
         m = input._m
         wanted = _like_meta(name, m, dtype, device, memory_format)

@@ -5,11 +5,13 @@ Nothing here touches the driver until a device is asked for.
 
 import contextlib
 import threading
+import weakref
 
 import numpy as np
 
 from ...device import current
 from ...errors import DeviceError, OutOfMemoryError
+from ...storage import pinned
 
 
 class _Local(threading.local):
@@ -345,6 +347,8 @@ def _write(target, value):
         target.device.driver.move(target.ptr, value.ptr, target.nbytes, local.stream)
     else:
         target.device.driver.upload(target.ptr, value, local.stream)
+        if pinned(value):  # which the device reads by itself, while the host might go on to write
+            target.device.driver.synchronize_stream(local.stream)
 
 
 def copy_to_host(buffer: Buffer) -> np.ndarray:
@@ -387,6 +391,22 @@ def adopt(owner) -> Buffer:
     if stream is not None:
         device().driver.synchronize_stream(0 if stream == 1 else stream)
     return Buffer(interface["data"][0], dtype, size, device(), owner)
+
+
+class PinnedMemory:
+    """``size`` bytes of page-locked host memory, which devices reach by themselves: copies run at the bus's full speed.
+
+    NumPy makes arrays over it; the driver gets it back with the last of them.
+    """
+
+    pinned = True
+
+    def __init__(self, size: int):
+        here = device()
+        activate(here)
+        address = here.driver.allocate_host(max(size, 1))
+        self.__array_interface__ = {"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
+        weakref.finalize(self, here.driver.release_host, address).atexit = False
 
 
 def constant(array: np.ndarray) -> Buffer:

@@ -1,7 +1,10 @@
 """float16 and bfloat16: storage, rounding, promotion, ops and gradients."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -251,3 +254,52 @@ def test_initialisers_and_constructors(name):
         assert repr(ng.ones(1)) == "tensor([1.])"
     finally:
         ng.set_default_dtype(ng.float32)
+
+
+# The first 16-bit tensors and the first autocast while other threads compute in float32; in a process of its own.
+THREADS = """
+import sys, threading
+import numgrad as ng, numgrad.nn.functional as F
+
+sys.setswitchinterval(1e-6)
+errors, stop = [], threading.Event()
+x, w = ng.randn(3, 4), ng.randn(4, 4, requires_grad=True)
+
+def watched(work):
+    def run():
+        try:
+            work()
+        except BaseException as error:
+            errors.append(repr(error))
+            stop.set()
+    return threading.Thread(target=run)
+
+@watched
+def wide():
+    while not stop.is_set():
+        y = F.linear(x, w)
+        F.mse_loss(ng.cat((y, y)), ng.cat((y, y)).detach()).backward()
+        assert y.dtype is ng.float32 and ng.cumsum(x, 1).dtype is ng.float32
+
+@watched
+def narrow():
+    for _ in range(20):
+        assert (x.bfloat16() @ w.bfloat16()).dtype is ng.bfloat16
+        with ng.autocast("cpu"):
+            assert F.linear(x, w).dtype is ng.bfloat16
+        assert F.linear(x, w).dtype is ng.float32
+    stop.set()
+
+wide.start()
+narrow.start()
+narrow.join(60)
+stop.set()
+wide.join(60)
+assert not errors, errors
+"""
+
+
+def test_threads():
+    kept = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", THREADS], env=kept, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,7 +1,10 @@
 """float16 and bfloat16: storage, rounding, promotion, ops and gradients."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,6 +45,23 @@ def test_rounding_is_to_nearest_even(name):
     np.testing.assert_array_equal(ours.float().numpy(), theirs.float().numpy())
     made = ng.tensor(x.tolist(), dtype=getattr(ng, name))
     np.testing.assert_array_equal(made.float().numpy(), ours.float().numpy())
+
+
+def test_processors_without_float16_round_alike():
+    import numba
+
+    from numgrad.kernels import half
+
+    from_float16_bits, to_float16_bits = (
+        numba.njit(lambda value, convert=convert: convert(value)) for convert in (half.from_float16_bits, half.to_float16_bits)
+    )
+    values = np.random.default_rng(0).integers(0, 1 << 32, 500, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    small = (np.random.default_rng(1).standard_normal(500) * 10.0 ** np.arange(-10, 6).repeat(32)[:500]).astype(np.float32)
+    with np.errstate(over="ignore"):
+        for x in (*values[values == values], *small):
+            assert to_float16_bits(x) == np.float16(x).view(np.uint16)
+    for b in BITS[::97]:
+        np.testing.assert_array_equal(from_float16_bits(b), np.float32(b.view(np.float16)))
 
 
 def test_promotion_is_pytorchs():
@@ -234,3 +254,52 @@ def test_initialisers_and_constructors(name):
         assert repr(ng.ones(1)) == "tensor([1.])"
     finally:
         ng.set_default_dtype(ng.float32)
+
+
+# The first 16-bit tensors and the first autocast while other threads compute in float32; in a process of its own.
+THREADS = """
+import sys, threading
+import numgrad as ng, numgrad.nn.functional as F
+
+sys.setswitchinterval(1e-6)
+errors, stop = [], threading.Event()
+x, w = ng.randn(3, 4), ng.randn(4, 4, requires_grad=True)
+
+def watched(work):
+    def run():
+        try:
+            work()
+        except BaseException as error:
+            errors.append(repr(error))
+            stop.set()
+    return threading.Thread(target=run)
+
+@watched
+def wide():
+    while not stop.is_set():
+        y = F.linear(x, w)
+        F.mse_loss(ng.cat((y, y)), ng.cat((y, y)).detach()).backward()
+        assert y.dtype is ng.float32 and ng.cumsum(x, 1).dtype is ng.float32
+
+@watched
+def narrow():
+    for _ in range(20):
+        assert (x.bfloat16() @ w.bfloat16()).dtype is ng.bfloat16
+        with ng.autocast("cpu"):
+            assert F.linear(x, w).dtype is ng.bfloat16
+        assert F.linear(x, w).dtype is ng.float32
+    stop.set()
+
+wide.start()
+narrow.start()
+narrow.join(60)
+stop.set()
+wide.join(60)
+assert not errors, errors
+"""
+
+
+def test_threads():
+    kept = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", THREADS], env=kept, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]

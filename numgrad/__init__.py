@@ -148,7 +148,6 @@ from .ops.create import (
     empty_like as empty_like,
     empty_strided as empty_strided,
     eye as eye,
-    from_dlpack as from_dlpack,
     from_numpy as from_numpy,
     frombuffer as frombuffer,
     full as full,
@@ -232,6 +231,7 @@ from .ops.index import (
     take as take,
     take_along_dim as take_along_dim,
 )
+from .ops.interchange import from_dlpack as from_dlpack, to_dlpack as to_dlpack
 from .ops.join import (
     atleast_1d as atleast_1d,
     atleast_2d as atleast_2d,

@@ -47,6 +47,23 @@ def test_rounding_is_to_nearest_even(name):
     np.testing.assert_array_equal(made.float().numpy(), ours.float().numpy())
 
 
+def test_processors_without_float16_round_alike():
+    import numba
+
+    from numgrad.kernels import half
+
+    from_float16_bits, to_float16_bits = (
+        numba.njit(lambda value, convert=convert: convert(value)) for convert in (half.from_float16_bits, half.to_float16_bits)
+    )
+    values = np.random.default_rng(0).integers(0, 1 << 32, 500, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    small = (np.random.default_rng(1).standard_normal(500) * 10.0 ** np.arange(-10, 6).repeat(32)[:500]).astype(np.float32)
+    with np.errstate(over="ignore"):
+        for x in (*values[values == values], *small):
+            assert to_float16_bits(x) == np.float16(x).view(np.uint16)
+    for b in BITS[::97]:
+        np.testing.assert_array_equal(from_float16_bits(b), np.float32(b.view(np.float16)))
+
+
 def test_promotion_is_pytorchs():
     for a in ng.dtypes.ALL:
         for b in ng.dtypes.ALL:

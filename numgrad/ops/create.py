@@ -166,22 +166,6 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     return found.requires_grad_() if requires_grad else found
 
 
-def from_dlpack(ext_tensor) -> Tensor:
-    """A tensor over the memory of an object with ``__dlpack__``."""
-    if isinstance(ext_tensor, Tensor):
-        return ext_tensor.detach()
-    array = np.from_dlpack(ext_tensor)
-    if not array.flags.writeable and hasattr(array, "__array_interface__"):
-        shared = np.lib.stride_tricks.as_strided(array, writeable=False)
-        return from_array(shared)
-    return from_array(array)
-
-
-def to_dlpack(tensor):
-    """A DLPack capsule over the tensor's memory."""
-    return tensor.__dlpack__()
-
-
 # --- constants ---------------------------------------------------------------------------------------------------
 
 

@@ -86,7 +86,9 @@ def _lower(tensor):
     if not _eligible(tensor) or tensor._m.dtype is d:
         return tensor
     node = tensor._n
-    if node is None or not node.leaf or tensor._m.dtype is not dtypes.float32 or not _state.cache_enabled:
+    if node is None or not node.leaf or tensor._m.dtype is not dtypes.float32:
+        return cast(tensor, d)
+    if not _state.cache_enabled or not _state.nesting:  # outside any block nothing would empty the cache
         return cast(tensor, d)
     key = id(tensor), is_grad_enabled()
     state = storage_of(tensor).version, d

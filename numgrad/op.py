@@ -292,8 +292,20 @@ class StructuredNode(Node):
     __slots__ = ()
 
     def backward(self, gradient):
-        gradients = self.op.gradient(gradient, *[_restore(self, item) for item in self.saved])
+        saved = [_restore(self, item) for item in self.saved]
+        if switch.selective:
+            self._leave_out(saved)
+        gradients = self.op.gradient(gradient, *saved)
         return gradients if isinstance(gradients, tuple) else (gradients,)
+
+    def _leave_out(self, saved):
+        """Take the history off the inputs whose gradients nobody asks for: bodies then leave them out."""
+        needed, inputs = autograd.needed_now(), self.op.inputs
+        if needed is None:
+            return
+        for k, name in enumerate(self.op.needs):
+            if name in inputs and self.next[inputs.index(name)] not in needed and isinstance(saved[k], Tensor):
+                saved[k] = plain(saved[k])
 
     def backward_recorded(self, gradient):
         op = self.op

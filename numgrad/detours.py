@@ -149,4 +149,4 @@ def prepare() -> None:
                 divert(entry, _through_float32(in_place=in_place))
 
 
-dtypes.unprepared.append(prepare)
+dtypes.float16.unprepared.append(prepare)

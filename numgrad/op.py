@@ -172,7 +172,7 @@ def as_operand(op, value, k=0):
     """A Tensor as it is, numbers as Python numbers, ndarrays as Tensors; a TypeError in the name of ``op``."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float, complex)):
         return value
     if isinstance(value, np.generic):
         return value.item()

@@ -129,9 +129,6 @@ class Tensor:
     def is_floating_point(self) -> bool:
         return self._m.dtype.is_floating_point
 
-    def is_complex(self) -> bool:
-        return False
-
     def is_signed(self) -> bool:
         return self._m.dtype.is_signed
 
@@ -149,12 +146,6 @@ class Tensor:
 
     def is_neg(self) -> bool:
         return False
-
-    def resolve_conj(self) -> "Tensor":
-        return self
-
-    def resolve_neg(self) -> "Tensor":
-        return self
 
     def is_shared(self) -> bool:
         return bool(self.__dict__.get("_shared", False))
@@ -219,7 +210,7 @@ class Tensor:
                 )
             return self
         if requires_grad and n is None:
-            if not self._m.dtype.is_floating_point:
+            if not self._m.dtype.differentiable:
                 raise RuntimeError(
                     f"only Tensors of floating point dtype can require gradients, got {self._m.dtype!r}; convert with "
                     ".float() first"
@@ -358,7 +349,7 @@ class Tensor:
     def data(self, value):
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        if self._n is not None and not value._m.dtype.is_floating_point:
+        if self._n is not None and not value._m.dtype.differentiable:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point")
         self._d, self._m, self._s = value._d, value._m, storage_of(value)
         self._s.modified = autograd.next_seq()  # what was saved of this tensor is no longer there
@@ -449,7 +440,7 @@ class Tensor:
         return complex(self._number())
 
     def __index__(self) -> int:
-        if self._m.numel != 1 or self._m.dtype.is_floating_point:
+        if self._m.numel != 1 or self._m.dtype.differentiable:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
@@ -668,7 +659,7 @@ def _root_gradient(op, tensor, gradient, k):
             f"Mismatch in shape: grad_output[{k}] has a shape of {gradient._m.shape} and output[{k}] has a shape of "
             f"{tensor._m.shape}."
         )
-    if not gradient._m.dtype.is_floating_point:
+    if not gradient._m.dtype.differentiable:
         raise RuntimeError(f"{op}: grad_output[{k}] must be floating point, got {gradient._m.dtype!r}")
     return gradient
 

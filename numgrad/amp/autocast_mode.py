@@ -57,8 +57,8 @@ def _functions(names):
 
 
 def _put_detours():
-    if dtypes.unprepared:
-        dtypes.unprepared.pop()()
+    if dtypes.float16.unprepared:
+        dtypes.float16.unprepared.pop()()
     _undo.extend(detours.divert(entry, _lowered) for entry in _functions(_LOWER))
     _undo.extend(detours.divert(entry, _raised) for entry in _functions(_FLOAT32))
     _undo.extend(detours.divert(entry, _joined) for entry in _functions(("cat", "stack")))

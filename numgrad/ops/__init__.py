@@ -11,6 +11,7 @@ from . import (
     calculus as calculus,
     classification as classification,
     compare as compare,
+    complex as complex,
     conv as conv,
     copy as copy,
     create as create,

@@ -210,7 +210,7 @@ class finfo:
     """Limits of a floating-point dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     def __init__(self, type: dtype | None = None):
-        d = as_dtype(type) if type is not None else _default
+        d = (as_dtype(type) if type is not None else _default).to_real()
         if not d.is_floating_point:
             raise TypeError(f"finfo: expected a floating-point dtype, got {d!r}; use iinfo for integers")
         self.dtype = d.name

@@ -492,6 +492,7 @@ from .ops.statistics import (
     var as var,
     var_mean as var_mean,
 )
+from .ops.stft import istft as istft, stft as stft
 from .ops.strided import as_strided as as_strided
 from .ops.subscript import index_put as index_put
 from .ops.view import (
@@ -511,6 +512,13 @@ from .ops.view import (
     transpose as transpose,
     unflatten as unflatten,
     unsqueeze as unsqueeze,
+)
+from .ops.windows import (
+    bartlett_window as bartlett_window,
+    blackman_window as blackman_window,
+    hamming_window as hamming_window,
+    hann_window as hann_window,
+    kaiser_window as kaiser_window,
 )
 from .pointwise import pointwise as pointwise
 from .printing import set_printoptions as set_printoptions
@@ -547,7 +555,7 @@ __version__ = "0.1.0"
 
 _ON_FIRST_USE = {
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "hub", "random", "serialization",
-    "special", "utils",
+    "signal", "special", "utils",
 }  # fmt: skip
 _OF_AMP = {
     "GradScaler", "autocast", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",

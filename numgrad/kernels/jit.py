@@ -118,7 +118,9 @@ def _stack_array(typingctx, count, like):
 if PYTHON_MODE:
 
     def pointer(operands, k, dtype):
-        return operands[k].view(dtype) if dtype is np.uint16 else operands[k]
+        array = operands[k]
+        parts = array.dtype.kind == "c" and not issubclass(dtype, np.complexfloating)
+        return array.view(dtype) if dtype is np.uint16 or parts else array
 
     def integer(operands, k):
         return int(operands[k])

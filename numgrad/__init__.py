@@ -142,6 +142,7 @@ from .ops.complex import (
     complex_ as complex,
     conj as conj,
     conj_physical as conj_physical,
+    conj_physical_ as conj_physical_,
     imag as imag,
     is_complex as is_complex,
     is_conj as is_conj,
@@ -151,7 +152,9 @@ from .ops.complex import (
     resolve_conj as resolve_conj,
     resolve_neg as resolve_neg,
     view_as_complex as view_as_complex,
+    view_as_complex_copy as view_as_complex_copy,
     view_as_real as view_as_real,
+    view_as_real_copy as view_as_real_copy,
 )
 from .ops.conv import (
     conv1d as conv1d,

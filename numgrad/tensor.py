@@ -618,12 +618,21 @@ def view(tensor: Tensor, offset: int, shape: tuple, strides: tuple, track: bool)
     return found
 
 
+def root_of(tensor: Tensor):
+    """The flat array of all that the tensor's storage holds, in its own dtype."""
+    storage, data = tensor._s, tensor._d
+    root = data if storage is None or storage.root is None else storage.root
+    if root.dtype == data.dtype:
+        return root
+    size = data.dtype.itemsize
+    return root.view(np.uint8)[: root.nbytes // size * size].view(data.dtype)  # the storage of a view as another dtype
+
+
 def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
     """A copy whose ties are kept: tensors that shared a storage share the copy of it."""
     key = ("storage", id(storage_of(tensor)))
     m = tensor._m
-    root = storage_of(tensor).root
-    root = tensor._d if root is None else root
+    root = root_of(tensor)
     if key not in memo:
         fresh = root.copy()
         storage = Storage()
@@ -632,7 +641,7 @@ def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
     fresh, storage, _ = memo[key]
     offset = 0 if root is tensor._d else (address(tensor._d) - address(root)) // m.dtype.itemsize
     copy = new(Tensor)
-    copy._d, copy._m, copy._s, copy._n = fresh[offset : offset + len(tensor._d)], m, storage, None
+    copy._d, copy._m, copy._s, copy._n = fresh.view(m.np)[offset : offset + len(tensor._d)], m, storage, None
     return copy
 
 
@@ -645,6 +654,11 @@ def _root_gradient(op, tensor, gradient, k):
             raise RuntimeError(
                 f"grad can be implicitly created only for scalar outputs: {op} got a tensor of shape "
                 f"{list(tensor._m.shape)}. Reduce it first, e.g. .sum(), or pass gradient= of its shape."
+            )
+        if tensor._m.dtype.is_complex:
+            raise RuntimeError(
+                f"grad can be implicitly created only for real scalar outputs but got {tensor._m.dtype!r}; take .abs() or "
+                ".real of it, or pass gradient="
             )
         m = meta(tensor._m.dtype, tensor._m.shape, tensor._m.device)
         if m.device is CPU:

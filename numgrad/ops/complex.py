@@ -5,6 +5,7 @@ tensors is said in `complexes`.
 """
 
 import math
+import weakref
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..op import ENTRIES, as_tensor_operand, function, sum_to
 from ..pointwise import pointwise
 from ..storage import strided_meta
 from ..structured import structured
-from ..tensor import Tensor, address, alias, from_array
+from ..tensor import Tensor, address, alias, from_array, storage_of
 from .view import adjoint
 
 PI = math.pi
@@ -23,12 +24,21 @@ PI = math.pi
 # --- pairs of real numbers -----------------------------------------------------------------------------------------
 
 
+def _same_memory(input, data, m):
+    """A view of another dtype; the recorder follows writes through it."""
+    found = alias(input, data, m)
+    storage = storage_of(input)
+    found.__dict__["_base"] = input if input._base is None else input._base
+    storage.views = [*(reference for reference in storage.views if reference() is not None), weakref.ref(found)]
+    return found
+
+
 @structured(raw=True, install=(), name="view_as_real")
 def _as_real(input):
     m = input._m
     d = m.dtype.to_real()
     strides = (*[2 * step for step in m.strides], 1)
-    return alias(input, input._d.view(d.np), strided_meta(d, (*m.shape, 2), strides, m.device))
+    return _same_memory(input, input._d.view(d.np), strided_meta(d, (*m.shape, 2), strides, m.device))
 
 
 @_as_real.backward
@@ -43,7 +53,7 @@ def _as_complex(input):
     strides = tuple(step // 2 for step in m.strides[:-1])
     pairs = strided_meta(d, tuple(m.shape[:-1]), strides, m.device)
     length = 2 * (pairs.numel if pairs.contiguous else pairs.span)
-    return alias(input, input._d[:length].view(d.np), pairs)
+    return _same_memory(input, input._d[:length].view(d.np), pairs)
 
 
 @_as_complex.backward
@@ -151,13 +161,12 @@ def _written(name, found, out):
 # --- conjugate and angle -------------------------------------------------------------------------------------------
 
 
-@pointwise(name="conj_physical", grad_name="ConjBackward0")
-def conj_physical(input):
-    """The complex conjugate; of a real tensor a copy."""
+@pointwise(name="conj_physical", install=(), grad_name="ConjBackward0")
+def _conj(input):
     return input
 
 
-@conj_physical.backward
+@_conj.backward
 def _(g):
     return g
 
@@ -166,20 +175,47 @@ def _conjugate(input):
     return conjugate_of(input)
 
 
-conj_physical.op.complex_fn = _conjugate
+_conj.op.complex_fn = _conjugate
 
 
 def _conjugated(gradient, g):
     return conj(g)
 
 
-conj_physical.op.complex_gradient = _conjugated
+_conj.op.complex_gradient = _conjugated
 
 
 @function
 def conj(input) -> Tensor:
     """The complex conjugate, in memory of its own; a real tensor itself."""
-    return conj_physical(input) if as_tensor_operand("conj", input, "input")._m.dtype.is_complex else input
+    return _conj(input) if as_tensor_operand("conj", input, "input")._m.dtype.is_complex else input
+
+
+@function
+def conj_physical(input, *, out=None) -> Tensor:
+    """The complex conjugate, in memory of its own; a real tensor itself."""
+    found = conj(input)
+    return found if out is None else ENTRIES["write_out"]("conj_physical", found, out)
+
+
+@function
+def conj_physical_(self) -> Tensor:
+    """In-place version of `conj_physical`."""
+    return _conj.op.inplace_entry(self) if self._m.dtype.is_complex else self
+
+
+@function(install=("ng",))
+def view_as_complex_copy(input, *, out=None) -> Tensor:
+    """`view_as_complex` with memory of its own."""
+    found = ENTRIES["clone"](view_as_complex(input))
+    return found if out is None else ENTRIES["write_out"]("view_as_complex_copy", found, out)
+
+
+@function(install=("ng",))
+def view_as_real_copy(input, *, out=None) -> Tensor:
+    """`view_as_real` with memory of its own."""
+    found = ENTRIES["clone"](view_as_real(input))
+    return found if out is None else ENTRIES["write_out"]("view_as_real_copy", found, out)
 
 
 @function

@@ -65,6 +65,12 @@ from .ops.activation import (
     selu as selu,
     threshold as threshold,
 )
+from .ops.activation_inplace import (
+    celu_ as celu_,
+    rrelu_ as rrelu_,
+    selu_ as selu_,
+    threshold_ as threshold_,
+)
 from .ops.arithmetic import (
     add as add,
     addcdiv as addcdiv,
@@ -173,7 +179,6 @@ from .ops.create import (
     empty_like as empty_like,
     empty_strided as empty_strided,
     eye as eye,
-    from_dlpack as from_dlpack,
     from_numpy as from_numpy,
     frombuffer as frombuffer,
     full as full,
@@ -199,6 +204,7 @@ from .ops.distance import (
     cosine_similarity as cosine_similarity,
     dist as dist,
     norm as norm,
+    norm_except_dim as norm_except_dim,
     pairwise_distance as pairwise_distance,
     pdist as pdist,
     renorm as renorm,
@@ -233,7 +239,6 @@ from .ops.factor import (
     cholesky_solve as cholesky_solve,
     lu_solve as lu_solve,
     lu_unpack as lu_unpack,
-    orgqr as orgqr,
     qr as qr,
     svd as svd,
 )
@@ -246,6 +251,7 @@ from .ops.gamma import (
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
+from .ops.householder import geqrf as geqrf, orgqr as orgqr
 from .ops.index import (
     gather as gather,
     index_add as index_add,
@@ -256,6 +262,7 @@ from .ops.index import (
     take as take,
     take_along_dim as take_along_dim,
 )
+from .ops.interchange import from_dlpack as from_dlpack, to_dlpack as to_dlpack
 from .ops.join import (
     atleast_1d as atleast_1d,
     atleast_2d as atleast_2d,
@@ -448,6 +455,11 @@ from .ops.reduce import (
     prod as prod,
     sum as sum,
 )
+from .ops.rejection import (
+    _sample_dirichlet as _sample_dirichlet,
+    _standard_gamma as _standard_gamma,
+    binomial as binomial,
+)
 from .ops.scan import (
     cummax as cummax,
     cummin as cummin,
@@ -543,11 +555,13 @@ from .settings import (
 from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
+    BFloat16Tensor as BFloat16Tensor,
     BoolTensor as BoolTensor,
     ByteTensor as ByteTensor,
     CharTensor as CharTensor,
     DoubleTensor as DoubleTensor,
     FloatTensor as FloatTensor,
+    HalfTensor as HalfTensor,
     IntTensor as IntTensor,
     LongTensor as LongTensor,
     ShortTensor as ShortTensor,
@@ -560,9 +574,17 @@ _ON_FIRST_USE = {
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "hub", "random", "serialization",
     "signal", "special", "utils",
 }  # fmt: skip
+_IN_PLACE = {  # methods of Tensor that are functions too
+    "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
+    "as_strided_", "asin_", "asinh_", "atan_", "atanh_", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_",
+    "cos_", "cosh_", "deg2rad_", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "fix_",
+    "floor_", "frac_", "gcd_", "i0_", "index_put_", "lcm_", "ldexp_", "log10_", "log1p_", "log2_", "log_", "logit_",
+    "nan_to_num_", "neg_", "negative_", "rad2deg_", "reciprocal_", "relu_", "resize_as_", "round_", "rsqrt_", "sigmoid_",
+    "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_", "xlogy_", "zero_",
+}  # fmt: skip
 _OF_AMP = {
-    "GradScaler", "autocast", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
-    "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
+    "GradScaler", "autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled",
+    "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
 }  # fmt: skip
 
 
@@ -571,6 +593,8 @@ def __getattr__(name):
         from . import amp
 
         return getattr(amp, name)
+    if name in _IN_PLACE:
+        return getattr(Tensor, name)
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

@@ -18,8 +18,8 @@ from .storage import Storage
 
 next_seq = itertools.count(-1, -1).__next__
 
-# Set by the op table: sum of two gradients (a new tensor; in place), and the check that a gradient is finite.
-add = add_ = clone = None
+# Set by the op table: sum of two gradients (a new tensor; in place), a copy with strides (row-major if None).
+add = add_ = laid_out = None
 
 # Part of the public namespace ``numgrad.autograd``, bound by the layers that define them.
 backward = grad = Function = gradcheck = gradgradcheck = None
@@ -108,9 +108,10 @@ def _advice(writer):
 
 
 class Leaf(Node):
-    """Where gradients of a leaf tensor are accumulated; holds its ``.grad``."""
+    """Where gradients of a leaf tensor are accumulated; holds its ``.grad``, laid out as the leaf is: ``strides`` if it
+    is dense but not row-major."""
 
-    __slots__ = ("grad", "tensor")
+    __slots__ = ("grad", "tensor", "strides")
 
     leaf = True
     name = "AccumulateGrad"
@@ -121,32 +122,32 @@ class Leaf(Node):
         self.next = self.saved = self.storages = ()
         self.hooks = self.grad = None
         self.tensor = None  # weak reference, kept only for post-accumulate hooks
+        self.strides = None
 
 
-class Pending(tuple):
-    """The gradients of a node's several outputs, None for those not there yet."""
+class Pending(list):
+    """The gradients that have come so far to a node with several outputs, each a tuple that says of which one."""
 
     def joined(self, other):
-        """Both sets added up."""
-        return Pending(b if a is None else a if b is None else add(a, b) for a, b in zip(self, other))
+        """These gradients and the others."""
+        self.extend(other)
+        return self
 
 
 class OutputNode(Node):
     """One output of a node that has several: hands its gradient on at its place."""
 
-    __slots__ = ("output_nr", "count")
+    __slots__ = ("output_nr",)
 
-    def __init__(self, node, output_nr, count):
+    def __init__(self, node, output_nr):
         self.seq = next_seq()
         self.next = (node,)
         self.saved = self.storages = ()
         self.hooks = None
-        self.output_nr, self.count, self.name = output_nr, count, node.name
+        self.output_nr, self.name = output_nr, node.name
 
     def backward(self, gradient):
-        values = [None] * self.count
-        values[self.output_nr] = gradient
-        return (Pending(values),)
+        return (Pending(((self.output_nr, gradient),)),)
 
     backward_recorded = backward
 
@@ -480,10 +481,12 @@ def _accumulate(leaf, gradient, create_graph):
     if held is None:
         if create_graph:
             leaf.grad = gradient
-        elif unshared(gradient, 3) and gradient._m.contiguous:  # the caller's and our name, the argument
+        elif unshared(gradient, 3) and (  # the caller's and our name, the argument
+            gradient._m.contiguous if leaf.strides is None else gradient._m.strides == leaf.strides
+        ):
             leaf.grad = gradient
         else:
-            leaf.grad = clone(gradient)
+            leaf.grad = laid_out(gradient, leaf.strides)
     elif create_graph or held._n is not None:
         leaf.grad = add(held, gradient)
     else:

@@ -13,7 +13,7 @@ from .detours import divert, mapped
 from .errors import DTypeError
 from .kernels.vmath_complex import fabs, quotient, reciprocal, sgn
 from .kernels.vocab import where
-from .op import ENTRIES, OPS
+from .op import ENTRIES, FOLLOWERS, OPS
 from .rowwise import Rowwise
 from .structured import Structured
 from .tensor import Tensor
@@ -176,6 +176,11 @@ def _between_conjugations(gradient):
     return complex_or_real
 
 
+def _divert_op(op):
+    if isinstance(op, Rowwise) or (isinstance(op, Structured) and op.kind != "view" and op.name not in _KNOWN):
+        divert(op.entry, _product if op.name in _PRODUCTS else _refused)
+
+
 def prepare() -> None:
     """Let the ops know of complex tensors; done once, for good."""
     for name in _SAME:
@@ -193,9 +198,9 @@ def prepare() -> None:
     OPS["mean"].complex_finish = _average
     for name in ("prod", "cumprod"):
         OPS[name].gradient = _between_conjugations(OPS[name].gradient)
-    for op in OPS.values():
-        if isinstance(op, Rowwise) or (isinstance(op, Structured) and op.kind != "view" and op.name not in _KNOWN):
-            divert(op.entry, _product if op.name in _PRODUCTS else _refused)
+    for op in list(OPS.values()):
+        _divert_op(op)
+    FOLLOWERS.append(_divert_op)  # ops that are defined from now on
     for name in _COMPOSITE:
         for entry in {ENTRIES.get(name), getattr(Tensor, name, None)}:
             if isinstance(entry, types.FunctionType) and not hasattr(entry, "op"):

@@ -1,5 +1,7 @@
 """Element types, the promotion rules between them, and what each computes in."""
 
+import threading
+
 import numpy as np
 
 from . import config
@@ -105,6 +107,16 @@ BY_NUMPY = {d.np: d for d in ALL}
 PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
 
 _default = float32
+
+_preparing = threading.Lock()
+
+
+def prepare(d: dtype) -> None:
+    """Do what must happen before the first tensor of dtype ``d``, unless it is done."""
+    with _preparing:  # another thread's first tensor waits
+        while d.unprepared:
+            d.unprepared[0]()
+            d.unprepared.pop(0)
 
 
 def get_default_dtype() -> dtype:

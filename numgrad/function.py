@@ -6,7 +6,7 @@ from . import autograd
 from .autograd import Node, OutputNode, Pending, next_seq, no_grad, switch
 from .errors import GradientError
 from .inplace import written
-from .op import SavedResult, note_anomaly, recording, sum_to
+from .op import SavedResult, cast, note_anomaly, recording, sum_to
 from .storage import meta
 from .tensor import Tensor, alias, empty_tensor, storage_of
 
@@ -39,7 +39,7 @@ class Context:
         node.check()
         several = len(node.metas) > 1
         return tuple(
-            item.restore(OutputNode(node, k, len(node.metas)) if several else node) if type(item) is SavedResult else item
+            item.restore(OutputNode(node, k) if several else node) if type(item) is SavedResult else item
             for k, item in zip(node.saved_from, node.saved)
         )
 
@@ -70,7 +70,13 @@ class _FunctionNode(Node):
         return self._run(gradient, True)
 
     def _run(self, gradient, recorded):
-        gradients = list(gradient) if isinstance(gradient, Pending) else [gradient]
+        gradients: list = [None] * len(self.metas)
+        if isinstance(gradient, Pending):
+            for place, value in gradient:
+                held = gradients[place]
+                gradients[place] = value if held is None else autograd.add(held, value)
+        else:
+            gradients[0] = gradient
         context = self.context
         if context._materialize:
             for k, m in enumerate(self.metas):
@@ -105,6 +111,8 @@ class _FunctionNode(Node):
                             f"Function {self.name} returned an invalid gradient at index {k} - got {list(value._m.shape)} but "
                             f"expected shape compatible with {list(m.shape)}"
                         ) from None
+                elif value._m.dtype is not m.dtype:
+                    value = cast(value, m.dtype)
             checked.append(value)
         return tuple(checked)
 
@@ -181,7 +189,7 @@ class Function(metaclass=_FunctionMeta):
             results[0]._n = node
         else:
             for k in differentiable:
-                results[k]._n = OutputNode(node, k, len(results))
+                results[k]._n = OutputNode(node, k)
         saved, origin, storages = [], [], []
         for value in context._to_save:
             place = next((k for k in differentiable if results[k] is value or outputs[k] is value), None)

@@ -15,7 +15,17 @@ from .device import CPU
 from .errors import DTypeError
 from .inplace import check_inplace, rebase, write_out, written
 from .kernels import emit, jit
-from .layout import broadcast_shapes, broadcast_strides, collapse, inner_to_outer, overlaps_itself
+from .layout import (
+    broadcast_shapes,
+    broadcast_strides,
+    collapse,
+    contiguous_strides,
+    inner_to_outer,
+    is_dense,
+    overlaps_itself,
+    result_strides,
+    same_places,
+)  # fmt: skip
 from .op import (
     ENTRIES,
     OPS,
@@ -32,7 +42,7 @@ from .op import (
     same_device,
     sum_to,
 )
-from .storage import Meta, meta
+from .storage import Meta, meta, strided_meta
 from .tensor import Tensor, from_array, make, new, storage_of
 
 _PLAN_LIMIT = 1 << 14
@@ -342,8 +352,8 @@ def _inplace(op, inputs, attributes):
     written(target, name)
     if track:
         kept = target
-        if "out" in op.needs and not target._m.contiguous:
-            kept = ENTRIES["contiguous_copy"](plain(target))  # gradients read results as row-major
+        if "out" in op.needs and plan.out is not target._m:
+            kept = ENTRIES["contiguous_copy"](plain(target))
         rebase(target, _record(op, plan, old, attributes, nodes, kept))
     if switch.anywhere:
         check_forward(name, target)
@@ -401,7 +411,8 @@ def _make_plan(op, operands, attributes, inplace=False):
             )
         out = target
     else:
-        out = meta(result, shape, device)
+        given = [(m.shape, m.strides) for m in metas if m is not None]
+        out = strided_meta(result, shape, result_strides(shape, given), device)
     inputs = []
     for name, value in zip(op.inputs, operands):
         if isinstance(value, Tensor):
@@ -424,7 +435,8 @@ def _make_plan(op, operands, attributes, inplace=False):
     plan.defaults = defaults
     plan.guarded = op.nonzero_divisor and not compute.differentiable
     plan.metas = tuple(m if m is not None else letter for m, (_, letter) in zip(metas, inputs))
-    plan.out = out if not inplace else meta(out.dtype, out.shape, device)
+    # Gradients of results with gaps are row-major.
+    plan.out = out if is_dense(out.shape, out.strides) else meta(out.dtype, out.shape, device)
     return plan
 
 
@@ -452,19 +464,25 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
     numel = 1
     for size in shape:
         numel *= size
-    strided = False
+    layout = wanted[0][1].strides if wanted and wanted[0][1].shape == shape else contiguous_strides(shape)
+
+    def alike(m):
+        return m.shape == shape and (numel == 0 or same_places(shape, m.strides, layout))
+
+    # One flat loop over memory where all lie in it alike, without gaps.
+    strided = numel > 0 and not is_dense(shape, layout)
     described = []
     for arg, m in inputs:
         if isinstance(m, str):
             described.append((arg, m, None))
-        elif m.shape == shape and m.contiguous:
+        elif alike(m):
             described.append((arg, "v", m.np.type))
         elif m.numel == 1 and not (inplace and arg == inputs[0][0]):
             described.append((arg, "p", m.np.type))
         else:
             strided = True
             break
-    if any(not m.contiguous or m.shape != shape for _, m in wanted):
+    if not all(alike(m) for _, m in wanted):
         strided = True
     plan = Plan()
     plan.backward = {}
@@ -587,7 +605,7 @@ class PointwiseNode(Node):
                     return self.backward_recorded(gradient)
             run = plan.backward[self.mask] = _plan_backward(self.op, plan, self.next, self.saved)
         if gradient._m is not plan.out:
-            gradient = conform(gradient, plan.out)
+            gradient = _laid_out(gradient, plan.out)
         return run(gradient, self.saved)
 
     def backward_recorded(self, gradient):
@@ -619,6 +637,13 @@ class PointwiseNode(Node):
         return tuple(found)
 
 
+def _laid_out(gradient, m):
+    """A gradient as a kernel for results of meta ``m`` reads it."""
+    if m.contiguous or gradient._m.shape != m.shape:
+        return conform(gradient, m)
+    return ENTRIES["copy_"](make(m.empty(m.numel, m.np), m), gradient)
+
+
 def _refuse_underived(op, parents):
     for name, parent in zip(op.inputs, parents):
         if parent is not None and (op.gradient is None or name in op.no_gradient):
@@ -639,7 +664,7 @@ def _plan_backward(op, plan, parents, saved):
         passed.append(through)
         if wanted and not through:
             direct = m.shape == out.shape
-            result = meta(m.dtype, m.shape, m.device) if direct else meta(out.dtype, out.shape, out.device)
+            result = strided_meta(m.dtype if direct else out.dtype, out.shape, out.strides, out.device)
             kernel_outputs.append((f"d_{op.inputs[k]}", result))
             outputs.append((k, result, None if direct else m))
         else:

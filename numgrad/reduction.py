@@ -13,7 +13,7 @@ from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
 from .errors import DTypeError
 from .inplace import write_out
 from .kernels import emit
-from .layout import normalize_axes
+from .layout import dense_strides, inner_to_outer, is_dense, normalize_axes
 from .op import (
     ENTRIES,
     Op,
@@ -160,7 +160,7 @@ def _run(op, plan, tensor, attributes):
         tensor = cast(tensor, plan.compute_from)
     if plan.permutation is not None:
         data = dense(ENTRIES["permute"](_bare(tensor), plan.permutation))._d
-    elif not tensor._m.contiguous:
+    elif not plan.flat:
         data = dense(_bare(tensor))._d
     else:
         data = tensor._d
@@ -183,7 +183,7 @@ class ReductionPlan:
     """How a reduction runs for one meta and choice of dimensions."""
 
     __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "compute_from", "kept", "metas",
-                 "backward", "direct", "by_dim")  # fmt: skip
+                 "backward", "direct", "flat", "by_dim")  # fmt: skip
 
 
 def _make_plan(op, tensor, dim, keepdim, attributes):
@@ -209,16 +209,20 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
             f"{op.name}(): Expected reduction dim to have non-zero size, got shape {list(m.shape)} and dim {dim}; "
             f"an empty {op.name} has no value"
         )
-    ordered = sorted(axes)
-    neighbours = all(b - a == 1 or all(m.shape[c] == 1 for c in range(a + 1, b)) for a, b in zip(ordered, ordered[1:]))
     plan.permutation = None
+    order = _as_it_lies(m, reduced)
+    walk = range(m.ndim) if order is None else order
+    shape_walked = [m.shape[axis] for axis in walk]
+    ordered = sorted(position for position, axis in enumerate(walk) if axis in reduced)
+    neighbours = all(b - a == 1 or all(shape_walked[c] == 1 for c in range(a + 1, b)) for a, b in zip(ordered, ordered[1:]))
     if not ordered:
         plan.inner = 1
         outer = m.numel
     elif neighbours:
-        plan.inner = prod(m.shape[ordered[-1] + 1 :])
-        outer = prod(m.shape[: ordered[0]])
+        plan.inner = prod(shape_walked[ordered[-1] + 1 :])
+        outer = prod(shape_walked[: ordered[0]])
     else:
+        order, ordered = None, sorted(axes)
         rest = [axis for axis in range(m.ndim) if axis not in reduced]
         plan.permutation = (*rest, *ordered)
         plan.inner = 1
@@ -243,10 +247,21 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
             along, letters,
         )  # fmt: skip
     plan.kernel = kernel
-    plan.direct = m.contiguous and plan.permutation is None and plan.compute_from is None
+    plan.flat = m.contiguous or order is not None
+    plan.direct = plan.flat and plan.permutation is None and plan.compute_from is None
     work = plan.count * (1 if along == "last" else min(plan.inner, _COLUMNS))
     plan.call = caller(4 + len(letters), plan.end, max(work, 1), m.device)
     return plan
+
+
+def _as_it_lies(m, reduced):
+    """The dimensions of a dense input from the outermost in memory to the innermost, if they are not in that order and
+    those that are not reduced are: then the input is read as it lies, and the result is row-major."""
+    if m.contiguous or not is_dense(m.shape, m.strides):
+        return None
+    order = inner_to_outer(m.shape, m.strides)
+    kept = [axis for axis in order if axis not in reduced and m.shape[axis] != 1]
+    return order if kept == sorted(kept) else None
 
 
 def _dtypes(op, d):
@@ -329,7 +344,8 @@ def _plan_backward(op, plan, saved):
         else:
             numbers.append((name, "r" if isinstance(saved[position], float) else "i"))
             late.append(position)
-    result = meta(m.dtype, m.shape, m.device)
+    strides = m.strides if is_dense(m.shape, m.strides) else dense_strides(m.shape, m.strides)
+    result = strided_meta(m.dtype, m.shape, strides, m.device)
     order = ["grad_output", *op.needs]
     inner = build_plan(
         op, f"{op.name}_backward", op.gradient, inputs, [("d_input", result)], plan.out.dtype, tuple(m.shape), m.device,

@@ -25,7 +25,7 @@ class Meta:
     def __init__(self, d: DType, shape: tuple, strides: tuple, device: Device):
         self.dtype, self.np, self.device = d, d.np, device
         if d.unprepared:
-            d.unprepared.pop()()
+            dtypes.prepare(d)
         if d.unprepared is not None and device is not CPU:
             raise RuntimeError(f"{d!r} tensors exist on the CPU only so far; convert with .float() before .to('{device}')")
         self.shape, self.strides, self.ndim = Size(shape), strides, len(shape)
@@ -170,3 +170,11 @@ def shaped(data: np.ndarray, m: Meta) -> np.ndarray:
         return data.reshape(m.shape)
     size = m.np.itemsize
     return np.lib.stride_tricks.as_strided(data, m.shape, tuple(step * size for step in m.strides))
+
+
+def pinned(array: np.ndarray) -> bool:
+    """Whether the memory under an array is page-locked, as `PinnedMemory` of the CUDA driver is."""
+    base = array
+    while base is not None and not getattr(base, "pinned", False):
+        base = getattr(base, "base", None)
+    return base is not None

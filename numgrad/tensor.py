@@ -9,9 +9,9 @@ import numpy as np
 from . import autograd, dtypes
 from .autograd import Leaf
 from .device import CPU, Device
-from .layout import Size, in_format
+from .layout import Size, in_format, is_dense
 from .printing import tensor_text
-from .storage import Meta, Storage, flat, meta, shaped, strided_meta
+from .storage import Meta, Storage, flat, meta, pinned, shaped, strided_meta
 
 new = object.__new__
 
@@ -44,7 +44,7 @@ class Tensor:
         elif len(args) == 1 and isinstance(args[0], Size):
             array = np.empty(args[0], d.np)
         elif len(args) == 1:
-            array = np.array(args[0], dtype=d.np)
+            array = d.encode(np.array(args[0], dtype=d.compute))
         else:
             raise TypeError(f"Tensor: expected sizes or one sequence, got {len(args)} arguments; use numgrad.tensor")
         return wrap_as(cls, from_array(array))
@@ -164,8 +164,9 @@ class Tensor:
             self.__dict__["_shared"] = True
         return self
 
-    def is_pinned(self) -> bool:
-        return False
+    def is_pinned(self, device=None) -> bool:
+        """Whether the data lie in page-locked host memory; see `pin_memory`."""
+        return self._m.device is CPU and pinned(self._d)
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 for an empty tensor."""
@@ -217,6 +218,8 @@ class Tensor:
                 )
             leaf = Leaf()
             leaf.grad = self.__dict__.pop("_grad", None)
+            if not self._m.contiguous and is_dense(self._m.shape, self._m.strides):
+                leaf.strides = self._m.strides
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:
@@ -380,7 +383,7 @@ class Tensor:
         """An ndarray of the values, on the host; float32 for bfloat16, which NumPy does not have."""
         if self._m.device is CPU:
             return self._m.dtype.decode(shaped(self._d, self._m))
-        return self.detach().cpu().numpy()
+        return self.detach().cpu()._host()
 
     def _stored(self) -> np.ndarray:
         """An ndarray over the elements as they are stored, on the host."""
@@ -413,10 +416,23 @@ class Tensor:
         if self._m.device is CPU:
             array = shaped(self._d, self._m)
             return array.view(np.bool_).__dlpack__() if self._m.dtype is dtypes.bool_ else array.__dlpack__()
-        return self._d.__dlpack__(stream=stream)
+        return self._d.shaped_capsule(tuple(self._m.shape), self._m.strides, stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0) if self._m.device is CPU else (2, self._m.device.index)
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        """How CuPy, Numba and others take a CUDA tensor's memory without a copy (version 3 of the interface)."""
+        m = self._m
+        if m.device is CPU:
+            raise AttributeError(
+                "Can't get __cuda_array_interface__ on a CPU tensor; use tensor.cuda() to copy it to device memory"
+            )
+        if self.requires_grad:
+            raise RuntimeError("Can't get __cuda_array_interface__ on a tensor that requires grad; use tensor.detach()")
+        steps = None if m.contiguous else tuple(step * m.dtype.itemsize for step in m.strides)
+        return self._d.__cuda_array_interface__ | {"shape": tuple(m.shape), "strides": steps}
 
     def __bool__(self) -> bool:
         if self._m.numel != 1:
@@ -665,7 +681,7 @@ def _root_gradient(op, tensor, gradient, k):
             one = make(m.empty(1, m.np), m)
             one._d[0] = m.dtype.one
             return one
-        return from_array(np.ones(m.shape, m.np)).to(m.device)
+        return from_array(m.dtype.encode(np.ones(m.shape))).to(m.device)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{op}: gradients can be either Tensors or None, but got {type(gradient).__name__}")
     if gradient._m.shape != tensor._m.shape:

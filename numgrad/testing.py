@@ -1,13 +1,16 @@
 """What tests of ops need: numerical derivatives, closeness, and input cases for every op of the table."""
 
 import inspect
+import math
 
 import numpy as np
 
 from . import autograd, tensor as core
-from .dtypes import float32, float64
+from .dtypes import as_dtype, bool_, finfo, float32, float64, iinfo, int64
 from .errors import GradientError
 from .op import Op
+from .ops.create import empty
+from .ops.random import randint
 from .tensor import Tensor, from_array
 
 _REQUIRED = inspect.Parameter.empty
@@ -136,6 +139,60 @@ def _as_tensor(value):
     return value if isinstance(value, Tensor) else from_array(np.asarray(value))
 
 
+def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False, noncontiguous=False, exclude_zero=False,
+                memory_format=None) -> Tensor:  # fmt: skip
+    """A tensor of uniform random numbers from [``low``, ``high``), by default from -9 to 9 or what of that the dtype holds.
+
+    ``shape``: numbers or one sequence. Integers reach up to ``high`` - 1. ``noncontiguous``: every second element of a
+    tensor of twice the width. ``exclude_zero``: zeros become 1, or the dtype's least positive normal number. Raises
+    ValueError for an empty or NaN range, and where an integer tensor is to require grad.
+    """
+    size = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (list, tuple)) else shape
+    dtype = as_dtype(dtype)
+    if noncontiguous and memory_format is not None:
+        raise ValueError("make_tensor: noncontiguous and memory_format are mutually exclusive; give one of them")
+    if requires_grad and not dtype.is_floating_point:
+        raise ValueError(f"make_tensor: requires_grad=True is not supported for boolean and integral dtypes, got {dtype!r}")
+    split = noncontiguous and int(np.prod(size)) > 1
+    if split:
+        size = (*size[:-1], 2 * size[-1])
+    low, high = _range(dtype, low, high)
+    if dtype.is_floating_point:
+        found = empty(size, dtype=dtype, device=device)
+        if high - low >= finfo(dtype).max:  # too wide for one difference
+            found.uniform_(low / 2, high / 2).mul_(2)
+        else:
+            found.uniform_(low, high)
+    else:
+        found = randint(math.ceil(low), math.ceil(high), size, dtype=dtype, device=device)
+    if split:
+        found = found[..., 1::2]
+    elif memory_format is not None:
+        found = found.clone(memory_format=memory_format)
+    if exclude_zero:
+        found[found == 0] = finfo(dtype).tiny if dtype.is_floating_point else 1
+    return found.requires_grad_() if requires_grad else found
+
+
+def _range(dtype, low, high):
+    """The bounds of `make_tensor`, within what ``dtype`` holds."""
+    if dtype.is_floating_point:
+        least, end, usual = finfo(dtype).min, finfo(dtype).max, (-9, 9)
+    elif dtype is bool_:
+        least, end, usual = 0, 2, (0, 2)
+    else:
+        limits = iinfo(dtype)
+        least, end, usual = limits.min, limits.max + (dtype is not int64), (-9, 10)
+    low, high = usual[0] if low is None else low, usual[1] if high is None else high
+    if low != low or high != high:
+        raise ValueError(f"make_tensor: `low` and `high` cannot be NaN, but got low={low} and high={high}")
+    if low >= high and not (low == high and dtype.is_floating_point):
+        raise ValueError(f"make_tensor: `low` must be less than `high`, but got {low} >= {high}")
+    if high < least or low >= end:
+        raise ValueError(f"make_tensor: the interval is [{low}, {high}), but {dtype!r} only supports [{least}, {end})")
+    return min(max(low, least), end), min(max(high, least), end)
+
+
 # --- cases -------------------------------------------------------------------------------------------------------
 
 _SHAPES = {
@@ -180,7 +237,7 @@ def sample(op: Op, shape, dtype=float32, seed=0) -> Tensor:
     count = int(np.prod(shape))
     values = rng.permutation(np.linspace(low + margin, high - margin, max(count, 1)))[:count]
     values = values + rng.uniform(-0.3, 0.3, count) * (high - low) / max(count, 1) * 0.5
-    return from_array(values.reshape(shape).astype(dtype.np))
+    return from_array(dtype.encode(values.reshape(shape)))
 
 
 def cases_for(op: Op, dtype=float32) -> list[Case]:
@@ -238,4 +295,4 @@ def kernels_of(op: Op) -> int:
 
 autograd.gradcheck, autograd.gradgradcheck = gradcheck, gradgradcheck
 
-__all__ = ["gradcheck", "gradgradcheck", "assert_close", "cases_for", "sample", "Case", "kernels_of"]
+__all__ = ["gradcheck", "gradgradcheck", "assert_close", "make_tensor", "cases_for", "sample", "Case", "kernels_of"]

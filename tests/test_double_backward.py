@@ -13,6 +13,7 @@ import numgrad.nn.functional as F
 import numgrad.special
 from numgrad.op import OPS
 from numgrad.ops.recurrent import Steps, hidden_product
+from numgrad.ops.sequence import all_steps
 from numgrad.testing import gradcheck, gradgradcheck
 
 I = ng.tensor([[1, 0, 1], [2, 2, 0]])  # noqa: E741
@@ -120,6 +121,13 @@ CALLS = {
     "ctc_loss": (
         lambda x: F.ctc_loss(x.log_softmax(-1), ng.tensor([[1, 2], [2, 2]]), ng.tensor([4, 5]), ng.tensor([2, 1])), (5, 2, 3),
     ),
+    "columns": (
+        lambda x: (x.softmax(0) * x, x.log_softmax(1) * x, x.logsumexp((0, 1)) ** 2, x.var(1) ** 2, x.std(0) ** 2),
+        (2, 3, 2),
+    ),
+    "lstm": (lambda *x: all_steps(*x[:3], "LSTM", False, None, x[3]) ** 2, (2, 1, 8), (8, 2), (1, 2), (1, 2)),
+    "gru": (lambda *x: all_steps(*x[:3], "GRU", True, x[3]) ** 2, (2, 1, 6), (6, 2), (1, 2), (6,)),
+    "rnn": (lambda *x: all_steps(*x, "RNN_TANH", False) ** 2, (2, 1, 2), (2, 2), (1, 2)),
     "recurrence": (lambda x, w: recurrence(x, w) ** 2, (3, 2, 2), (2, 2)),
     # linear algebra
     "inverse": (lambda x: L.inv(spread_out(x)), (3, 3)),

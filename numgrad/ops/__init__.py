@@ -25,6 +25,7 @@ from . import (
     gamma as gamma,
     grid as grid,
     group_norm as group_norm,
+    householder as householder,
     index as index,
     join as join,
     loss as loss,
@@ -48,6 +49,7 @@ from . import (
     scan as scan,
     scatter as scatter,
     search as search,
+    sequence as sequence,
     similarity as similarity,
     softmax as softmax,
     solve as solve,
@@ -63,7 +65,7 @@ from . import (
     windows as windows,
 )
 from .arithmetic import add
-from .copy import clone
+from .copy import laid_out
 
-autograd.add, autograd.add_, autograd.clone = add, add.op.inplace_entry, clone
+autograd.add, autograd.add_, autograd.laid_out = add, add.op.inplace_entry, laid_out
 install()

@@ -179,6 +179,11 @@ def _rows(name, input, target, weight):
             f"{name}: weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
             f"of shape: {list(weight._m.shape)}"
         )
+    if weight is not None and weight._m.dtype is not input._m.dtype:
+        raise RuntimeError(
+            f"{name}: expected scalar type of input, {input._m.dtype!r}, for weight but found {weight._m.dtype!r}; convert "
+            "one with .to(dtype)"
+        )
     if target._m.dtype.name != "int64":
         target = target.long()
     if ndim > 2:

@@ -8,7 +8,7 @@ import numpy as np
 from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
-from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, overlaps_itself, preserve_format
+from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
 from ..op import as_operand, as_tensor_operand, cast, function, method, plain, record, recording, sum_to
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
@@ -84,8 +84,8 @@ def like(op, m, dtype, device, memory_format=None):
         return strided_meta(dtype, m.shape, memory_format.strides(op, m.shape), device)
     if m.contiguous:
         return meta(dtype, m.shape, device)
-    dense = m.span == m.numel and not overlaps_itself(m.shape, m.strides)
-    return strided_meta(dtype, m.shape, m.strides if dense else dense_strides(m.shape, m.strides), device)
+    strides = m.strides if is_dense(m.shape, m.strides) else dense_strides(m.shape, m.strides)
+    return strided_meta(dtype, m.shape, strides, device)
 
 
 @structured(install=(), cases="layouts", grad_name="CloneBackward0")
@@ -100,6 +100,17 @@ def contiguous_copy(input):
 @contiguous_copy.backward
 def _(g):
     return g
+
+
+def laid_out(tensor, strides) -> Tensor:
+    """The values in fresh memory with these strides, or row-major where they are None, unrecorded."""
+    m = tensor._m
+    if strides is None or len(strides) != m.ndim or not is_dense(m.shape, strides):
+        out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    else:
+        out = empty_tensor(strided_meta(m.dtype, m.shape, strides, m.device))
+    write(tensor, out)
+    return out
 
 
 @structured(install=("ng", "Tensor"), cases="layouts")
@@ -364,3 +375,69 @@ def set_(self, source=None):
 
 
 __all__ = ["write"]
+
+
+@method
+def pin_memory(self, device=None) -> Tensor:
+    """A copy in page-locked host memory, from which copies to CUDA devices are fastest; ``self`` if it lies there already.
+
+    Raises DeviceError without a CUDA driver, RuntimeError for tensors that are not on the CPU.
+    """
+    if self._m.device is not CPU:
+        raise RuntimeError(f"cannot pin '{self._m.device}': only dense CPU tensors can be pinned")
+    if self.is_pinned():
+        return self
+    from ..kernels import cuda
+
+    m = self._m
+    memory = np.asarray(cuda.PinnedMemory(m.numel * m.dtype.itemsize)).view(m.np)
+    order = sorted(range(m.ndim), key=lambda k: -m.strides[k])  # the copy's dimensions lie as the original's
+    array = memory.reshape([m.shape[k] for k in order]).transpose(np.argsort(order))
+    found = from_array(array)
+    write(self.detach(), found)
+    return found
+
+
+# --- Python functions, element by element ------------------------------------------------------------------------------
+
+
+def _overwritten(name, tensor, sources, callable):
+    """``tensor`` with each element replaced by what ``callable`` makes of it and of those of ``sources``, in row-major order."""
+    if tensor._m.device is not CPU:
+        raise TypeError(f"{name} is only implemented on CPU tensors, got one on {tensor._m.device}; call .cpu() first")
+    if tensor.requires_grad:
+        raise RuntimeError(
+            f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead."
+        )
+    for source in sources:
+        if source._m.dtype is not tensor._m.dtype or source._m.device is not CPU:
+            raise TypeError(
+                f"{name}: expected tensors of {tensor._m.dtype} on the CPU, got {source._m.dtype} on {source._m.device}"
+            )
+    columns = [plain(source.expand(tensor._m.shape)).reshape(-1).tolist() for source in (tensor.detach(), *sources)]
+    values = np.array([callable(*row) for row in zip(*columns)], tensor._m.dtype.compute)
+    return tensor.copy_(from_array(values.reshape(tensor._m.shape)))
+
+
+@method
+def apply_(self, callable) -> Tensor:
+    """Replace each element by ``callable(element)``, one Python call each.
+
+    Raises TypeError for tensors that are not on the CPU, RuntimeError for those that require grad.
+    """
+    return _overwritten("apply_", self, (), callable)
+
+
+@method
+def map_(self, tensor, callable) -> Tensor:
+    """Replace each element by ``callable(element, element of tensor)``; ``tensor`` is broadcast and of the same dtype.
+
+    Raises TypeError for other dtypes and devices, RuntimeError where ``self`` requires grad.
+    """
+    return _overwritten("map_", self, (tensor,), callable)
+
+
+@method
+def map2_(self, x, y, callable) -> Tensor:
+    """As `map_`, with the elements of two tensors: ``callable(element, element of x, element of y)``."""
+    return _overwritten("map2_", self, (x, y), callable)

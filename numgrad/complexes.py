@@ -6,10 +6,11 @@ function it is ``g * conj(f'(z))``, which the gradient for reals gives between t
 """
 
 import functools
+import math
 import types
 
 from . import dtypes
-from .detours import divert, mapped
+from .detours import divert
 from .errors import DTypeError
 from .kernels.vmath_complex import fabs, quotient, reciprocal, sgn
 from .kernels.vocab import where
@@ -39,7 +40,7 @@ _COMPOSITE = (
     "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive", "bincount",
     "histc", "histogram", "searchsorted", "bucketize", "argmax", "argmin", "max", "min", "aminmax", "amax", "amin",
     "cummax", "cummin", "quantile", "nanquantile", "clamp", "multinomial", "bernoulli_", "index_reduce_",
-    "scatter_reduce_", "floor_divide", "remainder", "nan_to_num", "nan_to_num_", "renorm",
+    "scatter_reduce_", "max_pool1d", "max_pool2d", "max_pool3d", "floor_divide", "remainder", "nan_to_num", "nan_to_num_", "renorm",
 )  # fmt: skip
 
 
@@ -125,22 +126,19 @@ def _of_sign(gradient, g, input):
 # --- ops with kernels of their own -----------------------------------------------------------------------------------
 
 
-def has_complex(args, kwargs) -> bool:
-    """Whether a Tensor among the arguments, also in lists and tuples, is complex."""
-    found = []
-
-    def note(tensor):
-        if tensor._m.dtype.is_complex:
-            found.append(tensor)
-        return tensor
-
-    for value in (*args, *kwargs.values()):
-        mapped(value, note)
-    return bool(found)
+def has_complex(values) -> bool:
+    """Whether a Tensor among the values, also in lists and tuples, is complex."""
+    for value in values:
+        if isinstance(value, Tensor):
+            if value._m.dtype.is_complex:
+                return True
+        elif type(value) in (list, tuple) and has_complex(value):
+            return True
+    return False
 
 
 def _refused(original, args, kwargs, name=None):
-    if has_complex(args, kwargs):
+    if has_complex(args) or has_complex(kwargs.values()):
         raise DTypeError(
             f'"{name or original.__name__}" is not supported for complex tensors; apply it to .real, .imag or .abs(), or to '
             "view_as_real(...)"
@@ -149,7 +147,7 @@ def _refused(original, args, kwargs, name=None):
 
 
 def _product(original, args, kwargs):
-    if not has_complex(args, kwargs):
+    if not has_complex(args) and not has_complex(kwargs.values()):
         return original(*args, **kwargs)
     return ENTRIES[f"complex_{original.__name__}"](*args, **kwargs)
 
@@ -167,6 +165,20 @@ def _of_both_parts(original, args, kwargs):
         return original(*args, **kwargs)
     real, imag = (original(ENTRIES[part](input), *rest, **kwargs) for part in ("real", "imag"))
     return real + imag if original.__name__ == "var" else (real * real + imag * imag).sqrt()
+
+
+def _parts_filled(original, args, kwargs):
+    """Random numbers: of the parts, which share the variance."""
+    target, *rest = args
+    if not target._m.dtype.is_complex:
+        return original(*args, **kwargs)
+    if original.__name__ == "uniform_":
+        original(ENTRIES["view_as_real"](target), *rest, **kwargs)
+        return target
+    names = dict(zip(("mean", "std"), rest)) | kwargs
+    mean, std = names.pop("mean", 0.0), names.pop("std", 1.0)
+    original(ENTRIES["view_as_real"](target), 0.0, std * math.sqrt(0.5), **names)
+    return target.add_(mean)
 
 
 def _between_conjugations(gradient):
@@ -205,7 +217,9 @@ def prepare() -> None:
         for entry in {ENTRIES.get(name), getattr(Tensor, name, None)}:
             if isinstance(entry, types.FunctionType) and not hasattr(entry, "op"):
                 divert(entry, functools.partial(_refused, name=name))
-    for names, around in ((("norm",), _of_sizes), (("var", "std"), _of_both_parts)):
+    for names, around in (
+        (("norm",), _of_sizes), (("var", "std"), _of_both_parts), (("normal_", "uniform_"), _parts_filled)
+    ):  # fmt: skip
         for name in names:
             divert(ENTRIES[name], around)
 

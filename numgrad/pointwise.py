@@ -401,6 +401,8 @@ def _make_plan(op, operands, attributes, inplace=False):
     device = next(m.device for m in metas if m is not None)
     if inplace:
         target = metas[0]
+        if compute.is_complex and op.complex_to_real:
+            raise RuntimeError(f"In-place {op.name} is not supported for complex tensors; its result is real")
         if shape != target.shape:
             raise RuntimeError(
                 f"{op.name}_: output with shape {list(target.shape)} doesn't match the broadcast shape {list(shape)}"

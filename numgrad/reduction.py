@@ -20,6 +20,7 @@ from .op import (
     as_tensor_operand,
     attach,
     cast,
+    cast_gradient,
     check_forward,
     deferred,
     dense,
@@ -309,7 +310,7 @@ class ReductionNode(Node):
                     return (dense(*self.backward_recorded(gradient)),)
             run = plan.backward[None] = _plan_backward(op, plan, self.saved)
         if gradient._m is not plan.out:
-            gradient = dense(cast(gradient, plan.out.dtype))
+            gradient = dense(cast_gradient(gradient, plan.out.dtype))
         return (run(gradient, self.saved),)
 
     def backward_recorded(self, gradient):
@@ -326,7 +327,7 @@ class ReductionNode(Node):
         found = fn(reshape(gradient, plan.kept), *saved)
         if found._m.shape != m.shape:
             found = ENTRIES["expand"](found, tuple(m.shape))
-        return (cast(found, m.dtype),)
+        return (cast_gradient(found, m.dtype),)
 
 
 def _plan_backward(op, plan, saved):

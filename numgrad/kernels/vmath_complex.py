@@ -154,6 +154,9 @@ def cosh(z):
 
 
 def tanh(z):
+    """``sinh(z) / cosh(z)``, without overflow on the way."""
+    if abs(z.real) > 20.0:
+        return complex(math.copysign(1.0, z.real), 0.0 * z.imag if math.isfinite(z.imag) else 0.0)
     return np.tanh(z)
 
 

@@ -9,7 +9,7 @@ from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
 from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
-from ..op import as_operand, as_tensor_operand, cast, function, method, plain, record, recording, sum_to
+from ..op import as_operand, as_tensor_operand, cast_gradient, function, method, plain, record, recording, sum_to
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
@@ -137,7 +137,7 @@ def to_dtype(input, *, dtype, memory_format=None):
 
 @to_dtype.backward
 def _(g, input_meta):
-    return cast(g, input_meta.dtype)
+    return cast_gradient(g, input_meta.dtype)
 
 
 @structured(install=(), cases="none", grad_name="ToCopyBackward0")

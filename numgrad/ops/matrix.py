@@ -168,8 +168,9 @@ def norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None) -> Tenso
     """A vector or matrix norm: `linalg.matrix_norm` if ``ord`` is given and ``dim`` names two dimensions (or is not
     given and ``A`` has two), else `linalg.vector_norm`, of order 2 by default."""
     name = "linalg.norm"
-    if ord is None and isinstance(A, Tensor) and A._m.dtype.is_complex:
-        A = A.abs()
+    if isinstance(A, Tensor) and A._m.dtype.is_complex:
+        of_matrices = A._m.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
+        A = A if of_matrices and ord in ("nuc", 2, -2) else A.abs()
     A = _in_dtype(name, A, dtype)
     if dim is not None:
         dim = (dim,) if isinstance(dim, int) else tuple(dim)

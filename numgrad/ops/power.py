@@ -149,11 +149,11 @@ method(_pow_in_place, name="pow_")
 
 @function
 def float_power(input, exponent, *, out=None) -> Tensor:
-    """``input ** exponent`` computed in float64, broadcast."""
-    input, exponent = (
-        cast(value, dtypes.float64) if isinstance(value, Tensor) else float(value)
-        for value in (as_operand("float_power", input), as_operand("float_power", exponent, 1))
-    )
+    """``input ** exponent`` computed in float64 (complex128 if one is complex), broadcast."""
+    operands = as_operand("float_power", input), as_operand("float_power", exponent, 1)
+    wide = [isinstance(v, complex) or (isinstance(v, Tensor) and v._m.dtype.is_complex) for v in operands]
+    d, number = (dtypes.complex128, complex) if any(wide) else (dtypes.float64, float)
+    input, exponent = (cast(value, d) if isinstance(value, Tensor) else number(value) for value in operands)
     found = pow_(input, exponent)
     return found if out is None else ENTRIES["write_out"]("float_power", found, out)
 

@@ -90,16 +90,27 @@ def test_like_pytorch(name):
 @pytest.mark.parametrize("name", ["real_operand", "quotients", "powers", "exp_log", "sgn_conj", "abs_angle", "matmul"])
 def test_second_derivatives(name):
     f, arrays = CASES[name]
+    operands = [ng.tensor(a[:2, :2].copy()).requires_grad_() for a in arrays]
+    assert gradcheck(lambda *x: f(ng, *x), operands)
+    assert gradgradcheck(lambda *x: f(ng, *x), operands)
 
-    def of_parts(*parts):
-        operands = [ng.view_as_complex(x) if a.dtype.kind == "c" else x for x, a in zip(parts, arrays)]
-        out = f(ng, *operands)
-        return ng.view_as_real(out) if out.is_complex() else out
 
-    parts = [ng.tensor(a[:2, :2].copy()) for a in arrays]
-    parts = [(ng.view_as_real(x).clone() if x.is_complex() else x).requires_grad_() for x in parts]
-    assert gradcheck(of_parts, parts)
-    assert gradgradcheck(of_parts, parts)
+def test_gradcheck_sees_a_missing_conjugate():
+    class Wrong(ng.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2 * ctx.saved_tensors[0]
+
+    x = ng.tensor(A[0]).requires_grad_()
+    assert gradcheck(lambda x: x * x, x)
+    assert not gradcheck(Wrong.apply, x, raise_exception=False)
+    with pytest.raises(AssertionError, match="not close"):
+        ng.testing.assert_close(x, x + 1e-3j)
 
 
 def test_dtypes():

@@ -64,7 +64,7 @@ def _prepare():
     with _lock:
         if not _unprepared:
             return
-        dtypes.prepare()  # operands are lowered first, then brought to what kernels take
+        dtypes.prepare(dtypes.float16)  # operands are lowered first, then brought to what kernels take
         done: set = set()
         for names, around in (
             (_LOWER, _lowered), (_FLOAT32, _raised), (_WIDEST, _joined), (_AS_GIVEN, _kept), (("pad",), _padded),

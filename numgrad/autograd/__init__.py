@@ -13,8 +13,8 @@ import threading
 from heapq import heappop, heappush, heappushpop
 from typing import Any
 
-from .errors import GradientError
-from .storage import Storage
+from ..errors import GradientError
+from ..storage import Storage
 
 next_seq = itertools.count(-1, -1).__next__
 

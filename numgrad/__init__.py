@@ -148,7 +148,6 @@ from .ops.create import (
     empty_like as empty_like,
     empty_strided as empty_strided,
     eye as eye,
-    from_dlpack as from_dlpack,
     from_numpy as from_numpy,
     frombuffer as frombuffer,
     full as full,
@@ -232,6 +231,7 @@ from .ops.index import (
     take as take,
     take_along_dim as take_along_dim,
 )
+from .ops.interchange import from_dlpack as from_dlpack, to_dlpack as to_dlpack
 from .ops.join import (
     atleast_1d as atleast_1d,
     atleast_2d as atleast_2d,
@@ -517,11 +517,13 @@ from .settings import (
 from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
+    BFloat16Tensor as BFloat16Tensor,
     BoolTensor as BoolTensor,
     ByteTensor as ByteTensor,
     CharTensor as CharTensor,
     DoubleTensor as DoubleTensor,
     FloatTensor as FloatTensor,
+    HalfTensor as HalfTensor,
     IntTensor as IntTensor,
     LongTensor as LongTensor,
     ShortTensor as ShortTensor,
@@ -543,8 +545,8 @@ _IN_PLACE = {  # methods of Tensor that are functions too
     "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_", "xlogy_", "zero_",
 }  # fmt: skip
 _OF_AMP = {
-    "GradScaler", "autocast", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
-    "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
+    "GradScaler", "autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled",
+    "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
 }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Element types, the promotion rules between them, and what each computes in."""
 
+import threading
+
 import numpy as np
 
 from . import config
@@ -87,6 +89,15 @@ _default = float32
 
 # What must happen before the first tensor of a 16-bit dtype; the table of ops puts it here.
 unprepared: list = []
+_preparing = threading.Lock()
+
+
+def prepare() -> None:
+    """Do what must happen before the first tensor of a 16-bit dtype, unless it is done."""
+    with _preparing:  # another thread's first tensor waits
+        while unprepared:
+            unprepared[0]()
+            unprepared.pop(0)
 
 
 def get_default_dtype() -> dtype:

@@ -6,7 +6,7 @@ from . import autograd
 from .autograd import Node, OutputNode, Pending, next_seq, no_grad, switch
 from .errors import GradientError
 from .inplace import written
-from .op import SavedResult, note_anomaly, recording, sum_to
+from .op import SavedResult, cast, note_anomaly, recording, sum_to
 from .storage import meta
 from .tensor import Tensor, alias, empty_tensor, storage_of
 
@@ -111,6 +111,8 @@ class _FunctionNode(Node):
                             f"Function {self.name} returned an invalid gradient at index {k} - got {list(value._m.shape)} but "
                             f"expected shape compatible with {list(m.shape)}"
                         ) from None
+                elif value._m.dtype is not m.dtype:
+                    value = cast(value, m.dtype)
             checked.append(value)
         return tuple(checked)
 

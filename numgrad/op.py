@@ -7,6 +7,7 @@ A call of an op is check, run, record. The forms of an op differ in how they run
 import functools
 import inspect
 import re
+import threading
 import traceback
 import types
 from typing import Any
@@ -23,6 +24,7 @@ from .tensor import Tensor, from_array, new, storage_of
 OPS: dict = {}  # name -> Op, in order of definition
 ENTRIES: dict = {}  # name -> the function of an op, a composite or a method, for use across layers
 FUNCTIONS: dict = {}  # name -> function: composites over ops, installed beside them
+FOLLOWERS: list = []  # called with every op that is defined from then on
 
 
 class Op:
@@ -102,17 +104,24 @@ def deferred(name, source, names):
     """
 
     def build():
-        scratch = dict(names)
-        exec(compile(source(), f"<entry of {name}>", "exec"), scratch)
-        made = scratch[name]
-        entry.__code__, entry.__defaults__, entry.__kwdefaults__ = made.__code__, made.__defaults__, made.__kwdefaults__
-        return entry
+        with BUILDING:
+            made_for = names["_entry"]
+            if made_for.__code__ is _unbuilt.__code__:
+                scratch = dict(names)
+                exec(compile(source(), f"<entry of {name}>", "exec"), scratch)
+                made = scratch[name]
+                made_for.__defaults__, made_for.__kwdefaults__ = made.__defaults__, made.__kwdefaults__
+                made_for.__code__ = made.__code__
+        return made_for
 
     names["_build"] = build
     names.setdefault("__builtins__", __builtins__)
-    entry = types.FunctionType(_unbuilt.__code__, names, name)
+    names["_entry"] = entry = types.FunctionType(_unbuilt.__code__, names, name)
     entry.build = build
     return entry
+
+
+BUILDING = threading.RLock()  # held by those who exchange the code of an entry
 
 
 def _build() -> Any:
@@ -162,6 +171,8 @@ def attach(op, entry):
     op.entry = ENTRIES[op.name] = entry
     if op.name in WORDS:
         WORDS[op.name].tensor_op = entry
+    for follow in FOLLOWERS:
+        follow(op)
     return entry
 
 

@@ -25,7 +25,7 @@ class Meta:
     def __init__(self, d: DType, shape: tuple, strides: tuple, device: Device):
         self.dtype, self.np, self.device = d, d.np, device
         if d.compute is not d.type and dtypes.unprepared:
-            dtypes.unprepared.pop()()
+            dtypes.prepare()
         if d.compute is not d.type and device is not CPU:
             raise RuntimeError(f"{d!r} tensors exist on the CPU only so far; convert with .float() before .to('{device}')")
         self.shape, self.strides, self.ndim = Size(shape), strides, len(shape)

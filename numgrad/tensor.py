@@ -44,7 +44,7 @@ class Tensor:
         elif len(args) == 1 and isinstance(args[0], Size):
             array = np.empty(args[0], d.np)
         elif len(args) == 1:
-            array = np.array(args[0], dtype=d.np)
+            array = d.encode(np.array(args[0], dtype=d.compute))
         else:
             raise TypeError(f"Tensor: expected sizes or one sequence, got {len(args)} arguments; use numgrad.tensor")
         return wrap_as(cls, from_array(array))
@@ -392,7 +392,7 @@ class Tensor:
         """An ndarray of the values, on the host; float32 for bfloat16, which NumPy does not have."""
         if self._m.device is CPU:
             return self._m.dtype.decode(shaped(self._d, self._m))
-        return self.detach().cpu().numpy()
+        return self.detach().cpu()._host()
 
     def _stored(self) -> np.ndarray:
         """An ndarray over the elements as they are stored, on the host."""
@@ -425,10 +425,23 @@ class Tensor:
         if self._m.device is CPU:
             array = shaped(self._d, self._m)
             return array.view(np.bool_).__dlpack__() if self._m.dtype is dtypes.bool_ else array.__dlpack__()
-        return self._d.__dlpack__(stream=stream)
+        return self._d.shaped_capsule(tuple(self._m.shape), self._m.strides, stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0) if self._m.device is CPU else (2, self._m.device.index)
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        """How CuPy, Numba and others take a CUDA tensor's memory without a copy (version 3 of the interface)."""
+        m = self._m
+        if m.device is CPU:
+            raise AttributeError(
+                "Can't get __cuda_array_interface__ on a CPU tensor; use tensor.cuda() to copy it to device memory"
+            )
+        if self.requires_grad:
+            raise RuntimeError("Can't get __cuda_array_interface__ on a tensor that requires grad; use tensor.detach()")
+        steps = None if m.contiguous else tuple(step * m.dtype.itemsize for step in m.strides)
+        return self._d.__cuda_array_interface__ | {"shape": tuple(m.shape), "strides": steps}
 
     def __bool__(self) -> bool:
         if self._m.numel != 1:
@@ -663,7 +676,7 @@ def _root_gradient(op, tensor, gradient, k):
             one = make(m.empty(1, m.np), m)
             one._d[0] = m.dtype.one
             return one
-        return from_array(np.ones(m.shape, m.np)).to(m.device)
+        return from_array(m.dtype.encode(np.ones(m.shape))).to(m.device)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{op}: gradients can be either Tensors or None, but got {type(gradient).__name__}")
     if gradient._m.shape != tensor._m.shape:

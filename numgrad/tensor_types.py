@@ -23,7 +23,7 @@ class TensorType:
                 raise TypeError(f"expected {self!r} (got torch.{_names[args[0].dtype]})")
             return args[0].detach()
         if len(args) == 1 and not isinstance(args[0], (int, tuple)) or len(args) == 1 and _is_values(args[0]):
-            return from_array(np.array(args[0], dtype=self.dtype.np))
+            return from_array(self.dtype.encode(np.array(args[0], dtype=self.dtype.compute)))
         sizes = tuple(args[0]) if len(args) == 1 and isinstance(args[0], tuple) else args
         if not all(isinstance(size, int) and size >= 0 for size in sizes):
             raise TypeError(f"{self.__name__}: expected sizes or one sequence of values, got {args!r}")
@@ -44,6 +44,8 @@ def _is_values(value) -> bool:
 
 FloatTensor = TensorType("FloatTensor", dtypes.float32)
 DoubleTensor = TensorType("DoubleTensor", dtypes.float64)
+HalfTensor = TensorType("HalfTensor", dtypes.float16)
+BFloat16Tensor = TensorType("BFloat16Tensor", dtypes.bfloat16)
 LongTensor = TensorType("LongTensor", dtypes.int64)
 IntTensor = TensorType("IntTensor", dtypes.int32)
 ShortTensor = TensorType("ShortTensor", dtypes.int16)
@@ -51,7 +53,4 @@ CharTensor = TensorType("CharTensor", dtypes.int8)
 ByteTensor = TensorType("ByteTensor", dtypes.uint8)
 BoolTensor = TensorType("BoolTensor", dtypes.bool_)
 
-_names = {
-    kind.dtype: kind.__name__
-    for kind in (FloatTensor, DoubleTensor, LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor, BoolTensor)
-}
+_names = {kind.dtype: kind.__name__ for kind in list(globals().values()) if isinstance(kind, TensorType)}

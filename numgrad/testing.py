@@ -237,7 +237,7 @@ def sample(op: Op, shape, dtype=float32, seed=0) -> Tensor:
     count = int(np.prod(shape))
     values = rng.permutation(np.linspace(low + margin, high - margin, max(count, 1)))[:count]
     values = values + rng.uniform(-0.3, 0.3, count) * (high - low) / max(count, 1) * 0.5
-    return from_array(values.reshape(shape).astype(dtype.np))
+    return from_array(dtype.encode(values.reshape(shape)))
 
 
 def cases_for(op: Op, dtype=float32) -> list[Case]:

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -94,6 +95,24 @@ def test_memory_of_another_library(machine):
     owner = kernels.copy_to_device(np.arange(3.0), GPU)
     adopted = kernels.adopt(owner)
     assert adopted.ptr == owner.ptr and kernels.copy_to_host(adopted).tolist() == [0, 1, 2]
+
+
+def test_tensors_go_to_other_libraries_with_their_shape(machine):
+    x = ng.arange(6.0, device="cuda").reshape(2, 3).t()[1:]
+    interface = x.__cuda_array_interface__
+    assert (interface["shape"], interface["strides"], interface["data"][0]) == ((2, 2), (4, 12), x.data_ptr())
+    assert x.contiguous().__cuda_array_interface__["strides"] is None
+    for given in (SimpleNamespace(__dlpack__=x.__dlpack__, __dlpack_device__=x.__dlpack_device__), ng.to_dlpack(x)):
+        y = ng.from_dlpack(given)
+        assert (y.shape, y.stride(), y.device, y.data_ptr()) == (x.shape, x.stride(), x.device, x.data_ptr())
+        y[0, 0] += 10
+    assert x.cpu().tolist() == [[21, 4], [2, 5]]
+    del x
+    assert y.cpu().tolist() == [[21, 4], [2, 5]]
+    del y, given
+    assert cuda.memory_allocated() == 0
+    with pytest.raises(RuntimeError, match="requires grad"):
+        ng.zeros(2, device="cuda", requires_grad=True).__cuda_array_interface__  # noqa: B018
 
 
 # --- the pool ------------------------------------------------------------------------------------------------------

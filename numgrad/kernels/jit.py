@@ -16,6 +16,7 @@ import os
 import struct
 import sys
 import textwrap
+import threading
 import types as python_types
 from pathlib import Path
 
@@ -255,9 +256,23 @@ def load_module(name, source, names=None, extra=""):
     """
     digest = hashlib.sha256("\0".join((source, extra, _toolchain())).encode()).hexdigest()[:16]
     full_name = f"numgrad_{name}_{digest}"
-    module = sys.modules.get(full_name)
-    if module is not None:
-        return module
+    with _loading:  # another thread must not see a module that is not complete
+        return sys.modules.get(full_name) or _load(full_name, source, names)
+
+
+_loading = threading.RLock()
+
+
+def _unlock():
+    global _loading
+    _loading = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)  # a thread that held it is not in the child
+
+
+def _load(full_name, source, names):
     path = config.cache_folder() / f"{full_name}.py"
     if not path.exists():
         temporary = path.with_suffix(f".{os.getpid()}.tmp")

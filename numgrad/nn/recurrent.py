@@ -218,6 +218,8 @@ class RNNBase(Module):
         keep = is_grad_enabled() and hidden_weight.requires_grad
         order = range(len(steps))[::-1] if backwards else range(len(steps))
         outputs: list = [None] * len(steps)
+        if self.mode != "GRU" and states[0].dtype is not products.dtype:  # in autocast
+            states = [state.to(products.dtype) for state in states]
         if self.mode == "LSTM":  # the cell state travels beside the hidden one; see `lstm_step`
             states = [states[0], F.pad(states[1], (self.hidden_size, 0))]
         started = states

@@ -382,7 +382,7 @@ def _(g, input):
 
 
 def _replacements(m, nan, posinf, neginf):
-    limit = np.finfo(m.np).max
+    limit = dtypes.finfo(m.dtype).max
     return float(nan or 0.0), float(limit if posinf is None else posinf), float(-limit if neginf is None else neginf)
 
 

@@ -23,6 +23,7 @@ def _from_data(op, data, dtype):
     """A CPU tensor with a copy of ``data``: numbers, nested sequences, ndarrays, or sequences of tensors."""
     d = None if dtype is None else dtypes.as_dtype(dtype)
     if isinstance(data, Tensor):
+        d = d or data._m.dtype
         array = np.array(data._host())
     elif isinstance(data, (bool, int, float)) and not isinstance(data, np.generic):
         d = d or dtypes.of_python(data)
@@ -65,7 +66,14 @@ def _sequence(op, data):
         return array, dtypes.get_default_dtype()
     if array.dtype.kind == "u" and array.dtype == np.uint64:
         raise RuntimeError(f"{op}(): Overflow when unpacking long")
-    return array, dtypes.of(array.dtype)
+    return array, dtypes.bfloat16 if array.dtype == np.float32 and _all_bfloat16(data) else dtypes.of(array.dtype)
+
+
+def _all_bfloat16(data):
+    """Whether a nested sequence holds tensors of the one dtype that NumPy does not have, and nothing else."""
+    if isinstance(data, (list, tuple)):
+        return all(map(_all_bfloat16, data))
+    return isinstance(data, Tensor) and data._m.dtype is dtypes.bfloat16
 
 
 def _as_plain(data):
@@ -156,22 +164,6 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     """A 1-d tensor over an object with Python's buffer protocol; ``offset`` in bytes."""
     found = from_array(np.frombuffer(buffer, dtypes.as_dtype(dtype).np, count, offset))
     return found.requires_grad_() if requires_grad else found
-
-
-def from_dlpack(ext_tensor) -> Tensor:
-    """A tensor over the memory of an object with ``__dlpack__``."""
-    if isinstance(ext_tensor, Tensor):
-        return ext_tensor.detach()
-    array = np.from_dlpack(ext_tensor)
-    if not array.flags.writeable and hasattr(array, "__array_interface__"):
-        shared = np.lib.stride_tricks.as_strided(array, writeable=False)
-        return from_array(shared)
-    return from_array(array)
-
-
-def to_dlpack(tensor):
-    """A DLPack capsule over the tensor's memory."""
-    return tensor.__dlpack__()
 
 
 # --- constants ---------------------------------------------------------------------------------------------------

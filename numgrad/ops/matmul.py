@@ -319,6 +319,8 @@ def inner(input, other, *, out=None) -> Tensor:
             f"inner() the last dimension must match on both input tensors but got shapes {list(input._m.shape)} and "
             f"{list(other._m.shape)}"
         )
+    if input._m.ndim == other._m.ndim == 1:
+        return dot(input, other, out=out)
     x = reshape(input, (-1, input._m.shape[-1])) if input._m.numel else input
     y = reshape(other, (-1, other._m.shape[-1])) if other._m.numel else other
     found = reshape(matmul(x, transpose(y, 0, 1)), (*input._m.shape[:-1], *other._m.shape[:-1]))

@@ -105,7 +105,7 @@ def logdet(input) -> Tensor:
 
 
 def _in_dtype(name, A, dtype):
-    A = floating(name, as_tensor_operand(name, A, "A"))
+    A = floating(name, as_tensor_operand(name, A, "A"), narrow=True)
     if dtype is None:
         return A
     dtype = dtypes.as_dtype(dtype)
@@ -370,7 +370,7 @@ def _(g, A):
 
 def matrix_exp(A) -> Tensor:
     """The exponentials ``1 + A + A^2 / 2 + ...`` of square matrices."""
-    return _exponential(matrices("linalg.matrix_exp", A, square=True))
+    return _exponential(matrices("linalg.matrix_exp", A, square=True, narrow=True))
 
 
 function(matrix_exp)

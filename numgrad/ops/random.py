@@ -9,7 +9,7 @@ from ..device import CPU, resolve
 from ..generator import Generator, default_generator
 from ..inplace import check_inplace, rebase, write_out, written
 from ..layout import contiguous_format, preserve_format
-from ..op import as_tensor_operand, function, method, record, recording
+from ..op import as_tensor_operand, cast, function, method, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
@@ -186,7 +186,7 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=Non
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    found = from_array(streams.permutation(int(n), generator, d.np.type)).to(resolve(device))
+    found = cast(from_array(streams.permutation(int(n), generator, d.compute)), d).to(resolve(device))
     return found if out is None else write_out("randperm", found, out)
 
 

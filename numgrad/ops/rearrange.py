@@ -277,7 +277,7 @@ def _triangle_indices(name, row, col, offset, dtype, device, lower):
         raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
     found = (np.tril_indices if lower else np.triu_indices)(row, offset, col)
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    return from_array(np.ascontiguousarray(np.stack(found).astype(d.np))).to(resolve(device))
+    return from_array(np.ascontiguousarray(d.encode(np.stack(found)))).to(resolve(device))
 
 
 @function(install=("ng",))

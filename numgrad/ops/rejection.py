@@ -86,7 +86,7 @@ def _gamma_slope(a, x):
     return x * (dh + tilt * h)
 
 
-@pointwise(install=(), refuse="bi", inplace=False, no_gradient=("input", "sample"), domain=(0.5, 3.0))
+@pointwise(install=(), name="gamma_slope", refuse="bi", inplace=False, no_gradient=("input", "sample"), domain=(0.5, 3.0))
 def _standard_gamma_grad(input, sample):
     return _gamma_slope(np.float64(input), np.float64(sample))
 
@@ -158,7 +158,7 @@ def _beta_fraction(a, b, x, by_first):
     return h, dh
 
 
-@pointwise(install=(), refuse="bi", inplace=False, no_gradient=("x", "alpha", "total"), domain=(0.2, 0.8))
+@pointwise(install=(), name="dirichlet_slope", refuse="bi", inplace=False, no_gradient=("x", "alpha", "total"), domain=(0.2, 0.8))
 def _dirichlet_grad(x, alpha, total):
     return _beta_slope(np.float64(x), np.float64(alpha), np.float64(total) - np.float64(alpha))
 

@@ -6,6 +6,7 @@ from a heap: the latest recorded first, and no node before all that used its res
 """
 
 import functools
+import importlib
 import inspect
 import itertools
 import sys
@@ -557,3 +558,17 @@ def _check_finite(node, gradients):
 
 
 has_nan = None  # set by the op table
+
+
+# --- parts that most programs do without -------------------------------------------------------------------------
+
+_ON_FIRST_USE = {"forward_ad", "function", "functional", "graph"}
+_OF_PARTS = {"Variable": "graph"}
+
+
+def __getattr__(name: str):
+    if name in _ON_FIRST_USE:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _OF_PARTS:
+        return getattr(importlib.import_module(f".{_OF_PARTS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..ops.join import stack
 from ..tensor import Tensor
-from .levels import linear_map, settled, zeros_of
-from .transforms import Call, _chosen, argnums_t, tangents_of
+from .levels import zeros_of
+from .transforms import Call, argnums_t, chosen
 from .tree import unflatten
 
 
@@ -26,21 +26,33 @@ def stacked(rows: list[Tensor], lead: tuple, m) -> Tensor:
     return stack(rows).reshape((*lead, *m.shape))
 
 
-def rows_of(call: Call, place: int, retain: bool, record: bool | None = None) -> list[Tensor]:
-    """The derivatives of one output by all inputs: of the output's shape followed by the input's."""
+def rows_of(call: Call, place: int, strict: bool = False) -> list[Tensor]:
+    """The derivatives of one output by all inputs: of the output's shape followed by the input's.
+
+    ``strict``: RuntimeError where the output does not depend on an input.
+    """
     m = call.outputs[place]._m
     found: list[list[Tensor]] = [[] for _ in call.inputs]
     for unit in unit_vectors(m):
         weights: list = [None] * len(call.outputs)
         weights[place] = unit
-        for rows, row in zip(found, call.gradients(weights, retain, record)):
-            rows.append(row)
+        for k, row in enumerate(call.pulled(weights, True)):
+            if strict and row is None:
+                raise RuntimeError(
+                    f"Output {place} of the user-provided function is independent of input {k}. This is not allowed in "
+                    "strict mode."
+                )
+            if strict and call.keep and row._n is None:
+                raise RuntimeError(
+                    f"The jacobian of the user-provided function is independent of input {k}. This is not allowed in strict "
+                    "mode when create_graph=True."
+                )
+            found[k].append(call.sources[k].zeros() if row is None else row)
     return [stacked(rows, tuple(m.shape), tensor._m) for rows, tensor in zip(found, call.inputs)]
 
 
 def columns_of(call: Call) -> list[list[Tensor]]:
     """For each output the derivatives by all inputs, as `rows_of` has them, from directional derivatives."""
-    push = linear_map(call.outputs, call.sources)
     found: list[list[Tensor]] = [[] for _ in call.outputs]
     for place, tensor in enumerate(call.inputs):
         m = tensor._m
@@ -48,7 +60,7 @@ def columns_of(call: Call) -> list[list[Tensor]]:
         for unit in unit_vectors(m):
             directions: list = [None] * len(call.inputs)
             directions[place] = unit
-            for own, column in zip(columns, tangents_of(call, directions, push)):
+            for own, column in zip(columns, call.tangents(directions)):
                 own.append(column)
         for own, output, blocks in zip(columns, call.outputs, found):
             whole = stacked(own, (m.numel,), output._m)
@@ -65,7 +77,7 @@ def _arranged(call, blocks, argnums, has_aux):
     """The derivatives in the output's structure, each of them in the structure of the chosen arguments."""
     entries = []
     for own in blocks:
-        parts = call.split(settled(own, call.sources))
+        parts = call.split(call.settled(own))
         entries.append(parts[0] if isinstance(argnums, int) else tuple(parts))
     found = unflatten(entries, call.spec)
     return (found, call.aux) if has_aux else found
@@ -86,9 +98,9 @@ def jacrev(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        call = Call("jacrev", func, args, kwargs, _chosen("jacrev", argnums, len(args)), has_aux)
+        call = Call("jacrev", func, args, kwargs, chosen("jacrev", argnums, len(args)), has_aux)
         call.need_tensors()
-        blocks = [rows_of(call, place, True) for place in range(len(call.outputs))]
+        blocks = [rows_of(call, place) for place in range(len(call.outputs))]
         return _arranged(call, blocks, argnums, has_aux)
 
     return wrapper
@@ -106,7 +118,7 @@ def jacfwd(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        call = Call("jacfwd", func, args, kwargs, _chosen("jacfwd", argnums, len(args)), has_aux)
+        call = Call("jacfwd", func, args, kwargs, chosen("jacfwd", argnums, len(args)), has_aux)
         call.need_tensors()
         return _arranged(call, columns_of(call), argnums, has_aux)
 

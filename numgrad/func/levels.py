@@ -92,8 +92,13 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence, sources: Sequence[Node
     return [captures[source] for source in sources]
 
 
-def linear_map(outputs: Sequence[Tensor], sources: Sequence[Node]) -> Callable[[Sequence], list]:
-    """The function from tangents of the sources (None for zero) to tangents of the outputs (None for zero)."""
+def linear_map(
+    outputs: Sequence[Tensor], sources: Sequence[Node], keep: bool | None = None
+) -> Callable[[Sequence], list]:
+    """The function from tangents of the sources (None for zero) to tangents of the outputs (None for zero).
+
+    ``keep``: whether its results are recorded; None for those that depend on something outside.
+    """
     weights: list = []
     for tensor in outputs:
         weight = None
@@ -105,13 +110,15 @@ def linear_map(outputs: Sequence[Tensor], sources: Sequence[Node]) -> Callable[[
     places = [None if weight is None else weight._n for weight in weights]
 
     def push(tangents: Sequence) -> list:
-        record = is_grad_enabled() and reaches_outside([*outputs, *tangents], sources)
+        record = keep
+        if record is None:
+            record = is_grad_enabled() and reaches_outside([*outputs, *tangents], sources)
         captures = {place: None for place in places if place is not None}
         roots = [
             (g._n, t) for g, t in zip(gradients, tangents) if g is not None and g._n is not None and t is not None
         ]
         walk(roots, True, record, captures, accumulate=False)
         found = [None if place is None else captures[place] for place in places]
-        return settled(found, [*sources, *captures])
+        return found if keep else settled(found, [*sources, *captures])
 
     return push

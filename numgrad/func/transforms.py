@@ -13,7 +13,7 @@ from .tree import Spec, flatten, unflatten
 argnums_t = int | tuple[int, ...]
 
 
-def _chosen(op: str, argnums: argnums_t, count: int) -> tuple[int, ...]:
+def chosen(op: str, argnums: argnums_t, count: int) -> tuple[int, ...]:
     """The positions that ``argnums`` names, none of them negative."""
     wanted = (argnums,) if isinstance(argnums, int) and not isinstance(argnums, bool) else argnums
     if not isinstance(wanted, tuple) or not all(isinstance(k, int) for k in wanted):
@@ -30,11 +30,18 @@ def _chosen(op: str, argnums: argnums_t, count: int) -> tuple[int, ...]:
 
 
 class Call:
-    """One call of a function on stand-ins of the arguments at ``places``; ``sources`` are their nodes, ``result``
-    what it returned, ``aux`` its second output where there is one."""
+    """One call of a function on stand-ins of the arguments at ``places``, called ``inputs``; ``sources`` are their
+    nodes, ``outputs`` the leaves of what it returned, ``aux`` its second result where there is one.
 
-    def __init__(self, op: str, func: Callable, args: Sequence, kwargs: dict, places: Sequence[int], has_aux: bool = False):
-        self.op, self.places = op, places
+    ``keep``: whether derivatives are recorded and results keep their history; None for those of them that depend on
+    something outside, if anything is recorded at all.
+    """
+
+    def __init__(
+        self, op: str, func: Callable, args: Sequence, kwargs: dict, places: Sequence[int], has_aux: bool = False,
+        keep: bool | None = None,
+    ):  # fmt: skip
+        self.op, self.keep = op, keep
         arguments = list(args)
         self.specs: list[Spec] = []
         inputs: list[Tensor] = []
@@ -57,7 +64,7 @@ class Call:
                 )
             result, aux = result
             leaves, spec = flatten(aux)
-            self.aux = unflatten(settled(leaves, self.sources), spec)
+            self.aux = unflatten(self.settled(leaves), spec)
         self.outputs, self.spec = flatten(result)
 
     def need_tensors(self) -> None:
@@ -71,7 +78,13 @@ class Call:
 
     def value(self) -> Any:
         """What the function returned, as the caller may see it."""
-        return unflatten(settled(self.outputs, self.sources), self.spec)
+        return unflatten(self.settled(self.outputs), self.spec)
+
+    def settled(self, tensors: Sequence) -> list:
+        """These results, as the caller may see them."""
+        if self.keep is None:
+            return settled(tensors, self.sources)
+        return list(tensors) if self.keep else [t.detach() if isinstance(t, Tensor) else t for t in tensors]
 
     def split(self, leaves: Sequence) -> list:
         """One entry an argument, of its structure, from one leaf an input."""
@@ -81,13 +94,28 @@ class Call:
             start += spec.count
         return found
 
-    def gradients(self, cotangents: Sequence[Tensor], retain: bool, record: bool | None = None) -> list[Tensor]:
-        """The gradients with respect to the inputs, zeros where unused."""
+    def pulled(self, cotangents: Sequence, retain: bool, record: bool | None = None) -> list:
+        """The gradients with respect to the inputs, None where unused."""
+        if record is None:
+            record = self.keep
         if record is None:
             record = is_grad_enabled() and reaches_outside([*self.outputs, *cotangents], self.sources)
         found = pull(self.outputs, cotangents, self.sources, record, retain or record)
-        found = [source.zeros() if g is None else g for g, source in zip(found, self.sources)]
-        return settled(found, self.sources) if record else found
+        return self.settled(found) if record else found
+
+    def gradients(self, cotangents: Sequence, retain: bool, record: bool | None = None) -> list[Tensor]:
+        """The gradients with respect to the inputs, zeros where unused."""
+        found = self.pulled(cotangents, retain, record)
+        return [source.zeros() if g is None else g for g, source in zip(found, self.sources)]
+
+    @functools.cached_property
+    def push(self) -> Callable[[Sequence], list]:
+        """The function from tangents of the inputs to tangents of the outputs, None for zero."""
+        return linear_map(self.outputs, self.sources, self.keep)
+
+    def tangents(self, directions: Sequence) -> list[Tensor]:
+        """The tangents of the outputs towards ``directions``, one an input; zeros where an output does not depend."""
+        return [zeros_of(y._m) if t is None else t for t, y in zip(self.push(directions), self.outputs)]
 
 
 def grad_and_value(func: Callable, argnums: argnums_t = 0, has_aux: bool = False) -> Callable:
@@ -102,7 +130,7 @@ def grad_and_value(func: Callable, argnums: argnums_t = 0, has_aux: bool = False
     @functools.wraps(func)
     def wrapper(*args, **kwargs):
         op = "grad_and_value"
-        call = Call(op, func, args, kwargs, _chosen(op, argnums, len(args)), has_aux)
+        call = Call(op, func, args, kwargs, chosen(op, argnums, len(args)), has_aux)
         output = call.outputs[0] if call.spec.kind is None else None
         if not isinstance(output, Tensor):
             got = type(output).__name__ if call.spec.kind is None else call.spec.kind.__name__
@@ -140,7 +168,7 @@ def _same_structure(op, name, spec, of, expected):
         )
 
 
-def _same_shapes(op, name, tensors, like):
+def same_shapes(op, name, tensors, like):
     for k, (tensor, other) in enumerate(zip(tensors, like)):
         if not isinstance(tensor, Tensor):
             raise RuntimeError(f"{op}: Expected {name} to be Tensors, got {type(tensor).__name__}")
@@ -156,22 +184,16 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     it returns a tuple of the gradients with respect to the primals. With ``has_aux``, ``func`` returns a pair whose second
     part comes back as the third result."""
     op = "vjp"
-    call = Call(op, func, primals, {}, _chosen(op, tuple(range(len(primals))), len(primals)), has_aux)
+    call = Call(op, func, primals, {}, chosen(op, tuple(range(len(primals))), len(primals)), has_aux)
     call.need_tensors()
 
     def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         leaves, spec = flatten(cotangents)
         _same_structure(op, "cotangents", spec, "primal output", call.spec)
-        _same_shapes(op, "cotangents", leaves, call.outputs)
+        same_shapes(op, "cotangents", leaves, call.outputs)
         return tuple(call.split(call.gradients(leaves, retain_graph, create_graph)))
 
     return (call.value(), vjp_fn, call.aux) if has_aux else (call.value(), vjp_fn)
-
-
-def tangents_of(call: Call, tangents: Sequence | None, push: Callable | None = None) -> list[Tensor]:
-    """The tangents of the outputs of ``call`` towards one tangent an input, zeros where an output does not depend."""
-    push = linear_map(call.outputs, call.sources) if push is None else push
-    return [zeros_of(y._m) if t is None else t for t, y in zip(push(tangents), call.outputs)]
 
 
 def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False, has_aux: bool = False) -> tuple:
@@ -189,11 +211,11 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     if not before:
         raise RuntimeError(f"{op}(f, primals, tangents): Expected at least one Tensor in primals, got none")
     call = Call(op, func, primals, {}, range(len(primals)), has_aux)
-    _same_shapes(op, "tangents", leaves, call.inputs)
+    same_shapes(op, "tangents", leaves, call.inputs)
     call.need_tensors()
     if strict and any(output._n is None for output in call.outputs):
         raise RuntimeError(f"{op}(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with strict=True.")
-    found = unflatten(tangents_of(call, leaves), call.spec)
+    found = unflatten(call.tangents(leaves), call.spec)
     return (call.value(), found, call.aux) if has_aux else (call.value(), found)
 
 
@@ -202,13 +224,12 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
     op = "linearize"
     call = Call(op, func, primals, {}, range(len(primals)))
     call.need_tensors()
-    push = linear_map(call.outputs, call.sources)
     expected = flatten(primals)[1]
 
     def jvp_fn(*tangents: Any) -> Any:
         leaves, spec = flatten(tangents)
         _same_structure(op, "tangents", spec, "primals", expected)
-        _same_shapes(op, "tangents", leaves, call.inputs)
-        return unflatten(tangents_of(call, leaves, push), call.spec)
+        same_shapes(op, "tangents", leaves, call.inputs)
+        return unflatten(call.tangents(leaves), call.spec)
 
     return call.value(), jvp_fn

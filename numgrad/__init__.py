@@ -32,6 +32,7 @@ from .dtypes import (
     set_default_dtype as set_default_dtype,
     uint8 as uint8,
 )
+from .errors import OutOfMemoryError as OutOfMemoryError
 from .function import Function as _Function
 from .generator import Generator as Generator, default_generator as default_generator
 from .imports import as_torch as as_torch
@@ -527,6 +528,7 @@ from .tensor_types import (
     IntTensor as IntTensor,
     LongTensor as LongTensor,
     ShortTensor as ShortTensor,
+    set_default_tensor_type as set_default_tensor_type,
 )
 
 __version__ = "0.1.0"

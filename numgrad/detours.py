@@ -11,8 +11,8 @@ import types
 from collections.abc import Callable
 
 from . import dtypes
-from .autograd import is_grad_enabled, set_grad_enabled
-from .op import BUILDING, ENTRIES, FOLLOWERS, OPS, cast
+from .autograd import Node, is_grad_enabled, set_grad_enabled
+from .op import BUILDING, ENTRIES, FOLLOWERS, OPS, StructuredNode, cast, plain
 from .rowwise import Rowwise
 from .structured import Structured
 from .tensor import Tensor
@@ -120,15 +120,73 @@ def _through_float32(original, args, kwargs):
         return wide
 
     result = original(*[mapped(a, widen) for a in args], **{k: mapped(v, widen) for k, v in kwargs.items()})
+    saved = {}
     for tensor, wide, node in widened:
         if wide._s is not None and wide._s.version:  # written to, so the tensor that it stands for is too
             with set_grad_enabled(is_grad_enabled() and wide._n is not node):
                 tensor.copy_(wide)
+        else:
+            saved[id(wide)] = tensor, node
         if result is wide:
             return tensor
+    if type(result) is Tensor and result._n is not None:
+        _save_narrow(result._n, saved)
     if kwargs.get("dtype") is None and not (args and result is args[0]):
         result = _narrowed(result, d)
     return result if out is None else _written(original.__name__, result, out)
+
+
+class _SavedNarrow:
+    """A 16-bit tensor that a node has saved in place of its float32 copy, and the copy's own node."""
+
+    __slots__ = ("tensor", "node")
+
+    def __init__(self, tensor, node):
+        self.tensor, self.node = tensor, node
+
+    @property
+    def _s(self):  # where the recorder sees writes
+        return self.tensor._s
+
+    def restore(self):
+        wide = cast(plain(self.tensor), dtypes.float32)
+        wide._n = self.node
+        return wide
+
+
+class _NarrowNode(Node):
+    """Mixed into the node of an op: it keeps 16-bit inputs as they are and widens them again when its gradient runs."""
+
+    __slots__ = ()
+
+    def backward(self, gradient):
+        return self._widened(super().backward, gradient)
+
+    def backward_recorded(self, gradient):
+        return self._widened(super().backward_recorded, gradient)
+
+    def _widened(self, run, gradient):
+        saved = self.saved
+        self.saved = tuple([item.restore() if type(item) is _SavedNarrow else item for item in saved])
+        try:
+            return run(gradient)
+        finally:
+            self.saved = saved
+
+
+_narrow_nodes: dict = {}  # class of a node -> the same with `_NarrowNode`
+
+
+def _save_narrow(node, tensors):
+    """Let a node keep, of the inputs that it saved, the tensors whose float32 copies they are: id -> (tensor, node)."""
+    kind = type(node)
+    if not isinstance(node, StructuredNode) or not any(id(item) in tensors for item in node.saved):
+        return
+    node.saved = tuple([_SavedNarrow(*tensors[id(item)]) if id(item) in tensors else item for item in node.saved])
+    narrow = _narrow_nodes.get(kind)
+    if narrow is None:
+        narrow = _narrow_nodes[kind] = type(kind.__name__, (_NarrowNode, kind), {"__slots__": ()})
+    node.__class__ = narrow
 
 
 def _of_one_dtype(original, args, kwargs):

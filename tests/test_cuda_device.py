@@ -97,6 +97,31 @@ def test_memory_of_another_library(machine):
     assert adopted.ptr == owner.ptr and kernels.copy_to_host(adopted).tolist() == [0, 1, 2]
 
 
+def test_types_of_cuda_tensors(machine):
+    x = cuda.FloatTensor([1, 2])
+    assert x.is_cuda and isinstance(x, cuda.FloatTensor) and not isinstance(x, ng.FloatTensor)
+    assert cuda.LongTensor(2, 3).shape == (2, 3) and repr(cuda.LongTensor) == "torch.cuda.LongTensor"
+    with pytest.raises(TypeError, match=r"expected torch.FloatTensor \(got torch.cuda.FloatTensor\)"):
+        ng.FloatTensor(x)
+    try:
+        ng.set_default_tensor_type("torch.cuda.DoubleTensor")
+        assert ng.zeros(1).is_cuda and ng.zeros(1).dtype is ng.float64
+    finally:
+        ng.set_default_tensor_type(ng.FloatTensor)
+    assert not cuda.is_bf16_supported()
+
+
+def test_the_accelerator_is_cuda(machine):
+    x = ng.zeros(1000, device="cuda")
+    assert ng.accelerator.memory_allocated() == cuda.memory_allocated() > 0
+    assert ng.accelerator.max_memory_allocated() >= ng.accelerator.memory_allocated()
+    assert ng.accelerator.current_stream() == cuda.current_stream() and ng.accelerator.get_memory_info()[1] == 1 << 22
+    with ng.accelerator.device_index(1):
+        assert cuda.current_device() == 1 and ng.zeros(1, device="cuda").get_device() == 1
+    with ng.accelerator.device_index(None):
+        assert ng.accelerator.current_device_idx() == 0 == x.get_device()
+
+
 def test_tensors_go_to_other_libraries_with_their_shape(machine):
     x = ng.arange(6.0, device="cuda").reshape(2, 3).t()[1:]
     interface = x.__cuda_array_interface__

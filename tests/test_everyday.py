@@ -69,3 +69,47 @@ def test_make_tensor_speaks_up():
     ):  # fmt: skip
         with pytest.raises(ValueError, match=text):
             make_tensor(2, dtype=ng.uint8, device="cpu", **({"high": 400} | options))
+
+
+def test_former_names_of_initialisers():
+    for name in ("uniform", "normal", "constant", "xavier_uniform", "kaiming_normal", "orthogonal", "eye", "dirac", "sparse"):
+        values = []
+        for library in (ng, torch):
+            library.manual_seed(0)
+            extra = {"constant": (0.5,), "sparse": (0.3,)}.get(name, ())
+            with pytest.warns(FutureWarning, match=f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`"):
+                size = (3, 4, 3) if name == "dirac" else (3, 4)
+                values.append(getattr(library.nn.init, name)(library.empty(size), *extra).numpy())
+        np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+
+
+def test_new():
+    x = ng.zeros(2, dtype=ng.float64)
+    for found in (x.new(3, 4), x.new((3, 4)[0], 4), x.new(ng.Size([3, 4]))):
+        assert found.shape == (3, 4) and found.dtype is ng.float64
+    assert x.new([1, 2]).tolist() == [1.0, 2.0] and x.new().shape == (0,) and x.new((7,)).tolist() == [7.0]
+    assert x.new(x).data_ptr() == x.data_ptr()
+    with pytest.raises(TypeError, match="new: expected a tensor of"):
+        x.new(ng.zeros(1))
+
+
+def test_default_tensor_type():
+    try:
+        for kind in (ng.DoubleTensor, "torch.DoubleTensor"):
+            ng.set_default_tensor_type(kind)
+            assert ng.zeros(1).dtype is ng.float64
+            ng.set_default_tensor_type("torch.FloatTensor")
+            assert ng.zeros(1).dtype is ng.float32 and ng.zeros(1).device == ng.device("cpu")
+        for wrong, text in ((ng.LongTensor, "only floating-point"), ("torch.NoTensor", "invalid type"), (3, "invalid type")):
+            with pytest.raises(TypeError, match=text):
+                ng.set_default_tensor_type(wrong)
+    finally:
+        ng.set_default_tensor_type(ng.FloatTensor)
+
+
+def test_weights_by_a_former_name(tmp_path):
+    from numgrad.utils import model_zoo
+
+    ng.save({"w": ng.ones(2)}, tmp_path / "weights.pth")
+    found = model_zoo.load_url((tmp_path / "weights.pth").as_uri(), model_dir=str(tmp_path / "cache"))
+    assert found["w"].tolist() == [1.0, 1.0]

@@ -256,6 +256,35 @@ def test_initialisers_and_constructors(name):
         ng.set_default_dtype(ng.float32)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_keep_16_bits_of_their_inputs(name):
+    x, w = (ng.from_numpy(X).to(getattr(ng, name)).requires_grad_() for _ in range(2))
+    y = F.linear(x * 1, w * 1).sin()
+    node, kept = y.grad_fn, []
+    while node is not None:
+        kept += [item for item in node.saved or () if isinstance(item, ng.Tensor)]
+        node = node.next_functions[0][0] if node.next_functions else None
+    assert kept and all(tensor.dtype is not ng.float32 for tensor in kept)
+    y.sum().backward(retain_graph=True)
+    first = x.grad.clone()
+    y.sum().backward()
+    assert ng.allclose(x.grad, 2 * first)
+    wide = [ng.from_numpy(X).to(x.dtype).float().requires_grad_() for _ in range(2)]
+    found, expected = [], []
+    for (a, b), results in (((x, w), found), (wide, expected)):
+        g = ng.autograd.grad(F.linear(a, b).sin().sum(), a, create_graph=True)[0]
+        results += ng.autograd.grad(g.sin().sum(), (a, b))
+    for a, b in zip(found, expected):
+        bound = 2e-2 if name == "float16" else 0.15
+        np.testing.assert_allclose(a.float().numpy(), b.numpy(), atol=bound * abs(b.numpy()).max())
+    z = x * 1
+    y = F.linear(z, w)
+    with ng.no_grad():
+        z.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        y.sum().backward()
+
+
 # The first 16-bit tensors and the first autocast while other threads compute in float32; in a process of its own.
 THREADS = """
 import sys, threading

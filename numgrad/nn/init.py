@@ -4,6 +4,7 @@ They consume random numbers in the order in which PyTorch's do, so that the same
 """
 
 import math
+import warnings
 
 import numpy as np
 
@@ -218,3 +219,23 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator=None) 
     for col in range(cols):
         values[permutation(rows)[:zeros], col] = 0
     return _assign(tensor, values)
+
+
+def _former(initialiser):
+    """The initialiser under the name without an underscore that it once had."""
+    name = initialiser.__name__[:-1]
+
+    def former(*args, **kwargs):
+        text = f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`."
+        warnings.warn(text, FutureWarning, stacklevel=2)
+        return initialiser(*args, **kwargs)
+
+    former.__name__ = former.__qualname__ = name
+    former.__doc__ = f"`{name}_` (deprecated name)."
+    return former
+
+
+uniform, normal, constant, eye = _former(uniform_), _former(normal_), _former(constant_), _former(eye_)
+dirac, sparse, orthogonal = _former(dirac_), _former(sparse_), _former(orthogonal_)
+xavier_uniform, xavier_normal = _former(xavier_uniform_), _former(xavier_normal_)
+kaiming_uniform, kaiming_normal = _former(kaiming_uniform_), _former(kaiming_normal_)

@@ -292,6 +292,19 @@ def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layo
     return _finish(_from_data("new_tensor", data, d), device, requires_grad)
 
 
+@method(name="new")
+def _new_of(self, *args, device=None) -> Tensor:
+    """Of this tensor's dtype and device: uninitialised for sizes, a copy for a sequence, an alias for a tensor (deprecated
+    in favour of `new_empty` and `new_tensor`)."""
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        if args[0]._m.dtype is not self._m.dtype:
+            raise TypeError(f"new: expected a tensor of {self._m.dtype!r}, got {args[0]._m.dtype!r}; convert it with .to()")
+        return args[0].detach()
+    if len(args) == 1 and (isinstance(args[0], (list, np.ndarray)) or type(args[0]) is tuple):
+        return self.new_tensor(args[0], device=device)
+    return self.new_empty(*args or (0,), device=device)
+
+
 @function(install=("ng",))
 def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A 0-d tensor of a number, of the default dtype unless given."""

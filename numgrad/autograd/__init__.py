@@ -12,7 +12,7 @@ import itertools
 import sys
 import threading
 from heapq import heappop, heappush, heappushpop
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import GradientError
 from ..storage import Storage
@@ -20,7 +20,7 @@ from ..storage import Storage
 next_seq = itertools.count(-1, -1).__next__
 
 # Set by the op table: sum of two gradients (a new tensor; in place), a copy with strides (row-major if None).
-add = add_ = laid_out = None
+add = add_ = laid_out = stack = None
 
 # Part of the public namespace ``numgrad.autograd``, bound by the layers that define them.
 backward = grad = Function = gradcheck = gradgradcheck = None
@@ -153,6 +153,18 @@ class OutputNode(Node):
     backward_recorded = backward
 
 
+class GradientEdge(NamedTuple):
+    """Where the gradient of a tensor arrives in the graph; stands for the tensor in `grad` and `backward`."""
+
+    node: Node
+    output_nr: int = 0
+    ownership_token: Any = None
+
+    @property
+    def _n(self):
+        return self.node
+
+
 class Handle:
     """Removes a hook: ``handle.remove()``, or leave ``with handle``."""
 
@@ -182,6 +194,9 @@ class _Modes(threading.local):
     inference = False
     anomaly = False
     check_nan = True
+    task: Any = None  # the roots, the captures and the number of the walk under way
+    packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
+    no_packs = None  # why there may be no such hooks
 
 
 _modes = _Modes()
@@ -225,6 +240,19 @@ def _set(name, value):
             switch.anywhere += 1 if bool(value) != off else -1
     setattr(_modes, name, value)
     return before
+
+
+def set_packs(packs: tuple):
+    """From now on what nodes save in this thread passes through the last of these pairs of hooks."""
+    if bool(packs) != bool(_modes.packs):
+        with _switch_lock:
+            switch.anywhere += 1 if packs else -1
+    _modes.packs = packs
+
+
+def packs() -> tuple:
+    """The pairs of hooks that what nodes save in this thread passes through, the innermost last."""
+    return _modes.packs
 
 
 class _Mode:
@@ -392,11 +420,13 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
     ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
     them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``.
     """
-    before = _set("enabled", bool(create_graph))
+    before, outer = _set("enabled", bool(create_graph)), _modes.task
+    _modes.task = roots, captures, next_seq()
     try:
         _walk(roots, retain_graph, create_graph, captures, accumulate)
     finally:
         _set("enabled", before)
+        _modes.task = outer
 
 
 def _walk(roots, retain_graph, create_graph, captures, accumulate):
@@ -562,8 +592,8 @@ has_nan = None  # set by the op table
 
 # --- parts that most programs do without -------------------------------------------------------------------------
 
-_ON_FIRST_USE = {"forward_ad", "function", "functional", "graph"}
-_OF_PARTS = {"Variable": "graph"}
+_ON_FIRST_USE = {"forward_ad", "function", "functional", "graph", "variable"}
+_OF_PARTS = {"Variable": "variable"}
 
 
 def __getattr__(name: str):

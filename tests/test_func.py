@@ -206,6 +206,17 @@ def test_ensemble():
         func.stack_module_state([nn.Linear(1, 1), nn.Identity()])
 
 
+def test_batch_norm_without_a_memory():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+    assert func.replace_all_batch_norm_modules_(model) is model
+    x = ng.randn(4, 3)
+    expected = model.eval()(x)
+    assert ng.allclose(model.train()(x), expected)
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    per_group = ng.vmap(lambda v: func.functional_call(model, dict(model.named_parameters()), v))(ng.stack([x, 2 * x]))
+    assert per_group.shape == (2, 4, 2) and ng.allclose(per_group[0], expected, atol=1e-6)
+
+
 def test_randomness():
     x = ng.zeros(4)
     with pytest.raises(RuntimeError, match="randomness"):

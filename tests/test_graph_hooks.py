@@ -137,6 +137,32 @@ def test_hooks_can_be_forbidden():
             pass
 
 
+def test_saved_tensors_may_be_written_to():
+    x, w = ng.tensor([1.0, 2.0], requires_grad=True), ng.tensor([3.0, 4.0])
+    with graph.allow_mutation_on_saved_tensors():
+        out = (x * w).sum()
+        w.zero_()
+    out.backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+
+
+def test_multi_grad_hook_where_no_gradient_comes():
+    class Nothing(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return None
+
+    a, b = (ng.tensor(float(k), requires_grad=True) for k in (1, 2))
+    seen = []
+    graph.register_multi_grad_hook((a, b), lambda gradients: seen.append([g and g.item() for g in gradients]))
+    (Nothing.apply(a) * b).backward()
+    assert seen == [[None, 1.0]]
+
+
 def test_multi_grad_hook():
     a, b, c, d = (ng.tensor(float(k), requires_grad=True) for k in (1, 2, 3, 4))
     seen, first = [], []

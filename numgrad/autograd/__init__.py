@@ -194,7 +194,7 @@ class _Modes(threading.local):
     inference = False
     anomaly = False
     check_nan = True
-    task: Any = None  # the roots, the captures and the number of the walk under way
+    task: Any = None  # of the walk under way: roots, captures, its number, functions to call at its end
     packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
     no_packs = None  # why there may be no such hooks
 
@@ -206,10 +206,11 @@ class _Switch:
     """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
     that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
 
-    __slots__ = ("anywhere", "last_write")
+    __slots__ = ("anywhere", "last_write", "noted")
 
     def __init__(self):
         self.anywhere = 0
+        self.noted = False  # whether some hook asks which walk calls it
         self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check
 
 
@@ -420,12 +421,24 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
     ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
     them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``.
     """
-    before, outer = _set("enabled", bool(create_graph)), _modes.task
-    _modes.task = roots, captures, next_seq()
+    before = _set("enabled", bool(create_graph))
     try:
-        _walk(roots, retain_graph, create_graph, captures, accumulate)
+        if switch.noted:
+            _noted_walk(roots, retain_graph, create_graph, captures, accumulate)
+        else:
+            _walk(roots, retain_graph, create_graph, captures, accumulate)
     finally:
         _set("enabled", before)
+
+
+def _noted_walk(roots, retain_graph, create_graph, captures, accumulate):
+    ends: list = []  # what hooks have to do when all gradients are there
+    outer, _modes.task = _modes.task, (roots, captures, next_seq(), ends)
+    try:
+        _walk(roots, retain_graph, create_graph, captures, accumulate)
+        for end in ends:
+            end()
+    finally:
         _modes.task = outer
 
 
@@ -592,7 +605,7 @@ has_nan = None  # set by the op table
 
 # --- parts that most programs do without -------------------------------------------------------------------------
 
-_ON_FIRST_USE = {"forward_ad", "function", "functional", "graph", "variable"}
+_ON_FIRST_USE = {"forward_ad", "function", "functional", "grad_mode", "graph", "variable"}
 _OF_PARTS = {"Variable": "variable"}
 
 

@@ -1,6 +1,7 @@
 """The recorded graph from outside, as ``torch.autograd.graph``: what nodes save, where gradients pass, hooks on both."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from . import (
     _modes,
     packs,
     set_packs,
+    switch,
 )
 
 
@@ -52,6 +54,13 @@ class save_on_cpu(saved_tensors_hooks):
             return tensor.to(device)
 
         super().__init__(pack, unpack)
+
+
+@contextlib.contextmanager
+def allow_mutation_on_saved_tensors() -> Iterator[None]:
+    """Context in which tensors may be written to after an op saved them for its gradient: copies are saved instead."""
+    with saved_tensors_hooks(Tensor.clone, Tensor.detach):
+        yield
 
 
 @contextlib.contextmanager
@@ -95,7 +104,8 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
     """Call ``fn`` once a backward pass with the gradients of several tensors.
 
     ``mode="all"``: ``fn(gradients)``, one entry a tensor, None where the pass does not reach it, as soon as all others
-    are there. ``mode="any"``: ``fn(gradient)`` with the first that is there. What ``fn`` returns is not used.
+    are there. ``mode="any"``: ``fn(gradient)`` with the first that is there. What ``fn`` returns is not used. Takes
+    part in passes that begin after the registration.
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
@@ -107,33 +117,39 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
     under_way: list = [None, 0, []]  # the pass's number, how many gradients are still to come, those that are there
 
     def begin(task):
-        roots, captures, number = task
+        roots, captures, number, ends = task
         starts = [node for node, _ in roots]
         reached = _reachable(starts)
         if captures is not None:
             reached &= _leading_to(captures, starts)
         under_way[:] = [number, sum(node in reached for node in nodes), [None] * len(nodes)]
+        ends.append(lambda: finish(number))
 
-    def hook_of(place):
-        def hook(gradient):
-            task = _modes.task
-            first = under_way[0] != task[2]
-            if first:
-                begin(task)
-            if mode == "any":
-                if first:
-                    fn(gradient)
-                return
-            gradients = under_way[2]
-            gradients[place] = gradient
-            under_way[1] -= 1
-            if under_way[1] == 0:
-                under_way[2] = []
-                fn(gradients)
+    def finish(number):
+        if under_way[0] == number and under_way[1]:  # paths on which no gradient came
+            under_way[1] = 0
+            fn(under_way[2])
 
-        return hook
+    def all_of(place, gradient):
+        task = _modes.task
+        if task is None:
+            return
+        if under_way[0] != task[2]:
+            begin(task)
+        under_way[2][place] = gradient
+        under_way[1] -= 1
+        if under_way[1] == 0:
+            fn(under_way[2])
 
-    return _Handles([tensor.register_hook(hook_of(place)) for place, tensor in enumerate(tensors)])
+    def any_of(place, gradient):
+        task = _modes.task
+        if task is not None and under_way[0] != task[2]:
+            under_way[0] = task[2]
+            fn(gradient)
+
+    hook = all_of if mode == "all" else any_of
+    switch.noted = True
+    return _Handles([tensor.register_hook(functools.partial(hook, place)) for place, tensor in enumerate(tensors)])
 
 
 def _reachable(starts):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..generator import default_generator
+from ..nn.batchnorm import _BatchNorm
 from ..nn.module import Module
 from ..ops.join import stack
 from ..tensor import Tensor
@@ -220,3 +221,13 @@ def _stacked(tables, what):
             joined = stack([t.detach() for t in tensors])
         found[key] = joined.requires_grad_(first.requires_grad)
     return found
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Make every batch norm in ``root`` use its batch's own statistics and keep none, so that calls leave no trace in
+    the module; returns ``root``."""
+    for module in root.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

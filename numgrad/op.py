@@ -289,9 +289,13 @@ def recording(tensors):
 
 
 def note_anomaly(node, op):
-    """In `detect_anomaly`: remember where the op was called."""
+    """In `detect_anomaly`: remember where the op was called. In `saved_tensors_hooks`: pack what the node saves."""
     if autograd.is_anomaly_enabled():
         node.anomaly = "".join(traceback.format_stack(limit=12)[:-2])
+    if autograd.packs():
+        from .packing import pack
+
+        pack(node)
 
 
 def check_forward(name, result):

@@ -561,6 +561,7 @@ from . import cpu as cpu
 from . import cuda as cuda
 from . import distributions as distributions
 from . import hub as hub
+from . import multiprocessing as multiprocessing
 from . import random as random
 from . import serialization as serialization
 from . import special as special

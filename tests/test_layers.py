@@ -17,6 +17,7 @@ LAYERS = {
     "ops": 5,
     "compile": 6, "nn": 6, "amp": 6, "cpu": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "special": 6, "linalg": 6, "cuda": 6, "func": 6,
     "serialization": 6, "backends": 6, "accelerator": 6, "settings": 6, "tensor_types": 6, "hub": 6, "compiler": 6, "imports": 6,
+    "multiprocessing": 6,
     "distributions": 7, "testing": 7, "stubs": 7, "warmup": 7, "__init__": 7,
     "__main__": 8,
 }  # fmt: skip

@@ -181,6 +181,7 @@ class _Modes(threading.local):
     inference = False
     anomaly = False
     check_nan = True
+    needed = None  # in a walk to some nodes only: those that lead to them
 
 
 _modes = _Modes()
@@ -190,10 +191,10 @@ class _Switch:
     """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
     that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
 
-    __slots__ = ("anywhere", "last_write")
+    __slots__ = ("anywhere", "last_write", "selective")
 
     def __init__(self):
-        self.anywhere = 0
+        self.anywhere = self.selective = 0  # selective: walks, in any thread, that go to some nodes only
         self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check
 
 
@@ -391,15 +392,29 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
     ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
     them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``.
     """
-    before = _set("enabled", bool(create_graph))
+    needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
+    before, outer = _set("enabled", bool(create_graph)), _modes.needed
+    _modes.needed = None if create_graph else needed
+    selective = _modes.needed is not None
+    if selective:
+        with _switch_lock:
+            switch.selective += 1
     try:
-        _walk(roots, retain_graph, create_graph, captures, accumulate)
+        _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
     finally:
+        if selective:
+            with _switch_lock:
+                switch.selective -= 1
+        _modes.needed = outer
         _set("enabled", before)
 
 
-def _walk(roots, retain_graph, create_graph, captures, accumulate):
-    needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
+def needed_now():
+    """The nodes that lead to where the walk of this thread goes; None where it goes everywhere."""
+    return _modes.needed
+
+
+def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
     pending: dict = {}
     leaves: dict = {}
     heap: list = []

@@ -252,4 +252,4 @@ def _prepare() -> None:
                 divert(entry, around)
 
 
-dtypes.unprepared.append(_prepare)
+dtypes.float16.unprepared.append(_prepare)

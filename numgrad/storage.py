@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +29,9 @@ class Meta:
 
     def __init__(self, d: DType, shape: tuple, strides: tuple, device: Device):
         self.dtype, self.np, self.device = d, d.np, device
-        if d.compute is not d.type and dtypes.unprepared:
-            dtypes.prepare()
-        if d.compute is not d.type and device is not CPU:
+        if d.unprepared:
+            dtypes.prepare(d)
+        if d.unprepared is not None and device is not CPU:
             raise RuntimeError(f"{d!r} tensors exist on the CPU only so far; convert with .float() before .to('{device}')")
         self.shape, self.strides, self.ndim = Size(shape), strides, len(shape)
         self.numel = self.shape.numel()
@@ -179,9 +180,9 @@ def shaped(data: np.ndarray, m: Meta) -> np.ndarray:
 # --- memory of other kinds -----------------------------------------------------------------------------------------
 
 
-def _owner(array, quality: str):
+def _owner(array, quality: str) -> Any:
     """The object under an array that has ``quality``, or None."""
-    base = array
+    base: Any = array
     while base is not None and not getattr(base, quality, False):
         base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
     return base

@@ -573,8 +573,8 @@ __version__ = "0.1.0"
 
 
 _ON_FIRST_USE = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "hub", "random",
-    "serialization", "signal", "special", "utils",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "hub", "multiprocessing",
+    "random", "serialization", "signal", "special", "utils",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",

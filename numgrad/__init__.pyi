@@ -591,6 +591,7 @@ from . import distributions as distributions
 from . import fft as fft
 from . import func as func
 from . import hub as hub
+from . import multiprocessing as multiprocessing
 from . import random as random
 from . import serialization as serialization
 from . import signal as signal

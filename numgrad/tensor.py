@@ -11,7 +11,7 @@ from .autograd import GradientEdge, Leaf
 from .device import CPU, Device
 from .layout import Size, in_format, is_dense
 from .printing import tensor_text
-from .storage import Meta, Storage, flat, meta, pinned, shaped, strided_meta
+from .storage import Meta, Storage, flat, meta, pinned, segment_of, shaped, shared_segment, strided_meta
 
 new = object.__new__
 
@@ -148,20 +148,22 @@ class Tensor:
         return False
 
     def is_shared(self) -> bool:
-        return bool(self.__dict__.get("_shared", False))
+        """Whether the data lie in memory that processes share; see `share_memory_`."""
+        return self._m.device is CPU and segment_of(self._d) is not None
 
     def share_memory_(self):
-        """Move the data into memory that processes started by this one share."""
-        import mmap
-
+        """Move the data, and with them those of its views, into memory that processes share. Raises RuntimeError for views."""
         if self._m.device is CPU and not self.is_shared():
-            root = storage_of(self).root if storage_of(self).root is not None else self._d
-            if root is not self._d:
+            storage, old = storage_of(self), self._d
+            if storage.root is not None and (address(storage.root), len(storage.root)) != (address(old), len(old)):
                 raise RuntimeError("share_memory_: this tensor is a view; call it on the tensor that owns the memory")
-            shared = np.frombuffer(mmap.mmap(-1, max(self._d.nbytes, 1)), self._d.dtype, len(self._d))
-            shared[:] = self._d
-            self._d = self._s.root = shared
-            self.__dict__["_shared"] = True
+            memory = np.frombuffer(shared_segment(old.nbytes), np.uint8)[: old.nbytes]
+            memory[:] = old.view(np.uint8)
+            self._d = storage.root = memory.view(old.dtype)
+            for view in [reference() for reference in storage.views]:
+                if view is not None and view._s is storage:
+                    start = address(view._d) - address(old)
+                    view._d = memory[start : start + view._d.nbytes].view(view._d.dtype)
         return self
 
     def is_pinned(self, device=None) -> bool:

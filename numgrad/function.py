@@ -192,7 +192,7 @@ class Function(Context, metaclass=_FunctionMeta):
         skipped = {id(value) for value in context._not_differentiable}
         dirty = {id(value) for value in context._dirty}
         for value in outputs:
-            if isinstance(value, Tensor) and id(value) not in skipped and value._m.dtype.is_floating_point:
+            if isinstance(value, Tensor) and id(value) not in skipped and value._m.dtype.differentiable:
                 if id(value) in dirty:
                     written(value, cls.__name__)
                 elif value._n is not None or any(value is tensor for tensor in tensors):

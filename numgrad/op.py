@@ -17,6 +17,7 @@ import numpy as np
 from . import autograd
 from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .device import CPU
+from .errors import DTypeError
 from .kernels.vocab import WORDS
 from .storage import Meta
 from .tensor import Tensor, from_array, new, storage_of
@@ -183,7 +184,7 @@ def as_operand(op, value, k=0):
     """A Tensor as it is, numbers as Python numbers, ndarrays as Tensors; a TypeError in the name of ``op``."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float, complex)):
         return value
     if isinstance(value, np.generic):
         return value.item()
@@ -223,8 +224,21 @@ def same_device(op, tensors):
 
 
 def cast(tensor, d):
-    """The tensor in dtype ``d``."""
-    return tensor if tensor._m.dtype is d else ENTRIES["to_dtype"](tensor, d)
+    """The tensor in dtype ``d``; a DTypeError where that would lose imaginary parts."""
+    source = tensor._m.dtype
+    if source is d:
+        return tensor
+    if source.kind == "c" and d.kind in "if":
+        raise DTypeError(
+            f"a {source!r} tensor is not taken where {d!r} is needed; apply the function to .real, .imag or .abs(), or "
+            "convert with .to() first"
+        )
+    return ENTRIES["to_dtype"](tensor, d)
+
+
+def cast_gradient(gradient, d):
+    """A gradient in dtype ``d``: that of a real tensor which met complex ones is the real part."""
+    return gradient if gradient._m.dtype is d else ENTRIES["to_dtype"](gradient, d)
 
 
 def plain(tensor):
@@ -244,7 +258,7 @@ def dense(tensor):
 def conform(gradient, m: Meta):
     """A gradient contiguous and of the dtype that a kernel for meta ``m`` expects."""
     if gradient._m.dtype is not m.dtype:
-        gradient = cast(gradient, m.dtype)
+        gradient = cast_gradient(gradient, m.dtype)
     return dense(gradient)
 
 
@@ -258,7 +272,7 @@ def sum_to(gradient, m: Meta):
             gradient = ENTRIES["sum"](gradient, tuple(dims))
         if gradient._m.shape != m.shape:
             gradient = ENTRIES["reshape"](gradient, tuple(m.shape))
-    return cast(gradient, m.dtype)
+    return cast_gradient(gradient, m.dtype)
 
 
 # --- recording ---------------------------------------------------------------------------------------------------
@@ -296,8 +310,20 @@ class StructuredNode(Node):
     __slots__ = ()
 
     def backward(self, gradient):
-        gradients = self.op.gradient(gradient, *[_restore(self, item) for item in self.saved])
+        saved = [_restore(self, item) for item in self.saved]
+        if switch.selective:
+            self._leave_out(saved)
+        gradients = self.op.gradient(gradient, *saved)
         return gradients if isinstance(gradients, tuple) else (gradients,)
+
+    def _leave_out(self, saved):
+        """Take the history off the inputs whose gradients nobody asks for: bodies then leave them out."""
+        needed, inputs = autograd.needed_now(), self.op.inputs
+        if needed is None:
+            return
+        for k, name in enumerate(self.op.needs):
+            if name in inputs and self.next[inputs.index(name)] not in needed and isinstance(saved[k], Tensor):
+                saved[k] = plain(saved[k])
 
     def backward_recorded(self, gradient):
         op = self.op

@@ -11,7 +11,7 @@ from .autograd import GradientEdge, Leaf
 from .device import CPU, Device
 from .layout import Size, in_format, is_dense
 from .printing import tensor_text
-from .storage import Meta, Storage, flat, meta, pinned, shaped, strided_meta
+from .storage import Meta, Storage, flat, meta, pinned, segment_of, shaped, shared_segment, strided_meta
 
 new = object.__new__
 
@@ -129,9 +129,6 @@ class Tensor:
     def is_floating_point(self) -> bool:
         return self._m.dtype.is_floating_point
 
-    def is_complex(self) -> bool:
-        return False
-
     def is_signed(self) -> bool:
         return self._m.dtype.is_signed
 
@@ -150,27 +147,23 @@ class Tensor:
     def is_neg(self) -> bool:
         return False
 
-    def resolve_conj(self) -> "Tensor":
-        return self
-
-    def resolve_neg(self) -> "Tensor":
-        return self
-
     def is_shared(self) -> bool:
-        return bool(self.__dict__.get("_shared", False))
+        """Whether the data lie in memory that processes share; see `share_memory_`."""
+        return self._m.device is CPU and segment_of(self._d) is not None
 
     def share_memory_(self):
-        """Move the data into memory that processes started by this one share."""
-        import mmap
-
+        """Move the data, and with them those of its views, into memory that processes share. Raises RuntimeError for views."""
         if self._m.device is CPU and not self.is_shared():
-            root = storage_of(self).root if storage_of(self).root is not None else self._d
-            if root is not self._d:
+            storage, old = storage_of(self), self._d
+            if storage.root is not None and (address(storage.root), len(storage.root)) != (address(old), len(old)):
                 raise RuntimeError("share_memory_: this tensor is a view; call it on the tensor that owns the memory")
-            shared = np.frombuffer(mmap.mmap(-1, max(self._d.nbytes, 1)), self._d.dtype, len(self._d))
-            shared[:] = self._d
-            self._d = self._s.root = shared
-            self.__dict__["_shared"] = True
+            memory = np.frombuffer(shared_segment(old.nbytes), np.uint8)[: old.nbytes]
+            memory[:] = old.view(np.uint8)
+            self._d = storage.root = memory.view(old.dtype)
+            for view in [reference() for reference in storage.views]:
+                if view is not None and view._s is storage:
+                    start = address(view._d) - address(old)
+                    view._d = memory[start : start + view._d.nbytes].view(view._d.dtype)
         return self
 
     def is_pinned(self, device=None) -> bool:
@@ -220,7 +213,7 @@ class Tensor:
                 )
             return self
         if requires_grad and n is None:
-            if not self._m.dtype.is_floating_point:
+            if not self._m.dtype.differentiable:
                 raise RuntimeError(
                     f"only Tensors of floating point dtype can require gradients, got {self._m.dtype!r}; convert with "
                     ".float() first"
@@ -361,7 +354,7 @@ class Tensor:
     def data(self, value):
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        if self._n is not None and not value._m.dtype.is_floating_point:
+        if self._n is not None and not value._m.dtype.differentiable:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point")
         self._d, self._m, self._s = value._d, value._m, storage_of(value)
         self._s.modified = autograd.next_seq()  # what was saved of this tensor is no longer there
@@ -465,7 +458,7 @@ class Tensor:
         return complex(self._number())
 
     def __index__(self) -> int:
-        if self._m.numel != 1 or self._m.dtype.is_floating_point:
+        if self._m.numel != 1 or self._m.dtype.differentiable:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
@@ -643,12 +636,21 @@ def view(tensor: Tensor, offset: int, shape: tuple, strides: tuple, track: bool)
     return found
 
 
+def root_of(tensor: Tensor):
+    """The flat array of all that the tensor's storage holds, in its own dtype."""
+    storage, data = tensor._s, tensor._d
+    root = data if storage is None or storage.root is None else storage.root
+    if root.dtype == data.dtype:
+        return root
+    size = data.dtype.itemsize
+    return root.view(np.uint8)[: root.nbytes // size * size].view(data.dtype)  # the storage of a view as another dtype
+
+
 def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
     """A copy whose ties are kept: tensors that shared a storage share the copy of it."""
     key = ("storage", id(storage_of(tensor)))
     m = tensor._m
-    root = storage_of(tensor).root
-    root = tensor._d if root is None else root
+    root = root_of(tensor)
     if key not in memo:
         fresh = root.copy()
         storage = Storage()
@@ -657,7 +659,7 @@ def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
     fresh, storage, _ = memo[key]
     offset = 0 if root is tensor._d else (address(tensor._d) - address(root)) // m.dtype.itemsize
     copy = new(Tensor)
-    copy._d, copy._m, copy._s, copy._n = fresh[offset : offset + len(tensor._d)], m, storage, None
+    copy._d, copy._m, copy._s, copy._n = fresh.view(m.np)[offset : offset + len(tensor._d)], m, storage, None
     return copy
 
 
@@ -675,6 +677,11 @@ def _root_gradient(op, tensor, gradient, k):
                 f"grad can be implicitly created only for scalar outputs: {op} got a tensor of shape "
                 f"{list(tensor._m.shape)}. Reduce it first, e.g. .sum(), or pass gradient= of its shape."
             )
+        if tensor._m.dtype.is_complex:
+            raise RuntimeError(
+                f"grad can be implicitly created only for real scalar outputs but got {tensor._m.dtype!r}; take .abs() or "
+                ".real of it, or pass gradient="
+            )
         m = meta(tensor._m.dtype, tensor._m.shape, tensor._m.device)
         if m.device is CPU:
             one = make(m.empty(1, m.np), m)
@@ -688,7 +695,7 @@ def _root_gradient(op, tensor, gradient, k):
             f"Mismatch in shape: grad_output[{k}] has a shape of {gradient._m.shape} and output[{k}] has a shape of "
             f"{tensor._m.shape}."
         )
-    if not gradient._m.dtype.is_floating_point:
+    if not gradient._m.dtype.differentiable:
         raise RuntimeError(f"{op}: grad_output[{k}] must be floating point, got {gradient._m.dtype!r}")
     return gradient
 

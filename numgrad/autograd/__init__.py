@@ -212,6 +212,7 @@ class _Modes(threading.local):
     inference = False
     anomaly = False
     check_nan = True
+    needed = None  # in a walk to some nodes only: those that lead to them
     task: Any = None  # of the walk under way: roots, captures, its number, functions to call at its end
     packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
     no_packs = None  # why there may be no such hooks
@@ -224,10 +225,10 @@ class _Switch:
     """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
     that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
 
-    __slots__ = ("anywhere", "last_write", "noted")
+    __slots__ = ("anywhere", "last_write", "noted", "selective")
 
     def __init__(self):
-        self.anywhere = 0
+        self.anywhere = self.selective = 0  # selective: walks, in any thread, that go to some nodes only
         self.noted = False  # whether some hook asks which walk calls it
         self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check
 
@@ -439,29 +440,43 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
     ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
     them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``.
     """
-    before = _set("enabled", bool(create_graph))
+    needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
+    before, outer = _set("enabled", bool(create_graph)), _modes.needed
+    _modes.needed = None if create_graph else needed
+    selective = _modes.needed is not None
+    if selective:
+        with _switch_lock:
+            switch.selective += 1
     try:
         if switch.noted:
-            _noted_walk(roots, retain_graph, create_graph, captures, accumulate)
+            _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed)
         else:
-            _walk(roots, retain_graph, create_graph, captures, accumulate)
+            _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
     finally:
+        if selective:
+            with _switch_lock:
+                switch.selective -= 1
+        _modes.needed = outer
         _set("enabled", before)
 
 
-def _noted_walk(roots, retain_graph, create_graph, captures, accumulate):
+def needed_now():
+    """The nodes that lead to where the walk of this thread goes; None where it goes everywhere."""
+    return _modes.needed
+
+
+def _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed):
     ends: list = []  # what hooks have to do when all gradients are there
     outer, _modes.task = _modes.task, (roots, captures, next_seq(), ends)
     try:
-        _walk(roots, retain_graph, create_graph, captures, accumulate)
+        _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
         for end in ends:
             end()
     finally:
         _modes.task = outer
 
 
-def _walk(roots, retain_graph, create_graph, captures, accumulate):
-    needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
+def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
     pending: dict = {}
     leaves: dict = {}
     heap: list = []

@@ -4,6 +4,9 @@ A unit is a block of ``height`` rows of the batch, which runs through all steps 
 initial state at the beginning or, backwards, at the end; ``cells`` alike. ``products`` (T, B, gates * n) are those with
 the input. The gradients ``dhidden`` and ``dcell`` (B, n) come in as those of the final states, and leave as those of
 the initial ones; ``errors`` (T, B, n) is the gradient of the hidden states.
+
+Each loop writes one array: LLVM compares what a loop writes with all else that it reaches, and gives up vectors where
+that are too many pairs.
 """
 
 from . import blas
@@ -88,15 +91,15 @@ def lstm_forward(operands, begin, end, *, T, BITS):
                 state = shifted(hidden, new + r * n)
                 for j in range(2 * n):
                     line[j] = sigmoid(line[j])
-                middle, last = shifted(line, 2 * n), shifted(line, 3 * n)
+                forget, middle, last = shifted(line, n), shifted(line, 2 * n), shifted(line, 3 * n)
                 for j in range(n):
                     middle[j] = tanh(middle[j])
                 for j in range(n):
-                    o = sigmoid(last[j])
-                    c = line[n + j] * before[j] + line[j] * middle[j]
-                    last[j] = o
-                    after[j] = c
-                    state[j] = o * tanh(c)
+                    last[j] = sigmoid(last[j])
+                for j in range(n):
+                    after[j] = forget[j] * before[j] + line[j] * middle[j]
+                for j in range(n):
+                    state[j] = last[j] * tanh(after[j])
 
 
 @kernel_template
@@ -119,16 +122,24 @@ def lstm_backward(operands, begin, end, *, T, BITS):
                 before, after = shifted(cells, old + r * n), shifted(cells, new + r * n)
                 error = shifted(errors, (t * batch + row + r) * n)
                 along, within = shifted(dhidden, (row + r) * n), shifted(dcell, (row + r) * n)
+                i, f, g, o = line, shifted(line, n), shifted(line, 2 * n), shifted(line, 3 * n)
+                d_i, d_f, d_g, d_o = change, shifted(change, n), shifted(change, 2 * n), shifted(change, 3 * n)
                 for j in range(n):
-                    i, f, g, o = line[j], line[n + j], line[2 * n + j], line[3 * n + j]
-                    h = tanh(after[j])
-                    outer = error[j] + along[j]
-                    inner = within[j] + outer * o * (T(1) - h * h)
-                    change[j] = inner * g * i * (T(1) - i)
-                    change[n + j] = inner * before[j] * f * (T(1) - f)
-                    change[2 * n + j] = inner * i * (T(1) - g * g)
-                    change[3 * n + j] = outer * h * o * (T(1) - o)
-                    within[j] = inner * f
+                    along[j] += error[j]
+                for j in range(n):
+                    d_o[j] = tanh(after[j])
+                for j in range(n):
+                    within[j] += along[j] * o[j] * (T(1) - d_o[j] * d_o[j])
+                for j in range(n):
+                    d_o[j] *= along[j] * o[j] * (T(1) - o[j])
+                for j in range(n):
+                    d_i[j] = within[j] * g[j] * i[j] * (T(1) - i[j])
+                for j in range(n):
+                    d_f[j] = within[j] * before[j] * f[j] * (T(1) - f[j])
+                for j in range(n):
+                    d_g[j] = within[j] * i[j] * (T(1) - g[j] * g[j])
+                for j in range(n):
+                    within[j] *= f[j]
             change, along = shifted(dproducts, at), shifted(dhidden, row * n)
             blas.gemm(BITS, 0, 0, rows, n, 4 * n, T(1), change, 4 * n, weight, n, T(0), along, n)
 
@@ -159,12 +170,13 @@ def gru_forward(operands, begin, end, *, T, BITS):
                 for j in range(2 * n):
                     line[j] = sigmoid(product[j] + line[j])
                 third, last, source = shifted(line, 2 * n), shifted(line, 3 * n), shifted(product, 2 * n)
+                second = shifted(line, n)
                 for j in range(n):
-                    y = third[j]
-                    last[j] = y
-                    third[j] = tanh(source[j] + line[j] * y)
+                    last[j] = third[j]
                 for j in range(n):
-                    after[j] = third[j] + line[n + j] * (before[j] - third[j])
+                    third[j] = tanh(source[j] + line[j] * third[j])
+                for j in range(n):
+                    after[j] = third[j] + second[j] * (before[j] - third[j])
 
 
 @kernel_template
@@ -187,18 +199,21 @@ def gru_backward(operands, begin, end, *, T, BITS):
                 dx, dy = shifted(dproducts, (at + r) * 3 * n), shifted(dhiddens, (at + r) * 3 * n)
                 before, error = shifted(hidden, old + r * n), shifted(errors, (at + r) * n)
                 along = shifted(dhidden, (row + r) * n)
+                z, new, y = shifted(line, n), shifted(line, 2 * n), shifted(line, 3 * n)
+                d_z, d_new, d_y = shifted(dx, n), shifted(dx, 2 * n), shifted(dy, 2 * n)
                 for j in range(n):
-                    reset, update, new = line[j], line[n + j], line[2 * n + j]
-                    g = error[j] + along[j]
-                    change = g * (T(1) - update) * (T(1) - new * new)
-                    first = change * line[3 * n + j] * reset * (T(1) - reset)
-                    second = g * (before[j] - new) * update * (T(1) - update)
-                    dx[j] = first
-                    dx[n + j] = second
-                    dx[2 * n + j] = change
-                    dy[j] = first
-                    dy[n + j] = second
-                    dy[2 * n + j] = change * reset
-                    along[j] = g * update
+                    along[j] += error[j]
+                for j in range(n):
+                    d_new[j] = along[j] * (T(1) - z[j]) * (T(1) - new[j] * new[j])
+                for j in range(n):
+                    dx[j] = d_new[j] * y[j] * line[j] * (T(1) - line[j])
+                for j in range(n):
+                    d_z[j] = along[j] * (before[j] - new[j]) * z[j] * (T(1) - z[j])
+                for j in range(2 * n):
+                    dy[j] = dx[j]
+                for j in range(n):
+                    d_y[j] = d_new[j] * line[j]
+                for j in range(n):
+                    along[j] *= z[j]
             change, along = shifted(dhiddens, at * 3 * n), shifted(dhidden, row * n)
             blas.gemm(BITS, 0, 0, rows, n, 3 * n, T(1), change, 3 * n, weight, n, T(1), along, n)

@@ -190,6 +190,19 @@ def test_node_hooks():
     y.sum().backward()
     assert x.grad.tolist() == [6.0, 6.0] and seen == [([6.0, 6.0], [2.0, 2.0])]
     assert isinstance(y.grad_fn, graph.Node)
+    y.grad_fn.metadata["key"] = 1
+    assert y.grad_fn.metadata == {"key": 1} and (x + 1).grad_fn.metadata == {}
+
+
+def test_names_of_nodes():
+    class Own(Function):
+        forward = staticmethod(lambda ctx, x: x * 2)
+        backward = staticmethod(lambda ctx, gradient: gradient * 2)
+
+    x = ng.ones(2, 2, requires_grad=True)
+    for out, name in ((x * 2, "MulBackward0"), (x.sum(), "SumBackward0"), (x.t(), "TBackward0"), (Own.apply(x), "OwnBackward")):
+        assert out.grad_fn.name() == name and out.grad_fn.name == name and type(out.grad_fn.name()) is str
+    assert (x * 2).grad_fn.next_functions[0][0].name() == "AccumulateGrad"
 
 
 def test_gradient_edges():

@@ -26,6 +26,13 @@ add = add_ = laid_out = stack = None
 backward = grad = Function = gradcheck = gradgradcheck = None
 
 
+class NodeName(str):
+    """A node's name: a string, which ``node.name()`` returns too."""
+
+    def __call__(self):
+        return str(self)
+
+
 class Node:
     """One recorded op.
 
@@ -39,7 +46,18 @@ class Node:
 
     anomaly = None
     leaf = False
-    name = "Node"
+    name = NodeName("Node")
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        name = cls.__dict__.get("name")
+        if type(name) is str:
+            cls.name = NodeName(name)
+
+    @property
+    def metadata(self) -> dict:
+        """Whatever the user wants to keep with this node."""
+        return self.__dict__.setdefault("_metadata", {})
 
     def __repr__(self):
         return f"<{self.name} object at {id(self):#x}>"

@@ -99,7 +99,7 @@ def jacrev(
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         call = Call("jacrev", func, args, kwargs, chosen("jacrev", argnums, len(args)), has_aux)
-        call.need_tensors()
+        call.need_tensors(floating=True)
         blocks = [rows_of(call, place) for place in range(len(call.outputs))]
         return _arranged(call, blocks, argnums, has_aux)
 

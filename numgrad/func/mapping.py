@@ -92,7 +92,7 @@ def _slicing(name, in_dims, args):
             "function with no inputs. The latter is unsupported."
         )
     leaves, structure = flatten(args)
-    dims = spread(tuple(in_dims) if isinstance(in_dims, list) else in_dims, structure)
+    dims = spread(tuple(in_dims) if isinstance(in_dims, list) else in_dims, structure)  # positional arguments are a tuple
     if dims is None:
         raise ValueError(
             f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the structure of `inputs`. "
@@ -134,7 +134,9 @@ def _slices(leaves, dims, k, size):
 
 
 def _out_places(name, out_dims, structure):
-    places = spread(tuple(out_dims) if isinstance(out_dims, list) else out_dims, structure)
+    places = spread(out_dims, structure)
+    if places is None and isinstance(out_dims, list):
+        places = spread(tuple(out_dims), structure)
     if places is None or any(dim is not None and not isinstance(dim, int) for dim in places):
         if structure.kind is None and isinstance(out_dims, (tuple, list)) and len(out_dims) == 1:
             return list(out_dims)

@@ -67,18 +67,31 @@ class Call:
             self.aux = unflatten(self.settled(leaves), spec)
         self.outputs, self.spec = flatten(result)
 
-    def need_tensors(self) -> None:
-        """Raise unless every output is a Tensor."""
+    def need_tensors(self, floating: bool = False) -> None:
+        """Raise unless every output is a Tensor (``floating``: of a floating point dtype)."""
         for output in self.outputs:
             if not isinstance(output, Tensor):
                 raise RuntimeError(
                     f"{self.op}(f, *primals): Expected f to return only Tensors (nested in tuples, lists, dicts), got "
                     f"unsupported type {type(output).__name__}"
                 )
+            if floating and not output.is_floating_point():
+                raise RuntimeError(
+                    f"{self.op}(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype "
+                    f"{output.dtype}; return it with has_aux=True"
+                )
 
     def value(self) -> Any:
         """What the function returned, as the caller may see it."""
+        if self.keep is None and not self.outside:
+            detached = [t.detach() if isinstance(t, Tensor) and t._n is not None else t for t in self.outputs]
+            return unflatten(detached, self.spec)
         return unflatten(self.settled(self.outputs), self.spec)
+
+    @functools.cached_property
+    def outside(self) -> bool:
+        """Whether an output depends on something outside that asks for gradients, besides the inputs."""
+        return reaches_outside(self.outputs, self.sources)
 
     def settled(self, tensors: Sequence) -> list:
         """These results, as the caller may see them."""
@@ -99,7 +112,7 @@ class Call:
         if record is None:
             record = self.keep
         if record is None:
-            record = is_grad_enabled() and reaches_outside([*self.outputs, *cotangents], self.sources)
+            record = is_grad_enabled() and (self.outside or reaches_outside(cotangents, self.sources))
         found = pull(self.outputs, cotangents, self.sources, record, retain or record)
         return self.settled(found) if record else found
 
@@ -185,7 +198,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     part comes back as the third result."""
     op = "vjp"
     call = Call(op, func, primals, {}, chosen(op, tuple(range(len(primals))), len(primals)), has_aux)
-    call.need_tensors()
+    call.need_tensors(floating=True)
 
     def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         leaves, spec = flatten(cotangents)

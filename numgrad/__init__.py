@@ -1,6 +1,14 @@
 """numgrad: the PyTorch programming model on kernels that are plain Python functions compiled by Numba."""
 
-from . import autograd as autograd, detours as detours, linalg as linalg, nn as nn, optim as optim, testing as testing
+from . import (
+    autograd as autograd,
+    complexes as complexes,
+    detours as detours,
+    linalg as linalg,
+    nn as nn,
+    optim as optim,
+    testing as testing,
+)
 from .autograd import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -16,6 +24,10 @@ from .dtypes import (
     bfloat16 as bfloat16,
     bool_ as bool,
     can_cast as can_cast,
+    complex64 as cfloat,
+    complex64 as complex64,
+    complex128 as cdouble,
+    complex128 as complex128,
     dtype as dtype,
     finfo as finfo,
     float16 as float16,
@@ -131,6 +143,25 @@ from .ops.compare import (
     ne as not_equal,
     signbit as signbit,
     where_function as where,
+)
+from .ops.complex import (
+    angle as angle,
+    complex_ as complex,
+    conj as conj,
+    conj_physical as conj_physical,
+    conj_physical_ as conj_physical_,
+    imag as imag,
+    is_complex as is_complex,
+    is_conj as is_conj,
+    is_neg as is_neg,
+    polar as polar,
+    real as real,
+    resolve_conj as resolve_conj,
+    resolve_neg as resolve_neg,
+    view_as_complex as view_as_complex,
+    view_as_complex_copy as view_as_complex_copy,
+    view_as_real as view_as_real,
+    view_as_real_copy as view_as_real_copy,
 )
 from .ops.conv import (
     conv1d as conv1d,
@@ -477,6 +508,7 @@ from .ops.statistics import (
     var as var,
     var_mean as var_mean,
 )
+from .ops.stft import istft as istft, stft as stft
 from .ops.strided import as_strided as as_strided
 from .ops.subscript import index_put as index_put
 from .ops.view import (
@@ -496,7 +528,13 @@ from .ops.view import (
     transpose as transpose,
     unflatten as unflatten,
     unsqueeze as unsqueeze,
-    view_as_real as view_as_real,
+)
+from .ops.windows import (
+    bartlett_window as bartlett_window,
+    blackman_window as blackman_window,
+    hamming_window as hamming_window,
+    hann_window as hann_window,
+    kaiser_window as kaiser_window,
 )
 from .pointwise import pointwise as pointwise
 from .printing import set_printoptions as set_printoptions
@@ -535,8 +573,8 @@ __version__ = "0.1.0"
 
 
 _ON_FIRST_USE = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "hub", "random", "serialization",
-    "special", "utils",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "hub", "multiprocessing",
+    "random", "serialization", "signal", "special", "utils",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
@@ -559,6 +597,10 @@ def __getattr__(name):
         return getattr(amp, name)
     if name in _IN_PLACE:
         return getattr(Tensor, name)
+    if name == "vmap":
+        from .func import vmap
+
+        return vmap
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from . import autograd
-from .autograd import Node, is_grad_enabled, next_seq, switch
+from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .device import CPU
+from .errors import DTypeError
 from .kernels.vocab import WORDS
 from .storage import Meta
 from .tensor import Tensor, from_array, new, storage_of
@@ -183,7 +184,7 @@ def as_operand(op, value, k=0):
     """A Tensor as it is, numbers as Python numbers, ndarrays as Tensors; a TypeError in the name of ``op``."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float, complex)):
         return value
     if isinstance(value, np.generic):
         return value.item()
@@ -223,8 +224,21 @@ def same_device(op, tensors):
 
 
 def cast(tensor, d):
-    """The tensor in dtype ``d``."""
-    return tensor if tensor._m.dtype is d else ENTRIES["to_dtype"](tensor, d)
+    """The tensor in dtype ``d``; a DTypeError where that would lose imaginary parts."""
+    source = tensor._m.dtype
+    if source is d:
+        return tensor
+    if source.kind == "c" and d.kind in "if":
+        raise DTypeError(
+            f"a {source!r} tensor is not taken where {d!r} is needed; apply the function to .real, .imag or .abs(), or "
+            "convert with .to() first"
+        )
+    return ENTRIES["to_dtype"](tensor, d)
+
+
+def cast_gradient(gradient, d):
+    """A gradient in dtype ``d``: that of a real tensor which met complex ones is the real part."""
+    return gradient if gradient._m.dtype is d else ENTRIES["to_dtype"](gradient, d)
 
 
 def plain(tensor):
@@ -244,7 +258,7 @@ def dense(tensor):
 def conform(gradient, m: Meta):
     """A gradient contiguous and of the dtype that a kernel for meta ``m`` expects."""
     if gradient._m.dtype is not m.dtype:
-        gradient = cast(gradient, m.dtype)
+        gradient = cast_gradient(gradient, m.dtype)
     return dense(gradient)
 
 
@@ -258,7 +272,7 @@ def sum_to(gradient, m: Meta):
             gradient = ENTRIES["sum"](gradient, tuple(dims))
         if gradient._m.shape != m.shape:
             gradient = ENTRIES["reshape"](gradient, tuple(m.shape))
-    return cast(gradient, m.dtype)
+    return cast_gradient(gradient, m.dtype)
 
 
 # --- recording ---------------------------------------------------------------------------------------------------
@@ -275,9 +289,13 @@ def recording(tensors):
 
 
 def note_anomaly(node, op):
-    """In `detect_anomaly`: remember where the op was called."""
+    """In `detect_anomaly`: remember where the op was called. In `saved_tensors_hooks`: pack what the node saves."""
     if autograd.is_anomaly_enabled():
         node.anomaly = "".join(traceback.format_stack(limit=12)[:-2])
+    if autograd.packs():
+        from .packing import pack
+
+        pack(node)
 
 
 def check_forward(name, result):
@@ -362,7 +380,7 @@ def node_class_of(op, base):
     """The Node subclass of one op."""
     name = names = op.grad_name
     if type(names) is tuple:
-        name, names = names[0], property(lambda node: op.grad_name[node.overload()])
+        name, names = names[0], property(lambda node: NodeName(op.grad_name[node.overload()]))
     return type(name, (base,), {"name": names, "op": op, "__slots__": ()})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import config, dtypes, entries
-from .autograd import Node, is_grad_enabled, next_seq, switch
+from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
 from .device import CPU
 from .errors import DTypeError
 from .inplace import check_inplace, rebase, write_out, written
@@ -59,6 +59,10 @@ class Plan:
 
     __slots__ = ("call", "kernel", "out", "end", "geometry", "backward", "metas", "defaults", "guarded")
 
+    def is_complex(self):
+        """Whether an operand or the result is complex."""
+        return any(not isinstance(m, str) and m.dtype.is_complex for m in (*self.metas, self.out))
+
 
 class Pointwise(Op):
     """An op given by a scalar function.
@@ -80,6 +84,11 @@ class Pointwise(Op):
         self.result, self.refuse, self.check, self.allows_inplace = result, refuse, check, inplace
         self.nonzero_divisor, self.numbers_from = nonzero_divisor, numbers_from
         self.integer_fn = None
+        # Set by `complexes` for the ops that take complex operands: the scalar function for them, how the gradient
+        # is found from the one for reals, and whether the result is real.
+        self.complex_fn: Any = None
+        self.complex_gradient: Any = None
+        self.complex_to_real = False
         self.static = [
             name for name, default in self.attributes.items()
             if isinstance(default, (str, bool)) or default is None
@@ -172,6 +181,8 @@ def _operands(op, inputs):
                 f"{op.name}(): argument '{op.inputs[k]}' (position {k + 1}) must be Tensor, not {type(value).__name__}"
                 "; make a tensor of it with numgrad.tensor(...)"
             )
+    if complex in map(type, operands):
+        operands = _with_complex_numbers(operands)
     tensors = [value for value in operands if isinstance(value, Tensor)]
     if not tensors:
         if op.numbers_from >= 0:
@@ -187,6 +198,16 @@ def _operands(op, inputs):
             value.to(device) if isinstance(value, Tensor) and value._m.device != device else value for value in operands
         ]
     return operands
+
+
+def _with_complex_numbers(operands):
+    """Python's complex numbers as 0-d tensors: a kernel's slot holds one real number."""
+    levels = [
+        (value._m.dtype, 2 if value._m.ndim else 1) if isinstance(value, Tensor) else (dtypes.of_python(value), 0)
+        for value in operands
+    ]
+    d = dtypes.result(levels)
+    return [from_array(np.array(value, d.np)) if type(value) is complex else value for value in operands]
 
 
 def _attribute_values(op, attributes):
@@ -251,7 +272,7 @@ def _general(op, inputs, attributes, out):
     tensor = make(m.empty(m.numel, m.np), m)
     _call(op, plan, operands, attributes, tensor._d)
     nodes = [value._n if isinstance(value, Tensor) else None for value in operands]
-    if any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled()) and m.dtype.is_floating_point:
+    if any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled()) and m.dtype.differentiable:
         tensor._n = _record(op, plan, operands, attributes, nodes, tensor)
     if switch.anywhere:
         check_forward(op.name, tensor)
@@ -315,7 +336,7 @@ def _inplace(op, inputs, attributes):
     plan = _find_plan(op, operands, attributes, True)
     nodes = [value._n if isinstance(value, Tensor) else None for value in operands]
     track = any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled())
-    if track and not target._m.dtype.is_floating_point:
+    if track and not target._m.dtype.differentiable:
         track = False
     old = list(operands)
     for k, value in enumerate(operands):  # other views of the target's memory
@@ -353,19 +374,24 @@ def result_dtypes(op, operands):
     d = dtypes.result(seen)
     if op.check is not None:
         op.check(op.name, [d for d, _ in seen])
+    if d.kind == "c" and op.complex_fn is None:
+        raise DTypeError(
+            f'"{op.name}" is not supported for complex tensors, got {d!r}; apply it to .real, .imag or .abs(), or to '
+            "view_as_real(...)"
+        )
     if d.kind in op.refuse:
         raise DTypeError(
             f'"{op.name}" is not supported for dtype {d!r}; convert the operands first, for example with .float()'
         )
-    if op.result == "float" and not d.is_floating_point:
+    if op.result == "float" and not d.differentiable:
         d = dtypes.get_default_dtype()
-    return d, (dtypes.bool_ if op.result == "bool" else d)
+    return d, (dtypes.bool_ if op.result == "bool" else d.to_real() if op.complex_to_real else d)
 
 
 def _make_plan(op, operands, attributes, inplace=False):
     compute, result = result_dtypes(op, operands)
     for name, value in zip(op.attributes, attributes):
-        if isinstance(value, float) and name not in op.static and compute.kind != "f":
+        if isinstance(value, float) and name not in op.static and not compute.differentiable:
             raise RuntimeError(
                 f"{op.name}: for integral input tensors, argument {name} must not be a floating point number, got "
                 f"{value}; pass an int or convert the tensors with .float() first"
@@ -375,6 +401,8 @@ def _make_plan(op, operands, attributes, inplace=False):
     device = next(m.device for m in metas if m is not None)
     if inplace:
         target = metas[0]
+        if compute.is_complex and op.complex_to_real:
+            raise RuntimeError(f"In-place {op.name} is not supported for complex tensors; its result is real")
         if shape != target.shape:
             raise RuntimeError(
                 f"{op.name}_: output with shape {list(target.shape)} doesn't match the broadcast shape {list(shape)}"
@@ -400,12 +428,14 @@ def _make_plan(op, operands, attributes, inplace=False):
             numbers.append((name, "r" if isinstance(value, float) else "i"))
         if name in op.static or defaults:
             constants[name] = value  # the slots of numbers stay, so that the entry need not distinguish
-    fn = op.integer_fn if op.integer_fn is not None and compute.kind != "f" else op.fn
+    fn = op.integer_fn if op.integer_fn is not None and not compute.differentiable else op.fn
+    if compute.kind == "c":
+        fn = op.complex_fn
     plan = build_plan(
         op, op.name, fn, inputs, [("out", out)], compute, shape, device, numbers, constants, inplace=inplace
     )
     plan.defaults = defaults
-    plan.guarded = op.nonzero_divisor and compute.kind != "f"
+    plan.guarded = op.nonzero_divisor and not compute.differentiable
     plan.metas = tuple(m if m is not None else letter for m, (_, letter) in zip(metas, inputs))
     # Gradients of results with gaps are row-major.
     plan.out = out if is_dense(out.shape, out.strides) else meta(out.dtype, out.shape, device)
@@ -572,6 +602,9 @@ class PointwiseNode(Node):
         plan = self.plan
         run = plan.backward.get(self.mask)
         if run is None:
+            if plan.is_complex():  # the gradient of a complex op is other complex ops
+                with no_grad():
+                    return self.backward_recorded(gradient)
             run = plan.backward[self.mask] = _plan_backward(self.op, plan, self.next, self.saved)
         if gradient._m is not plan.out:
             gradient = _laid_out(gradient, plan.out)
@@ -586,6 +619,8 @@ class PointwiseNode(Node):
             saved[op.needs.index("out")] = tensor
         _refuse_underived(op, node.next)
         fn = op.recorded_gradient or op.gradient
+        if plan.is_complex():
+            fn = functools.partial(op.complex_gradient, fn)
         gradients = fn(gradient, *saved)
         if not isinstance(gradients, tuple):
             gradients = (gradients,)

@@ -9,7 +9,8 @@ import functools
 from math import prod
 
 from . import dtypes
-from .autograd import Node, is_grad_enabled, next_seq, switch
+from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
+from .errors import DTypeError
 from .inplace import write_out
 from .kernels import emit
 from .layout import dense_strides, inner_to_outer, is_dense, normalize_axes
@@ -19,6 +20,7 @@ from .op import (
     as_tensor_operand,
     attach,
     cast,
+    cast_gradient,
     check_forward,
     deferred,
     dense,
@@ -48,6 +50,7 @@ class Reduction(Op):
         self.inputs = ["input"]
         self.identity, self.combine, self.finish = identity, combine or fn, finish
         self.result, self.allows_empty = result, empty
+        self.takes_complex, self.complex_finish = False, None  # set by `complexes` for the ops that take them
         self.kernels: dict = {}
         self.plans: dict = {}
         self.node_class = node_class_of(self, ReductionNode)
@@ -83,7 +86,7 @@ def {name}(input, {parameters}dim=None, keepdim=False, *, dtype=None, out=None):
     tensor._s = tensor._n = None
     tensor._d = data = m.empty(m.numel, m.np)
     plan.call(plan.kernel, input._d, data, plan.count, plan.inner, {attributes}0, plan.end)
-    if input._n is not None and m.dtype.is_floating_point:
+    if input._n is not None and m.dtype.differentiable:
         if not switch.anywhere or is_grad_enabled():
             tensor._n = node = NodeClass()
             node.seq = next_seq()
@@ -124,7 +127,7 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
             forget_kernels(op)
         plan = op.plans[key] = _make_plan(op, tensor, dim, keepdim, attributes)
     result = _run(op, plan, tensor, attributes)
-    if tensor._n is not None and (not switch.anywhere or is_grad_enabled()) and result._m.dtype.is_floating_point:
+    if tensor._n is not None and (not switch.anywhere or is_grad_enabled()) and result._m.dtype.differentiable:
         node = op.node_class()
         result._n = node
         node.seq = next_seq()
@@ -146,7 +149,7 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
         node.saved = tuple(saved)
         if switch.anywhere:
             note_anomaly(node, op)
-    if dtype is not None and op.result == "sum" and not result._m.dtype.is_floating_point:
+    if dtype is not None and op.result == "sum" and not result._m.dtype.differentiable:
         result = cast(result, dtypes.as_dtype(dtype))  # narrow integers were asked for
     if switch.anywhere:
         check_forward(op.name, result)
@@ -239,8 +242,9 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
 
             make_kernel = cuda.reduction
         identity = op.identity(compute) if callable(op.identity) else op.identity
+        finish = op.complex_finish if compute.kind == "c" else op.finish
         kernel = op.kernels[key] = make_kernel(
-            op.name, op.fn, op.finish, op.combine, identity, ("input", source.np.type), ("out", result.np.type), T,
+            op.name, op.fn, finish, op.combine, identity, ("input", source.np.type), ("out", result.np.type), T,
             along, letters,
         )  # fmt: skip
     plan.kernel = kernel
@@ -263,6 +267,15 @@ def _as_it_lies(m, reduced):
 
 def _dtypes(op, d):
     """(dtype read, compute dtype, result dtype)."""
+    if d.kind == "c":
+        if op.result == "bool":
+            return dtypes.bool_, dtypes.bool_, dtypes.bool_
+        if op.takes_complex:
+            return d, d, d
+        raise DTypeError(
+            f'"{op.name}" is not supported for complex tensors, got {d!r}; apply it to .real, .imag or .abs(), or to '
+            "view_as_real(...)"
+        )
     if op.result == "sum":
         wide = dtypes.int64 if d.kind in "bi" else d
         return d, wide, wide
@@ -292,9 +305,12 @@ class ReductionNode(Node):
         op, plan = self.op, self.plan
         run = plan.backward.get(None)
         if run is None:
+            if plan.out.dtype.is_complex:  # other complex ops, without a kernel of its own
+                with no_grad():
+                    return (dense(*self.backward_recorded(gradient)),)
             run = plan.backward[None] = _plan_backward(op, plan, self.saved)
         if gradient._m is not plan.out:
-            gradient = dense(cast(gradient, plan.out.dtype))
+            gradient = dense(cast_gradient(gradient, plan.out.dtype))
         return (run(gradient, self.saved),)
 
     def backward_recorded(self, gradient):
@@ -311,7 +327,7 @@ class ReductionNode(Node):
         found = fn(reshape(gradient, plan.kept), *saved)
         if found._m.shape != m.shape:
             found = ENTRIES["expand"](found, tuple(m.shape))
-        return (cast(found, m.dtype),)
+        return (cast_gradient(found, m.dtype),)
 
 
 def _plan_backward(op, plan, saved):

@@ -161,7 +161,7 @@ def _structured_source(op):
     if op.kind == "view":
         indent, wanted = "        ", f"{inputs[0]}._n is not None"
     else:
-        wanted = f"({wanted}) and (not switch.anywhere or is_grad_enabled()) and out._m.dtype.is_floating_point"
+        wanted = f"({wanted}) and (not switch.anywhere or is_grad_enabled()) and out._m.dtype.differentiable"
     record = "pass"
     if op.kind == "view" and hasattr(op.node_class, "onto"):
         key = "".join(f"{name}, " for name in op.attributes)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from . import autograd, tensor as core
-from .dtypes import as_dtype, bool_, finfo, float32, float64, iinfo, int64
+from .dtypes import as_dtype, bool_, complex128, finfo, float32, float64, iinfo, int64
 from .errors import GradientError
 from .op import Op
 from .ops.create import empty
@@ -22,8 +22,8 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
               nondet_tol=0.0, fast_mode=False, **ignored) -> bool:  # fmt: skip
     """Compare the gradients of ``func(*inputs)`` with central differences, along one random direction an input.
 
-    ``inputs``: tensors; those that require grad must be float64. The whole Jacobian is probed at once by a random
-    projection of outputs and inputs, tightly. Raises GradientError (or returns False) where they differ.
+    ``inputs``: tensors; those that require grad must be float64 or complex128. The whole Jacobian is probed at once by
+    a random projection of outputs and inputs, tightly; complex numbers count as pairs of reals. Raises GradientError (or returns False) where they differ.
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     try:
@@ -37,7 +37,18 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
 
 def _outputs(value):
     values = value if isinstance(value, (tuple, list)) else (value,)
-    return [v for v in values if isinstance(v, Tensor) and v._m.dtype.is_floating_point and v.requires_grad]
+    return [v for v in values if isinstance(v, Tensor) and v._m.dtype.differentiable and v.requires_grad]
+
+
+def _random(rng, tensor):
+    """Normal numbers in the shape of ``tensor``, complex if it is."""
+    values = rng.standard_normal(tensor.shape)
+    return values + 1j * rng.standard_normal(tensor.shape) if tensor.is_complex() else values
+
+
+def _product(a, b):
+    """The real inner product."""
+    return float(np.vdot(a, b).real)
 
 
 def _gradcheck(func, inputs, eps, atol, rtol):
@@ -45,26 +56,26 @@ def _gradcheck(func, inputs, eps, atol, rtol):
     if not leaves:
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have it")
     for leaf in leaves:
-        if leaf.dtype is not float64:
-            raise ValueError(f"gradcheck: inputs must be float64 for central differences, got {leaf.dtype!r}")
+        if leaf.dtype not in (float64, complex128):
+            raise ValueError(f"gradcheck: inputs must be float64 or complex128 for central differences, got {leaf.dtype!r}")
     rng = np.random.default_rng(0)
     outputs = _outputs(func(*inputs))
     if not outputs:
         raise GradientError("gradcheck: no output of the function requires grad")
-    weights = [from_array(rng.standard_normal(out.shape)) for out in outputs]
+    weights = [from_array(np.asarray(_random(rng, out))) for out in outputs]
     found = core.grad(outputs, leaves, weights, allow_unused=True)
     for k, (leaf, gradient) in enumerate(zip(leaves, found)):
-        direction = rng.standard_normal(leaf.shape)
+        direction = _random(rng, leaf)
         kept = np.array(leaf._host())
         host = leaf.detach()  # writes go past the recorder
         values = []
         for sign in (1, -1):
             host.copy_(from_array(np.array(kept + sign * eps * direction)))
             again = _outputs(func(*inputs))
-            values.append(sum(float((v._host() * w._host()).sum()) for v, w in zip(again, weights, strict=True)))
+            values.append(sum(_product(w._host(), v._host()) for v, w in zip(again, weights, strict=True)))
         host.copy_(from_array(kept))
         numerical = (values[0] - values[1]) / (2 * eps)
-        analytical = 0.0 if gradient is None else float((gradient._host() * direction).sum())
+        analytical = 0.0 if gradient is None else _product(gradient._host(), direction)
         if not abs(analytical - numerical) <= atol * max(1.0, np.sqrt(leaf.numel())) + rtol * abs(numerical):
             raise GradientError(
                 f"Jacobian mismatch for input {k} of shape {list(leaf.shape)}: along a random direction the numerical "
@@ -78,7 +89,7 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=
     rng = np.random.default_rng(1)
     outputs = _outputs(func(*inputs))
     if grad_outputs is None:
-        grad_outputs = [from_array(rng.standard_normal(out.shape)).requires_grad_() for out in outputs]
+        grad_outputs = [from_array(np.asarray(_random(rng, out))).requires_grad_() for out in outputs]
     else:
         grad_outputs = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
     count = len(inputs)
@@ -99,7 +110,9 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=
 
 # --- closeness ---------------------------------------------------------------------------------------------------
 
-_TOLERANCE = {"float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
+_TOLERANCE = {
+    "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7), "complex64": (1.3e-6, 1e-5), "complex128": (1e-7, 1e-7),
+}  # fmt: skip
 
 
 def assert_close(actual, expected, *, rtol=None, atol=None, equal_nan=False, check_dtype=True, check_device=True,
@@ -122,9 +135,11 @@ def assert_close(actual, expected, *, rtol=None, atol=None, equal_nan=False, che
     left, right = np.asarray(a._host()), np.asarray(b._host())
     default = _TOLERANCE.get(a.dtype.name, (0.0, 0.0))
     rtol, atol = default[0] if rtol is None else rtol, default[1] if atol is None else atol
-    close = np.isclose(left.astype(np.float64), right.astype(np.float64), rtol=rtol, atol=atol, equal_nan=equal_nan)
+    wide = np.result_type(left.dtype, right.dtype, np.float64)  # complex128 if one is complex
+    left, right = left.astype(wide), right.astype(wide)
+    close = np.isclose(left, right, rtol=rtol, atol=atol, equal_nan=equal_nan)
     if not close.all():
-        difference = np.where(close, 0, np.abs(left.astype(np.float64) - right.astype(np.float64)))
+        difference = np.where(close, 0, np.abs(left - right))
         difference = np.nan_to_num(difference, nan=np.inf)
         worst = np.unravel_index(int(difference.argmax()), difference.shape) if difference.ndim else ()
         raise AssertionError(

@@ -22,7 +22,7 @@ _LOWER = (
     "scaled_dot_product_attention",
 )  # fmt: skip
 _FLOAT32 = (
-    "avg_pool3d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "adaptive_avg_pool3d",
+    "avg_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "adaptive_avg_pool3d",
     "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "grid_sample", "prod", "quantile", "nanquantile", "cdist", "trace", "cholesky",
     "cholesky_inverse", "cholesky_solve", "inverse", "pinverse", "lu_solve", "orgqr", "qr", "svd",
@@ -64,10 +64,11 @@ def _prepare():
     with _lock:
         if not _unprepared:
             return
-        dtypes.prepare()  # operands are lowered first, then brought to what kernels take
+        dtypes.prepare(dtypes.float16)  # operands are lowered first, then brought to what kernels take
         done: set = set()
         for names, around in (
-            (_LOWER, _lowered), (_FLOAT32, _raised), (_WIDEST, _joined), (_AS_GIVEN, _kept), (("pad",), _padded)
+            (_LOWER, _lowered), (_FLOAT32, _raised), (_WIDEST, _joined), (_AS_GIVEN, _kept), (("pad",), _padded),
+            (("max_pool3d",), _max_pooled),
         ):  # fmt: skip
             for entry in (entry for name in names for entry in _functions(name)):
                 if isinstance(entry, types.FunctionType) and id(entry) not in done:
@@ -86,7 +87,9 @@ def _lower(tensor):
     if not _eligible(tensor) or tensor._m.dtype is d:
         return tensor
     node = tensor._n
-    if node is None or not node.leaf or tensor._m.dtype is not dtypes.float32 or not _state.cache_enabled:
+    if node is None or not node.leaf or tensor._m.dtype is not dtypes.float32:
+        return cast(tensor, d)
+    if not _state.cache_enabled or not _state.nesting:  # outside any block nothing would empty the cache
         return cast(tensor, d)
     key = id(tensor), is_grad_enabled()
     state = storage_of(tensor).version, d
@@ -133,6 +136,11 @@ def _joined(original, args, kwargs):
 def _padded(original, args, kwargs):
     mode = args[2] if len(args) > 2 else kwargs.get("mode", "constant")
     return (_raised if mode in ("reflect", "replicate") else _run)(original, args, kwargs)
+
+
+def _max_pooled(original, args, kwargs):
+    with_indices = args[6] if len(args) > 6 else kwargs.get("return_indices", False)
+    return (_run if with_indices else _raised)(original, args, kwargs)
 
 
 def _run(original, args, kwargs):

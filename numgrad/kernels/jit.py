@@ -119,7 +119,9 @@ def _stack_array(typingctx, count, like):
 if PYTHON_MODE:
 
     def pointer(operands, k, dtype):
-        return operands[k].view(dtype) if dtype is np.uint16 else operands[k]
+        array = operands[k]
+        parts = array.dtype.kind == "c" and not issubclass(dtype, np.complexfloating)
+        return array.view(dtype) if dtype is np.uint16 or parts else array
 
     def integer(operands, k):
         return int(operands[k])
@@ -226,7 +228,7 @@ class Template:
         text = (
             f'"""Kernel {self.__name__} for {", ".join(f"{k}={_literal(v)}" for k, v in parameters.items())}; '
             f'written from {Path(self.fn.__code__.co_filename).name}."""\n\n'
-            f"from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64\n\n"
+            f"from numpy import bool_, complex64, complex128, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64\n\n"
             f"{constants}\n\ndef {self.__name__}(operands, begin, end):\n{body}"
         )
         names = {k: v for k, v in self.fn.__globals__.items() if not k.startswith("__") and k not in parameters}

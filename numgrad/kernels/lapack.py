@@ -241,9 +241,56 @@ def svd(a, full, vectors):
     try:
         if not vectors:
             return None, np.linalg.svd(a, compute_uv=False), None
+        m, n = a.shape[-2:]
+        if m > 1 and n >= 11 * m // 6:
+            return _svd_of_wide(a, full)
         return tuple(np.linalg.svd(a, full_matrices=full))
     except np.linalg.LinAlgError:
         raise Failure(0, min(a.shape[-2:]) + 1) from None
+
+
+def _svd_of_wide(a, full):
+    """The decomposition of matrices of so many columns that LAPACK begins with an LQ factorization, but with the signs
+    and, in the rows of V^T beyond the singular values, the choice of PyTorch's, which reduces ``a`` itself."""
+    m, n = a.shape[-2:]
+    if m == 2:
+        flip = np.array([[-1], [1]], a.dtype)
+        u, s, vh = np.linalg.svd(a * flip, full_matrices=False)
+        u = u * flip
+    else:
+        q, r = np.linalg.qr(np.swapaxes(a, -1, -2))
+        padded = np.zeros((*a.shape[:-1], m + 1), a.dtype)  # (..., m, m + 1): not square, so reduced in the same way
+        padded[..., :m] = np.swapaxes(r, -1, -2)
+        u, s, w = np.linalg.svd(padded, full_matrices=False)
+        vh = w[..., :m] @ np.swapaxes(q, -1, -2)
+    return u, s, np.concatenate([vh, _free_rows(a)], axis=-2) if full else vh
+
+
+def _free_rows(a):
+    """The rows m to n of the orthogonal matrix whose reflections bring ``a`` (..., m, n) to lower bidiagonal form."""
+    m, n = a.shape[-2:]
+    left, reflections = a.copy(), []
+    for k in range(m):
+        row = _reflection(left[..., k, k:])
+        reflections.append(row)
+        left[..., k:, k:] -= 2 * (left[..., k:, k:] @ row[..., None]) * row[..., None, :]
+        if k + 2 < m:
+            column = _reflection(left[..., k + 1 :, k])[..., None]
+            left[..., k + 1 :, k:] -= 2 * column * (np.swapaxes(column, -1, -2) @ left[..., k + 1 :, k:])
+    rows = np.zeros((*a.shape[:-2], n - m, n), a.dtype)
+    rows[...] = np.eye(n, dtype=a.dtype)[m:]
+    for k in reversed(range(m)):
+        row = reflections[k]
+        rows[..., k:] -= 2 * (rows[..., k:] @ row[..., None]) * row[..., None, :]
+    return rows
+
+
+def _reflection(x):
+    """The unit vector ``w`` for which ``x - 2 w (w . x)`` has its first element alone; 0 where ``x`` is."""
+    w = x.copy()
+    w[..., 0] += np.copysign(np.linalg.norm(x, axis=-1), x[..., 0])
+    length = np.linalg.norm(w, axis=-1, keepdims=True)
+    return w / np.where(length == 0, 1, length)
 
 
 @_with_threads("scipy")

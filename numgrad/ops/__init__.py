@@ -11,6 +11,7 @@ from . import (
     calculus as calculus,
     classification as classification,
     compare as compare,
+    complex as complex,
     conv as conv,
     copy as copy,
     create as create,
@@ -20,6 +21,7 @@ from . import (
     einsum as einsum,
     extrema as extrema,
     factor as factor,
+    fourier as fourier,
     gamma as gamma,
     grid as grid,
     group_norm as group_norm,
@@ -53,15 +55,18 @@ from . import (
     solve as solve,
     spatial as spatial,
     statistics as statistics,
+    stft as stft,
     strided as strided,
     subscript as subscript,
     unpool as unpool,
     update as update,
     update_rules as update_rules,
     view as view,
+    windows as windows,
 )
 from .arithmetic import add
 from .copy import laid_out
+from .join import stack
 
-autograd.add, autograd.add_, autograd.laid_out = add, add.op.inplace_entry, laid_out
+autograd.add, autograd.add_, autograd.laid_out, autograd.stack = add, add.op.inplace_entry, laid_out, stack
 install()

@@ -1,6 +1,7 @@
 """Copies and casts: every one is the pointwise program ``out = x`` over strided operands."""
 
 import builtins
+import warnings
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
 from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
-from ..op import as_operand, as_tensor_operand, cast, function, method, plain, record, recording, sum_to
+from ..op import as_operand, as_tensor_operand, cast_gradient, function, method, plain, record, recording, sum_to
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
@@ -136,7 +137,7 @@ def to_dtype(input, *, dtype, memory_format=None):
 
 @to_dtype.backward
 def _(g, input_meta):
-    return cast(g, input_meta.dtype)
+    return cast_gradient(g, input_meta.dtype)
 
 
 @structured(install=(), cases="none", grad_name="ToCopyBackward0")
@@ -194,7 +195,8 @@ def copy_(self, src, non_blocking=False) -> Tensor:
         raise RuntimeError(
             f"copy_: output with shape {list(self._m.shape)} doesn't match the broadcast shape {list(shape)}"
         )
-    track = recording((self, src)) and self._m.dtype.is_floating_point
+    _note_loss(src._m.dtype, self._m.dtype)
+    track = recording((self, src)) and self._m.dtype.differentiable
     source = plain(src)
     if source._m.device != self._m.device:
         source = to_device(source, self._m.device)
@@ -211,6 +213,10 @@ def copy_(self, src, non_blocking=False) -> Tensor:
 def fill_(self, value) -> Tensor:
     """Set every element to a number or a 0-d tensor."""
     value = as_operand("fill_", value)
+    if isinstance(value, complex):
+        if not self._m.dtype.is_complex:
+            raise RuntimeError(f"value cannot be converted to type {self._m.dtype.name} without overflow")
+        value = from_array(np.array(value, self._m.np))
     if isinstance(value, Tensor):
         if value._m.ndim:
             raise RuntimeError(
@@ -244,7 +250,7 @@ def zero_(self) -> Tensor:
 def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None) -> Tensor:
     """The tensor in another dtype, on another device, or both; itself if nothing changes (unless ``copy``)."""
     for arg in args:
-        if isinstance(arg, dtypes.dtype) or arg in (float, int, bool):
+        if isinstance(arg, dtypes.dtype) or arg in (float, int, bool, complex):
             dtype = dtypes.as_dtype(arg)
         elif isinstance(arg, Tensor):
             dtype, device = arg._m.dtype, arg._m.device
@@ -260,15 +266,25 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
     if dtype is not None:
         dtype = dtypes.as_dtype(dtype)
         if dtype is not found._m.dtype:
+            _note_loss(found._m.dtype, dtype)
             found = to_dtype(found, dtype, memory_format)
     if copy and found is self:
         return clone(self, memory_format=memory_format)
     return _in_format(found, memory_format)
 
 
+def _note_loss(source, target):
+    """PyTorch's warning where a complex tensor becomes a real one."""
+    if source.is_complex and not target.is_complex and target is not dtypes.bool_:
+        warnings.warn("Casting complex values to real discards the imaginary part", stacklevel=3)
+
+
 def _converter(name, d):
     def convert(self, memory_format=None) -> Tensor:
-        return _in_format(self, memory_format) if self._m.dtype is d else to_dtype(self, d, memory_format)
+        if self._m.dtype is d:
+            return _in_format(self, memory_format)
+        _note_loss(self._m.dtype, d)
+        return to_dtype(self, d, memory_format)
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"The tensor as {d.name}."
@@ -277,7 +293,8 @@ def _converter(name, d):
 
 for _name, _dtype in (("float", dtypes.float32), ("double", dtypes.float64), ("long", dtypes.int64),
                       ("int", dtypes.int32), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
-                      ("bool", dtypes.bool_), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16)):  # fmt: skip
+                      ("bool", dtypes.bool_), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("cfloat", dtypes.complex64),
+                      ("cdouble", dtypes.complex128)):  # fmt: skip
     method(_converter(_name, _dtype))
 
 
@@ -306,7 +323,8 @@ def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
 
 
 _TYPE_NAMES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
-               "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor"}  # fmt: skip
+               "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
+               "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor"}  # fmt: skip
 
 
 @method

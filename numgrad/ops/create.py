@@ -25,7 +25,7 @@ def _from_data(op, data, dtype):
     if isinstance(data, Tensor):
         d = d or data._m.dtype
         array = np.array(data._host())
-    elif isinstance(data, (bool, int, float)) and not isinstance(data, np.generic):
+    elif isinstance(data, (bool, int, float, complex)) and not isinstance(data, np.generic):
         d = d or dtypes.of_python(data)
         array = _python_array(op, data, d)
         return make(array.reshape(1), meta(d, ()))
@@ -44,6 +44,8 @@ def _from_data(op, data, dtype):
 
 
 def _python_array(op, value, d):
+    if isinstance(value, complex) and not d.is_complex:
+        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow; pass a complex dtype")
     try:
         return d.encode(np.array(value, d.compute)) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
     except OverflowError:
@@ -64,6 +66,8 @@ def _sequence(op, data):
         raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
     if array.size == 0 or array.dtype == np.float64 and not _holds(data, (np.ndarray, np.generic, Tensor)):
         return array, dtypes.get_default_dtype()
+    if array.dtype == np.complex128 and not _holds(data, (np.ndarray, np.generic, Tensor)):
+        return array, dtypes.default_complex()
     if array.dtype.kind == "u" and array.dtype == np.uint64:
         raise RuntimeError(f"{op}(): Overflow when unpacking long")
     return array, dtypes.bfloat16 if array.dtype == np.float32 and _all_bfloat16(data) else dtypes.of(array.dtype)
@@ -78,7 +82,7 @@ def _all_bfloat16(data):
 
 def _as_plain(data):
     if isinstance(data, Tensor):
-        return data._host() if data._m.ndim else data.item() if data._m.dtype.kind != "f" else data._host()[()]
+        return data._host() if data._m.ndim else data._host()[()] if data._m.dtype.differentiable else data.item()
     if isinstance(data, (list, tuple)) and any(isinstance(item, (Tensor, list, tuple)) for item in data):
         return [_as_plain(item) for item in data]
     return data
@@ -179,6 +183,8 @@ def _meta(op, size, dtype, device):
 
 def _filled(m, value, requires_grad):
     found = empty_tensor(m)
+    if isinstance(value, complex) and not m.dtype.is_complex:
+        raise RuntimeError(f"value {value} cannot be converted to type {m.dtype!r} without overflow; use a complex dtype")
     if m.device is CPU:
         found._d.fill(value if m.np is not dtypes.BITS else m.dtype.encode(np.asarray(value))[()])
     else:

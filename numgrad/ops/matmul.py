@@ -255,7 +255,7 @@ def _scaled(name, inputs, beta, alpha):
     base, found = inputs
     if found._m.dtype.kind == "b":
         return (base & bool(beta)) | (found & bool(alpha))
-    if not found._m.dtype.is_floating_point:
+    if not found._m.dtype.differentiable:
         beta, alpha = int(beta), int(alpha)  # as PyTorch does: integers stay integers
     if alpha != 1:
         found = found * alpha

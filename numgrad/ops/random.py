@@ -1,5 +1,6 @@
 """Random numbers, PyTorch's streams on the CPU, and dropout."""
 
+import math
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..op import as_tensor_operand, cast, function, method, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
+from .complex import view_as_real
 from .copy import _copy_into, write
 from .create import empty_like, zeros_like
 from .search import argmax
@@ -138,6 +140,11 @@ def _new(op, size, dtype, device, out):
     return empty_tensor(meta(d, shape, resolve(device)))
 
 
+def _parts(op, tensor):
+    """A floating-point tensor itself, a complex one as pairs of reals."""
+    return view_as_real(tensor) if tensor._m.dtype.is_complex else _floating(op, tensor)
+
+
 def _floating(op, tensor):
     if not tensor._m.dtype.is_floating_point:
         raise RuntimeError(f'"{op}" not implemented for {tensor._m.dtype!r}: use a floating-point dtype')
@@ -146,15 +153,16 @@ def _floating(op, tensor):
 
 def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    found = _floating("rand", _new("rand", size, dtype, device, out))
-    _draw(found, lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), ("uniform", 0.0, 1.0), generator)
+    found = _new("rand", size, dtype, device, out)
+    _draw(_parts("rand", found), lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), ("uniform", 0.0, 1.0), generator)
     return found.requires_grad_() if requires_grad else found
 
 
 def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
-    """Normal numbers with mean 0 and variance 1."""
-    found = _floating("randn", _new("randn", size, dtype, device, out))
-    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator), ("normal", 0.0, 1.0), generator)
+    """Normal numbers with mean 0 and variance 1; of complex ones both parts have variance 1/2."""
+    found = _new("randn", size, dtype, device, out)
+    std = math.sqrt(0.5) if found._m.dtype.is_complex else 1.0
+    _draw(_parts("randn", found), lambda flat: streams.fill_normal(flat, 0.0, std, generator), ("normal", 0.0, std), generator)
     return found.requires_grad_() if requires_grad else found
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU
-from ..errors import LinAlgError
+from ..errors import DTypeError, LinAlgError
 from ..inplace import write_out
 from ..kernels import lapack
 from ..op import as_tensor_operand, function, plain, sum_to
@@ -43,6 +43,8 @@ def matrices(name, A, square=False, argument="A", narrow=False) -> Tensor:
 
 def floating(name, tensor, narrow=False) -> Tensor:
     """The tensor, if its dtype is a floating-point one (of 16 bits only if ``narrow``)."""
+    if tensor._m.dtype.is_complex:
+        raise DTypeError(f"{name} is not supported for complex tensors, got {tensor._m.dtype!r}")
     if not tensor._m.dtype.is_floating_point:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {tensor._m.dtype!r}; convert with .float()"

@@ -427,6 +427,8 @@ def _value(self, value):
         return value
     if isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, complex) and self._m.dtype.is_complex:
+        return from_array(np.array(value, self._m.np))
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

@@ -573,8 +573,8 @@ __version__ = "0.1.0"
 
 
 _ON_FIRST_USE = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "hub", "multiprocessing", "random",
-    "serialization", "signal", "special", "utils",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "hub", "multiprocessing",
+    "random", "serialization", "signal", "special", "utils",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
@@ -597,6 +597,10 @@ def __getattr__(name):
         return getattr(amp, name)
     if name in _IN_PLACE:
         return getattr(Tensor, name)
+    if name == "vmap":
+        from .func import vmap
+
+        return vmap
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

@@ -589,6 +589,7 @@ from . import cpu as cpu
 from . import cuda as cuda
 from . import distributions as distributions
 from . import fft as fft
+from . import func as func
 from . import hub as hub
 from . import multiprocessing as multiprocessing
 from . import random as random
@@ -596,3 +597,4 @@ from . import serialization as serialization
 from . import signal as signal
 from . import special as special
 from . import utils as utils
+from .func import vmap as vmap

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from . import dtypes
 from .autograd import Node, is_grad_enabled, set_grad_enabled
+from .dtypes import bfloat16, float16
 from .op import BUILDING, ENTRIES, FOLLOWERS, OPS, StructuredNode, cast, plain
 from .rowwise import Rowwise
 from .structured import Structured
@@ -52,7 +53,7 @@ def mapped(value, change):
 
 # --- 16-bit dtypes ---------------------------------------------------------------------------------------------------
 
-_NARROW = {d for d in dtypes.ALL if d.is_floating_point and d.compute is not d.type}
+_NARROW = {float16, bfloat16}
 # Copies, which take any dtype; and ops whose operands must be of one dtype, which their own checks say.
 _ANY_DTYPE = {"contiguous_copy", "clone", "to_dtype", "to_other_device", "_copy_into"}
 _ONE_DTYPE = {"matrix_product", "hidden_product", "linear", "convolution"}
@@ -82,9 +83,9 @@ def _narrow_dtype(values, found=None):
     for value in values:
         if isinstance(value, Tensor):
             d = value._m.dtype
-            if d in _NARROW:
+            if d is float16 or d is bfloat16:
                 found = d if found is None else dtypes.promote(found, d)
-        elif type(value) in (list, tuple):
+        elif value is not None and type(value) in (list, tuple):
             found = _narrow_dtype(value, found)
     return found
 

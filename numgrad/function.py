@@ -6,7 +6,7 @@ from . import autograd
 from .autograd import Node, OutputNode, Pending, next_seq, no_grad, switch
 from .errors import GradientError
 from .inplace import written
-from .op import SavedResult, cast, note_anomaly, recording, sum_to
+from .op import SavedResult, cast_gradient, note_anomaly, recording, sum_to
 from .storage import meta
 from .tensor import Tensor, alias, empty_tensor, storage_of
 
@@ -112,7 +112,7 @@ class _FunctionNode(Node):
                             f"expected shape compatible with {list(m.shape)}"
                         ) from None
                 elif value._m.dtype is not m.dtype:
-                    value = cast(value, m.dtype)
+                    value = cast_gradient(value, m.dtype)
             checked.append(value)
         return tuple(checked)
 
@@ -120,15 +120,21 @@ class _FunctionNode(Node):
 class _FunctionMeta(type):
     def __init__(cls, name, bases, body):
         super().__init__(name, bases, body)
+        if "vjp" in body and "backward" not in body:
+            cls.backward = cls.vjp
         cls._node_class = type(f"{name}Backward", (_FunctionNode,), {"name": f"{name}Backward", "__slots__": ()})
 
 
-class Function(metaclass=_FunctionMeta):
+class Function(Context, metaclass=_FunctionMeta):
     """A differentiable function given by two static methods.
 
     ``forward(ctx, *args)`` (or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``) computes on Tensors,
-    unrecorded; ``backward(ctx, *grad_outputs)`` returns one gradient (or None) an argument. Call `apply`.
+    unrecorded; ``backward(ctx, *grad_outputs)`` (or ``vjp``) returns one gradient (or None) an argument. Call `apply`.
+    `vmap` calls it slice by slice and directional derivatives come from ``backward``, so that neither a ``vmap`` nor
+    a ``jvp`` method is called, nor does it take ``generate_vmap_rule``.
     """
+
+    generate_vmap_rule = False
 
     @staticmethod
     def forward(*args, **kwargs):
@@ -144,6 +150,16 @@ class Function(metaclass=_FunctionMeta):
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
             "backward mode AD."
         )
+
+    vjp = backward
+
+    @staticmethod
+    def jvp(ctx, *grad_inputs):
+        raise GradientError("You must implement the jvp function for custom autograd.Function to call it yourself.")
+
+    @staticmethod
+    def vmap(info, in_dims, *args):
+        raise GradientError("You must implement the vmap function for custom autograd.Function to call it yourself.")
 
     def __init__(self, *args, **kwargs):
         raise RuntimeError(f"{type(self).__name__} should not be instantiated. Call {type(self).__name__}.apply(...).")

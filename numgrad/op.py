@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import autograd
-from .autograd import Node, is_grad_enabled, next_seq, switch
+from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .device import CPU
 from .errors import DTypeError
 from .kernels.vocab import WORDS
@@ -289,9 +289,13 @@ def recording(tensors):
 
 
 def note_anomaly(node, op):
-    """In `detect_anomaly`: remember where the op was called."""
+    """In `detect_anomaly`: remember where the op was called. In `saved_tensors_hooks`: pack what the node saves."""
     if autograd.is_anomaly_enabled():
         node.anomaly = "".join(traceback.format_stack(limit=12)[:-2])
+    if autograd.packs():
+        from .packing import pack
+
+        pack(node)
 
 
 def check_forward(name, result):
@@ -376,7 +380,7 @@ def node_class_of(op, base):
     """The Node subclass of one op."""
     name = names = op.grad_name
     if type(names) is tuple:
-        name, names = names[0], property(lambda node: op.grad_name[node.overload()])
+        name, names = names[0], property(lambda node: NodeName(op.grad_name[node.overload()]))
     return type(name, (base,), {"name": names, "op": op, "__slots__": ()})
 
 

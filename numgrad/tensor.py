@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import autograd, dtypes
-from .autograd import Leaf
+from .autograd import GradientEdge, Leaf
 from .device import CPU, Device
 from .layout import Size, in_format, is_dense
 from .printing import tensor_text
@@ -667,6 +667,10 @@ def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
 
 
 def _root_gradient(op, tensor, gradient, k):
+    if type(tensor) is GradientEdge:
+        if not isinstance(gradient, Tensor):
+            raise RuntimeError(f"{op}: a GradientEdge as output needs its gradient, pass a Tensor of the shape of what it stands for")
+        return gradient
     if gradient is None:
         if tensor._m.numel != 1:
             raise RuntimeError(
@@ -697,7 +701,7 @@ def _root_gradient(op, tensor, gradient, k):
 
 
 def _as_tuple(value):
-    return (value,) if isinstance(value, Tensor) or value is None else tuple(value)
+    return (value,) if isinstance(value, (Tensor, GradientEdge)) or value is None else tuple(value)
 
 
 def _roots(op, tensors, gradients):
@@ -739,6 +743,8 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     autograd.walk(roots, retain, create_graph, captures)
     if captures is not None:
         for tensor in inputs:
+            if type(tensor) is GradientEdge:
+                continue
             if not tensor._n.leaf and captures[tensor._n] is not None and not tensor.retains_grad:
                 gradient = captures[tensor._n]
                 tensor.grad = gradient if tensor._grad is None else autograd.add(tensor._grad, gradient)
@@ -748,7 +754,8 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
          allow_unused=None, is_grads_batched=False, materialize_grads=False):  # fmt: skip
     """The derivatives of the sum of ``outputs`` (weighted by ``grad_outputs``) with respect to ``inputs``, as a
     tuple of tensors of their shapes; ``.grad`` of no tensor changes. Unused inputs are an error unless
-    ``allow_unused`` (None) or ``materialize_grads`` (zeros)."""
+    ``allow_unused`` (None) or ``materialize_grads`` (zeros). ``is_grads_batched``: ``grad_outputs`` have one more
+    dimension in front, and so have the results, one entry a weighting."""
     outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
     gradients = (None,) * len(outputs) if grad_outputs is None else _as_tuple(grad_outputs)
     if materialize_grads and allow_unused is False:
@@ -756,6 +763,9 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     for tensor in inputs:
         if tensor._n is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
+    if is_grads_batched:
+        options = {"create_graph": create_graph, "allow_unused": allow_unused, "materialize_grads": materialize_grads}
+        return _batched(outputs, inputs, gradients, retain_graph, options)
     captures = {tensor._n: None for tensor in inputs}
     roots = _roots("autograd.grad", outputs, gradients)
     retain = create_graph if retain_graph is None else retain_graph
@@ -763,7 +773,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     found = []
     for tensor in inputs:
         gradient = captures[tensor._n]
-        if gradient is None and materialize_grads:
+        if gradient is None and materialize_grads and type(tensor) is not GradientEdge:
             m = tensor._m
             gradient = from_array(np.zeros(m.shape, m.np)).to(m.device)
         elif gradient is None and not allow_unused:
@@ -773,6 +783,23 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
             )
         found.append(gradient)
     return tuple(found)
+
+
+def _batched(outputs, inputs, gradients, retain_graph, options):
+    sizes = {-1 if value is None or value.ndim == 0 else len(value) for value in gradients}
+    if len(sizes) != 1 or -1 in sizes:
+        raise RuntimeError(
+            "autograd.grad: with is_grads_batched=True every grad_outputs must be a Tensor with a first dimension of one "
+            f"size, got {[None if value is None else list(value.shape) for value in gradients]}"
+        )
+    size = sizes.pop()
+    rows = []
+    for k in range(size):
+        retain = k < size - 1 or (options["create_graph"] if retain_graph is None else retain_graph)
+        rows.append(grad(outputs, inputs, [value[k] for value in gradients], retain, **options))
+    if not rows:
+        return tuple(from_array(np.zeros((0, *tensor._m.shape), tensor._m.np)).to(tensor.device) for tensor in inputs)
+    return tuple(None if column[0] is None else autograd.stack(column) for column in zip(*rows))
 
 
 autograd.backward, autograd.grad = backward, grad

@@ -66,6 +66,7 @@ from . import (
 )
 from .arithmetic import add
 from .copy import laid_out
+from .join import stack
 
-autograd.add, autograd.add_, autograd.laid_out = add, add.op.inplace_entry, laid_out
+autograd.add, autograd.add_, autograd.laid_out, autograd.stack = add, add.op.inplace_entry, laid_out, stack
 install()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..autograd import NodeName
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import lapack
@@ -29,7 +30,7 @@ old_svd_result = return_type("svd", "U", "S", "V")
 
 def _several(cls):
     """Give the node of a factorization with several results PyTorch's name."""
-    cls._node_class.name = f"{cls.__name__}Backward0"
+    cls._node_class.name = NodeName(f"{cls.__name__}Backward0")
     return cls
 
 

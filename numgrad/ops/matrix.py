@@ -3,6 +3,7 @@
 from math import inf
 
 from .. import dtypes
+from ..autograd import NodeName
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import lapack
@@ -73,7 +74,7 @@ class LinalgSlogdet(Function):
         return mT(_inverse(A)) * g[..., None, None]
 
 
-LinalgSlogdet._node_class.name = "LinalgSlogdetBackward0"
+LinalgSlogdet._node_class.name = NodeName("LinalgSlogdetBackward0")
 
 
 def slogdet(A, *, out=None):

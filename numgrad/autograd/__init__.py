@@ -6,23 +6,31 @@ from a heap: the latest recorded first, and no node before all that used its res
 """
 
 import functools
+import importlib
 import inspect
 import itertools
 import sys
 import threading
 from heapq import heappop, heappush, heappushpop
-from typing import Any
+from typing import Any, NamedTuple
 
-from .errors import GradientError
-from .storage import Storage
+from ..errors import GradientError
+from ..storage import Storage
 
 next_seq = itertools.count(-1, -1).__next__
 
 # Set by the op table: sum of two gradients (a new tensor; in place), a copy with strides (row-major if None).
-add = add_ = laid_out = None
+add = add_ = laid_out = stack = None
 
 # Part of the public namespace ``numgrad.autograd``, bound by the layers that define them.
 backward = grad = Function = gradcheck = gradgradcheck = None
+
+
+class NodeName(str):
+    """A node's name: a string, which ``node.name()`` returns too."""
+
+    def __call__(self):
+        return str(self)
 
 
 class Node:
@@ -38,7 +46,18 @@ class Node:
 
     anomaly = None
     leaf = False
-    name = "Node"
+    name = NodeName("Node")
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        name = cls.__dict__.get("name")
+        if type(name) is str:
+            cls.name = NodeName(name)
+
+    @property
+    def metadata(self) -> dict:
+        """Whatever the user wants to keep with this node."""
+        return self.__dict__.setdefault("_metadata", {})
 
     def __repr__(self):
         return f"<{self.name} object at {id(self):#x}>"
@@ -152,6 +171,18 @@ class OutputNode(Node):
     backward_recorded = backward
 
 
+class GradientEdge(NamedTuple):
+    """Where the gradient of a tensor arrives in the graph; stands for the tensor in `grad` and `backward`."""
+
+    node: Node
+    output_nr: int = 0
+    ownership_token: Any = None
+
+    @property
+    def _n(self):
+        return self.node
+
+
 class Handle:
     """Removes a hook: ``handle.remove()``, or leave ``with handle``."""
 
@@ -182,6 +213,9 @@ class _Modes(threading.local):
     anomaly = False
     check_nan = True
     needed = None  # in a walk to some nodes only: those that lead to them
+    task: Any = None  # of the walk under way: roots, captures, its number, functions to call at its end
+    packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
+    no_packs = None  # why there may be no such hooks
 
 
 _modes = _Modes()
@@ -191,10 +225,11 @@ class _Switch:
     """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
     that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
 
-    __slots__ = ("anywhere", "last_write", "selective")
+    __slots__ = ("anywhere", "last_write", "noted", "selective")
 
     def __init__(self):
         self.anywhere = self.selective = 0  # selective: walks, in any thread, that go to some nodes only
+        self.noted = False  # whether some hook asks which walk calls it
         self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check
 
 
@@ -225,6 +260,19 @@ def _set(name, value):
             switch.anywhere += 1 if bool(value) != off else -1
     setattr(_modes, name, value)
     return before
+
+
+def set_packs(packs: tuple):
+    """From now on what nodes save in this thread passes through the last of these pairs of hooks."""
+    if bool(packs) != bool(_modes.packs):
+        with _switch_lock:
+            switch.anywhere += 1 if packs else -1
+    _modes.packs = packs
+
+
+def packs() -> tuple:
+    """The pairs of hooks that what nodes save in this thread passes through, the innermost last."""
+    return _modes.packs
 
 
 class _Mode:
@@ -400,7 +448,10 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
         with _switch_lock:
             switch.selective += 1
     try:
-        _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+        if switch.noted:
+            _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+        else:
+            _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
     finally:
         if selective:
             with _switch_lock:
@@ -412,6 +463,17 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
 def needed_now():
     """The nodes that lead to where the walk of this thread goes; None where it goes everywhere."""
     return _modes.needed
+
+
+def _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed):
+    ends: list = []  # what hooks have to do when all gradients are there
+    outer, _modes.task = _modes.task, (roots, captures, next_seq(), ends)
+    try:
+        _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+        for end in ends:
+            end()
+    finally:
+        _modes.task = outer
 
 
 def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
@@ -572,3 +634,17 @@ def _check_finite(node, gradients):
 
 
 has_nan = None  # set by the op table
+
+
+# --- parts that most programs do without -------------------------------------------------------------------------
+
+_ON_FIRST_USE = {"forward_ad", "function", "functional", "grad_mode", "graph", "variable"}
+_OF_PARTS = {"Variable": "variable"}
+
+
+def __getattr__(name: str):
+    if name in _ON_FIRST_USE:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _OF_PARTS:
+        return getattr(importlib.import_module(f".{_OF_PARTS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

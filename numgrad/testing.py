@@ -9,6 +9,7 @@ from . import autograd, tensor as core
 from .dtypes import as_dtype, bool_, complex128, finfo, float32, float64, iinfo, int64
 from .errors import GradientError
 from .op import Op
+from .ops.complex import view_as_real
 from .ops.create import empty
 from .ops.random import randint
 from .tensor import Tensor, from_array
@@ -166,18 +167,20 @@ def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False,
     dtype = as_dtype(dtype)
     if noncontiguous and memory_format is not None:
         raise ValueError("make_tensor: noncontiguous and memory_format are mutually exclusive; give one of them")
-    if requires_grad and not dtype.is_floating_point:
+    inexact = dtype.is_floating_point or dtype.is_complex
+    if requires_grad and not inexact:
         raise ValueError(f"make_tensor: requires_grad=True is not supported for boolean and integral dtypes, got {dtype!r}")
     split = noncontiguous and int(np.prod(size)) > 1
     if split:
         size = (*size[:-1], 2 * size[-1])
     low, high = _range(dtype, low, high)
-    if dtype.is_floating_point:
+    if inexact:
         found = empty(size, dtype=dtype, device=device)
+        numbers = view_as_real(found) if dtype.is_complex else found
         if high - low >= finfo(dtype).max:  # too wide for one difference
-            found.uniform_(low / 2, high / 2).mul_(2)
+            numbers.uniform_(low / 2, high / 2).mul_(2)
         else:
-            found.uniform_(low, high)
+            numbers.uniform_(low, high)
     else:
         found = randint(math.ceil(low), math.ceil(high), size, dtype=dtype, device=device)
     if split:
@@ -185,13 +188,15 @@ def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False,
     elif memory_format is not None:
         found = found.clone(memory_format=memory_format)
     if exclude_zero:
-        found[found == 0] = finfo(dtype).tiny if dtype.is_floating_point else 1
+        tiny = finfo(dtype).tiny if inexact else 1
+        found[found == 0] = complex(tiny, tiny) if dtype.is_complex else tiny
     return found.requires_grad_() if requires_grad else found
 
 
 def _range(dtype, low, high):
     """The bounds of `make_tensor`, within what ``dtype`` holds."""
-    if dtype.is_floating_point:
+    inexact = dtype.is_floating_point or dtype.is_complex
+    if inexact:
         least, end, usual = finfo(dtype).min, finfo(dtype).max, (-9, 9)
     elif dtype is bool_:
         least, end, usual = 0, 2, (0, 2)
@@ -201,7 +206,7 @@ def _range(dtype, low, high):
     low, high = usual[0] if low is None else low, usual[1] if high is None else high
     if low != low or high != high:
         raise ValueError(f"make_tensor: `low` and `high` cannot be NaN, but got low={low} and high={high}")
-    if low >= high and not (low == high and dtype.is_floating_point):
+    if low >= high and not (low == high and inexact):
         raise ValueError(f"make_tensor: `low` must be less than `high`, but got {low} >= {high}")
     if high < least or low >= end:
         raise ValueError(f"make_tensor: the interval is [{low}, {high}), but {dtype!r} only supports [{least}, {end})")

@@ -50,7 +50,7 @@ def test_python_functions_over_elements():
         half.map_(ng.tensor([1, 2]), max)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool", "complex64"])
 def test_make_tensor_draws_pytorchs_numbers(dtype):
     for options in ({}, {"low": 0.5, "high": 2}, {"noncontiguous": True}, {"low": 0, "high": 2, "exclude_zero": True}):
         ng.manual_seed(2), torch.manual_seed(2)

@@ -6,7 +6,7 @@ from . import autograd
 from .autograd import Node, OutputNode, Pending, next_seq, no_grad, switch
 from .errors import GradientError
 from .inplace import written
-from .op import SavedResult, cast, note_anomaly, recording, sum_to
+from .op import SavedResult, cast_gradient, note_anomaly, recording, sum_to
 from .storage import meta
 from .tensor import Tensor, alias, empty_tensor, storage_of
 
@@ -112,7 +112,7 @@ class _FunctionNode(Node):
                             f"expected shape compatible with {list(m.shape)}"
                         ) from None
                 elif value._m.dtype is not m.dtype:
-                    value = cast(value, m.dtype)
+                    value = cast_gradient(value, m.dtype)
             checked.append(value)
         return tuple(checked)
 

@@ -667,10 +667,6 @@ def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
 
 
 def _root_gradient(op, tensor, gradient, k):
-    if type(tensor) is GradientEdge:
-        if not isinstance(gradient, Tensor):
-            raise RuntimeError(f"{op}: a GradientEdge as output needs its gradient, pass a Tensor of the shape of what it stands for")
-        return gradient
     if gradient is None:
         if tensor._m.numel != 1:
             raise RuntimeError(
@@ -712,6 +708,13 @@ def _roots(op, tensors, gradients):
                 f"element {k} of tensors does not require grad and does not have a grad_fn: {op} has nothing to "
                 "differentiate. " + _why_no_grad()
             )
+        if type(tensor) is GradientEdge:
+            if not isinstance(gradient, Tensor):
+                raise RuntimeError(
+                    f"{op}: a GradientEdge as output needs its gradient, pass a Tensor of the shape of what it stands for"
+                )
+            roots.append((tensor.node, gradient))
+            continue
         roots.append((tensor._n, _root_gradient(op, tensor, gradient, k)))
     return roots
 

@@ -119,6 +119,17 @@ def test_results_are_recorded_for_inputs_that_require_grad(case):
             same(a, b)
 
 
+def test_only_what_depends_on_something_outside_is_recorded():
+    def run(lib, functions):
+        w = lib.tensor(2.0, requires_grad=True)
+        x = lib.tensor([1.0, 3.0])
+        free = functions.grad(lambda a: (a * a).sum() + w)(x)
+        bound, value = functions.grad_and_value(lambda a: (a * a).sum() * w)(x)
+        return free, bound, value, functions.vjp(lambda a: (a, a * w), x)[0], functions.jacfwd(lambda a: a * a + w)(x)
+
+    same(run(ng, func), run(torch, torch.func))
+
+
 def test_no_grad_outside_and_inside():
     x = ng.tensor([1.0, 2.0], requires_grad=True)
     with ng.no_grad():

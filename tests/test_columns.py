@@ -50,3 +50,20 @@ def test_layouts():
             np.testing.assert_allclose(
                 call(ng.from_numpy(values)).numpy(), call(torch.from_numpy(values)).numpy(), rtol=1e-5, atol=1e-6
             )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_of_images(reduction):
+    values = np.random.default_rng(0).standard_normal((2, 5, 3, 70)).astype(np.float32)
+    classes = np.random.default_rng(1).integers(0, 5, (2, 3, 70))
+    classes[0, 0, :9] = -100
+    found = []
+    for library in (ng, torch):
+        x = library.from_numpy(values.copy()).requires_grad_()
+        loss = library.nn.functional.cross_entropy(x, library.from_numpy(classes.copy()), reduction=reduction)
+        loss.cos().sum().backward()
+        found.append((loss.detach().numpy(), x.grad.numpy()))
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    with pytest.raises(IndexError, match="Target 5 is out of bounds for 5 classes"):
+        ng.nn.functional.cross_entropy(ng.from_numpy(values), ng.from_numpy(np.full((2, 3, 70), 5)))

@@ -126,6 +126,7 @@ CALLS = {
         lambda x: (x.softmax(0) * x, x.log_softmax(1) * x, x.logsumexp((0, 1)) ** 2, x.var(1) ** 2, x.std(0) ** 2),
         (2, 3, 2),
     ),
+    "cross_entropy_columns": (lambda x: F.cross_entropy(x, I[:, :2], reduction="none", ignore_index=2), (2, 3, 2)),
     "lstm": (lambda *x: all_steps(*x[:3], "LSTM", False, None, x[3]) ** 2, (2, 1, 8), (8, 2), (1, 2), (1, 2)),
     "gru": (lambda *x: all_steps(*x[:3], "GRU", True, x[3]) ** 2, (2, 1, 6), (6, 2), (1, 2), (6,)),
     "rnn": (lambda *x: all_steps(*x, "RNN_TANH", False) ** 2, (2, 1, 2), (2, 2), (1, 2)),

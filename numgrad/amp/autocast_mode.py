@@ -9,7 +9,7 @@ import threading
 import types
 import warnings
 
-from .. import detours, dtypes, linalg
+from .. import detours, dtypes, fft, linalg
 from ..autograd import is_grad_enabled
 from ..device import CPU
 from ..nn import functional
@@ -31,7 +31,9 @@ _FLOAT32 = (
     "triplet_margin_loss", "multi_margin_loss", "multilabel_margin_loss", "ctc_loss", "kl_div", "linalg.cond",
     "linalg.matrix_rank", "linalg.solve", "linalg.cholesky", "linalg.cholesky_ex", "linalg.svd", "linalg.svdvals",
     "linalg.eigh", "linalg.eigvalsh", "linalg.inv", "linalg.inv_ex", "linalg.lstsq", "linalg.qr", "linalg.tensorinv",
-    "linalg.tensorsolve", "linalg.householder_product",
+    "linalg.tensorsolve", "linalg.householder_product", "view_as_complex", "fft.fft", "fft.ifft", "fft.fft2", "fft.ifft2",
+    "fft.fftn", "fft.ifftn", "fft.rfft", "fft.irfft", "fft.rfft2", "fft.irfft2", "fft.rfftn", "fft.irfftn", "fft.hfft",
+    "fft.ihfft",
 )  # fmt: skip
 # Ops that compute in what they get though they are made of ops that do not.
 _AS_GIVEN = ("mv", "dot", "vdot", "addmv", "linalg.lu_solve")
@@ -54,8 +56,9 @@ _unprepared = [True]
 
 
 def _functions(name):
-    if name.startswith("linalg."):
-        return [getattr(linalg, name[7:])]
+    module, _, inside = name.rpartition(".")
+    if module:
+        return [getattr({"linalg": linalg, "fft": fft}[module], inside)]
     return [ENTRIES.get(name), getattr(Tensor, name, None), getattr(functional, name, None)]
 
 

@@ -7,6 +7,8 @@ rounding error of long columns stays small.
 
 import math
 
+from numpy import int64
+
 from .jit import inlined, integer, kernel_template, pointer, real, shifted, stack_array
 from .vmath import exp, log, maxnum
 
@@ -151,3 +153,45 @@ def variance_columns(operands, begin, end, *, T):
             # The sum of the differences is the rounding error of the mean.
             square = squares[c] if squares[c] == T(math.inf) else squares[c] - rest[c] * rest[c] / count
             target[c] = square / freedom
+
+
+@kernel_template
+def pick_columns(operands, begin, end, *, T):
+    """Elements [begin, end) of the cross entropy (outer, inner): ``lse - x[target]``, 0 where the target is ignored and
+    NaN where there is no such class. Slots: x, target, lse, loss, n, inner, ignored target."""
+    x, target = pointer(operands, 0, T), pointer(operands, 1, int64)
+    lse, loss = pointer(operands, 2, T), pointer(operands, 3, T)
+    n, inner, ignored = integer(operands, 4), integer(operands, 5), integer(operands, 6)
+    for k in range(begin, end):
+        outer = k // inner
+        t = target[k]
+        if t == ignored:
+            loss[k] = T(0)
+        elif t < 0 or t >= n:
+            loss[k] = T(math.nan)
+        else:
+            loss[k] = lse[k] - x[(outer * n + t) * inner + k - outer * inner]
+
+
+@kernel_template
+def pick_columns_backward(operands, begin, end, *, T):
+    """Units [begin, end) of its gradient: ``g * (exp(x - lse) - (1 at the target))``. Slots: g, x, target, lse, dx, n, inner,
+    width, ignored target."""
+    g, x, target = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, int64)
+    lse, dx = pointer(operands, 3, T), pointer(operands, 4, T)
+    n, inner, width, ignored = integer(operands, 5), integer(operands, 6), integer(operands, 7), integer(operands, 8)
+    scale = stack_array(WIDTH, T(0))
+    for unit in range(begin, end):
+        first, columns, start, outer = block(unit, n, inner, width)
+        at = outer * inner + first
+        errors, sums, targets = shifted(g, at), shifted(lse, at), shifted(target, at)
+        for c in range(columns):
+            scale[c] = T(0) if targets[c] == ignored else errors[c]
+        for k in range(n):
+            row, found = shifted(x, start + k * inner), shifted(dx, start + k * inner)
+            for c in range(columns):
+                found[c] = scale[c] * exp(row[c] - sums[c])
+        found = shifted(dx, start)
+        for c in range(columns):
+            if targets[c] != ignored:
+                found[targets[c] * inner + c] -= scale[c]

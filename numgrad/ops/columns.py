@@ -11,9 +11,10 @@ from ..pointwise import pointwise
 from ..storage import meta
 from ..structured import structured
 from ..tensor import empty_tensor
+from .create import arange
 from .launch import launch
 from .reduce import mean as arithmetic_mean
-from .view import unsqueeze
+from .view import reshape, unsqueeze
 
 _CACHED = 1 << 15  # elements of a block of columns that stay in the cache
 
@@ -98,6 +99,36 @@ def _(g, input, out, axes):
 @pointwise(install=(), inplace=False)
 def _share_of_sum(grad, input, total):
     return grad * exp(input - where(isinf(total), 0.0, total))
+
+
+@structured(install=(), cases="none", no_gradient=("target",), grad_name="NllLossBackward0")
+def cross_entropy_columns(input, target, *, ignore_index):
+    """``logsumexp(x) - x[target]`` along dimension 1: (N, C, ...) with classes (N, ...) -> (N, ...)."""
+    m = input._m
+    input, target = dense(input), dense(target)
+    sums = empty_tensor(_without(m, (1,)))
+    _run(kernels.softmax_columns, {"MODE": kernels.LOGSUMEXP}, m, (1,), (input, sums))
+    loss = empty_tensor(sums._m)
+    slots = input._d, target._d, sums._d, loss._d, m.shape[1], prod(m.shape[2:]), ignore_index
+    launch(kernels.pick_columns, {"T": m.np.type}, slots, loss._m.numel, 1, m.device)
+    return loss, sums
+
+
+@cross_entropy_columns.backward
+def _(g, input, target, context, ignore_index):
+    m = input._m
+    found = empty_tensor(meta(m.dtype, m.shape, m.device))
+    arrays = dense(plain(cast(g, m.dtype))), dense(plain(input)), dense(target), context, found
+    _run(kernels.pick_columns_backward, {}, m, (1,), arrays, ignore_index)
+    return found, None
+
+
+@cross_entropy_columns.backward_as_ops
+def _(g, input, target, context, ignore_index):
+    classes = reshape(arange(input._m.shape[1]), (-1,) + (1,) * (input._m.ndim - 2))
+    hot = cast(unsqueeze(target, 1) == classes, input._m.dtype)
+    kept = cast(target != ignore_index, input._m.dtype)
+    return unsqueeze(g * kept, 1) * (softmax_columns(input, (1,)) - hot), None
 
 
 @structured(install=(), cases="none", grad_name="VarBackward0")

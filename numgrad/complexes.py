@@ -40,7 +40,8 @@ _COMPOSITE = (
     "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive", "bincount",
     "histc", "histogram", "searchsorted", "bucketize", "argmax", "argmin", "max", "min", "aminmax", "amax", "amin",
     "cummax", "cummin", "quantile", "nanquantile", "clamp", "multinomial", "bernoulli_", "index_reduce_",
-    "scatter_reduce_", "max_pool1d", "max_pool2d", "max_pool3d", "floor_divide", "remainder", "nan_to_num", "nan_to_num_", "renorm",
+    "scatter_reduce_", "max_pool1d", "max_pool2d", "max_pool3d", "logsumexp", "cov", "corrcoef",
+    "floor_divide", "remainder", "nan_to_num", "nan_to_num_", "renorm",
 )  # fmt: skip
 
 

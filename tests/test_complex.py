@@ -219,6 +219,8 @@ def test_optimizers_move_both_parts():
         (lambda x: x < x, DTypeError, '"lt" is not supported for complex'),
         (lambda x: x.relu(), DTypeError, '"relu" is not supported for complex'),
         (lambda x: x.max(), DTypeError, '"max" is not supported for complex'),
+        (lambda x: x.logsumexp(0), DTypeError, '"logsumexp" is not supported for complex'),
+        (lambda x: x.sum(dtype=ng.float32), DTypeError, "is not taken where torch.float32 is needed"),
         (lambda x: x.sort(), DTypeError, '"sort" is not supported for complex'),
         (lambda x: ng.linalg.inv(ng.eye(2, dtype=ng.complex64)), DTypeError, "linalg.inv is not supported for complex"),
         (lambda x: ng.nn.functional.conv1d(x[None], x[None, None]), DTypeError, "is not supported for complex"),
@@ -235,3 +237,9 @@ def test_optimizers_move_both_parts():
 def test_messages(call, error, words):
     with pytest.raises(error, match=words):
         call(ng.tensor([1 + 2j, 3, 5]))
+
+
+def test_nan_is_found():
+    x = ng.tensor([1 + 1j]).requires_grad_()
+    with ng.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="mul: the forward pass returned nan"):
+        x * float("nan")

@@ -215,6 +215,21 @@ def test_refusals(call, message):
         call()
 
 
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 5), (4, 16)])
+def test_wide_matrices_have_the_signs_of_pytorch(shape, full):
+    a = matrix(*shape)
+    u, s, vh = linalg.svd(a, full)
+    kept = vh[..., : s.shape[-1], :]
+    np.testing.assert_allclose(((u * s.unsqueeze(-2)) @ kept).numpy(), a.numpy(), atol=1e-12)
+    np.testing.assert_allclose((vh @ vh.mT - ng.eye(vh.shape[-2], dtype=a.dtype)).numpy(), 0, atol=1e-12)
+    torch = pytest.importorskip("torch")
+    if torch.backends.mkl.is_available():  # other builds have other LAPACKs
+        expected = torch.linalg.svd(torch.from_numpy(a.numpy()), full)
+        np.testing.assert_allclose(u.numpy(), expected.U.numpy(), atol=1e-10)
+        np.testing.assert_allclose(kept.numpy(), expected.Vh[..., : s.shape[-1], :].numpy(), atol=1e-10)
+
+
 def test_results_have_names_and_can_be_written_to_given_tensors():
     found = linalg.svd(SQUARE)
     assert type(found).__name__ == "linalg_svd" and found.S is found[1]

@@ -91,7 +91,7 @@ class Transformer(nn.Module):
 
 
 @torch.no_grad()
-def write(model, codes, count, temperature=0.7):
+def continued(model, codes, count, temperature=0.7):
     """`codes` (T,) and `count` further ones, each drawn from the model's scores of it."""
     model.eval()
     for _ in range(count):
@@ -132,7 +132,42 @@ def train(model, loader, steps, device):
     return losses
 
 
-def main():
+def main(
+    steps=1000, batch=32, length=64, width=64, heads=4, blocks=3, prompt="The ", write=400,
+    device="cpu", seed=0, save=None, print_losses=0,
+):  # fmt: skip
+    """Train for ``steps`` batches of ``batch`` windows of ``length`` characters, then write ``write`` characters after
+    ``prompt``; the losses. The first ``print_losses`` of them are printed."""
+    topics = pydoc_data.topics.topics
+    text = "\n".join(topics[name] for name in sorted(topics)) + prompt
+    alphabet = sorted(set(text))
+    code_of = {character: code for code, character in enumerate(alphabet)}
+    codes = torch.tensor([code_of[character] for character in text])
+    learned, held_out = codes.split([len(codes) * 9 // 10, len(codes) - len(codes) * 9 // 10])
+
+    torch.manual_seed(seed)
+    model = Transformer(len(alphabet), length, width, heads, blocks).to(device)
+    windows = Windows(learned, length)
+    sampler = RandomSampler(windows, replacement=True, num_samples=steps * batch)
+    loader = DataLoader(windows, batch_size=batch, sampler=sampler)
+    print(f"{len(text)} characters, {len(alphabet)} kinds; {sum(p.numel() for p in model.parameters())} parameters")
+
+    started = time.perf_counter()
+    losses = train(model, loader, steps, device)
+    seconds = time.perf_counter() - started
+    for step, loss in enumerate(losses[: print_losses], start=1):
+        print(f"step {step}: loss {loss:.6f}")
+    held_out_loss = evaluate(model, held_out.to(device))
+    print(f"{len(losses)} steps in {seconds:.1f} s, loss {losses[-1]:.4f}, held-out loss {held_out_loss:.4f}")
+    if save:
+        torch.save(model.state_dict(), save)
+    start = torch.tensor([code_of[character] for character in prompt], device=device)
+    written = continued(model, start, write).tolist()
+    print("-" * 80, "".join(alphabet[code] for code in written), "-" * 80, sep="\n")
+    return losses
+
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a transformer on the characters of Python's reference.")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=1000)
@@ -146,35 +181,4 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", metavar="PATH", help="write the trained weights there")
     parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
-    options = parser.parse_args()
-
-    topics = pydoc_data.topics.topics
-    text = "\n".join(topics[name] for name in sorted(topics)) + options.prompt
-    alphabet = sorted(set(text))
-    code_of = {character: code for code, character in enumerate(alphabet)}
-    codes = torch.tensor([code_of[character] for character in text])
-    learned, held_out = codes.split([len(codes) * 9 // 10, len(codes) - len(codes) * 9 // 10])
-
-    torch.manual_seed(options.seed)
-    model = Transformer(len(alphabet), options.length, options.width, options.heads, options.blocks).to(options.device)
-    windows = Windows(learned, options.length)
-    sampler = RandomSampler(windows, replacement=True, num_samples=options.steps * options.batch)
-    loader = DataLoader(windows, batch_size=options.batch, sampler=sampler)
-    print(f"{len(text)} characters, {len(alphabet)} kinds; {sum(p.numel() for p in model.parameters())} parameters")
-
-    started = time.perf_counter()
-    losses = train(model, loader, options.steps, options.device)
-    seconds = time.perf_counter() - started
-    for step, loss in enumerate(losses[: options.print_losses], start=1):
-        print(f"step {step}: loss {loss:.6f}")
-    held_out_loss = evaluate(model, held_out.to(options.device))
-    print(f"{len(losses)} steps in {seconds:.1f} s, loss {losses[-1]:.4f}, held-out loss {held_out_loss:.4f}")
-    if options.save:
-        torch.save(model.state_dict(), options.save)
-    prompt = torch.tensor([code_of[character] for character in options.prompt], device=options.device)
-    written = write(model, prompt, options.write).tolist()
-    print("-" * 80, "".join(alphabet[code] for code in written), "-" * 80, sep="\n")
-
-
-if __name__ == "__main__":
-    main()
+    main(**vars(parser.parse_args()))

@@ -3,11 +3,12 @@
 An ordinary PyTorch script: with ``torch`` in place of ``numgrad`` in its imports it prints the same losses.
 
     python examples/digits_cnn.py
-    python examples/digits_cnn.py --device cuda --epochs 30 --save digits_cnn.pt
+    python examples/digits_cnn.py --device cuda --steps 660 --save digits_cnn.pt
 """
 
 import argparse
 import time
+from itertools import islice
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -66,11 +67,11 @@ class Network(nn.Module):
         return self.classifier(self.dropout(self.features(x)))
 
 
-def train(model, loader, optimizer, scheduler, device, bar):
-    """One pass over the training images; the losses of its steps."""
+def train(model, batches, optimizer, scheduler, device, bar):
+    """A step for each batch; their losses."""
     model.train()
     losses = []
-    for images, digits in loader:
+    for images, digits in batches:
         loss = F.cross_entropy(model(images.to(device)), digits.to(device), label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
@@ -114,47 +115,47 @@ def draw(path, model, losses, seen, right):
     plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Train a convolutional network on handwritten digits.")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", metavar="PATH", help="write the trained weights there")
-    parser.add_argument("--picture", metavar="PATH", default="digits_cnn.png")
-    parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
-    options = parser.parse_args()
-
+def main(steps=330, device="cpu", seed=0, save=None, picture="digits_cnn.png", print_losses=0):
+    """Train for ``steps`` batches of 64; the losses. The first ``print_losses`` of them are printed."""
     data = load_digits()
     images, test_images, digits, test_digits = train_test_split(
         data.images, data.target, test_size=0.2, random_state=0, stratify=data.target
     )
-    torch.manual_seed(options.seed)
+    torch.manual_seed(seed)
     loader = DataLoader(Digits(images, digits, shift=True), batch_size=64, shuffle=True, drop_last=True)
     test_loader = DataLoader(Digits(test_images, test_digits, shift=False), batch_size=256)
 
-    model = Network().to(options.device)
+    model = Network().to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    steps = options.epochs * len(loader)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=steps)
 
     started = time.perf_counter()
     losses = []
     with tqdm(total=steps, unit="step") as bar:
-        for _ in range(options.epochs):
-            losses += train(model, loader, optimizer, scheduler, options.device, bar)
-            seen, right = classify(model, test_loader, options.device)
+        while len(losses) < steps:
+            batches = islice(loader, steps - len(losses))
+            losses += train(model, batches, optimizer, scheduler, device, bar)
+            seen, right = classify(model, test_loader, device)
             accuracy = (seen == right).float().mean().item()
             bar.set_postfix(loss=f"{losses[-1]:.4f}", test=f"{accuracy:.4f}")
     seconds = time.perf_counter() - started
-    for step, loss in enumerate(losses[: options.print_losses], start=1):
+    for step, loss in enumerate(losses[: print_losses], start=1):
         print(f"step {step}: loss {loss:.6f}")
     print(f"{len(losses)} steps in {seconds:.1f} s, loss {losses[-1]:.4f}, test accuracy {accuracy:.4f}")
-    if options.save:
-        torch.save(model.state_dict(), options.save)
-    draw(options.picture, model, losses, seen, right)
-    print(f"picture: {options.picture}")
+    if save:
+        torch.save(model.state_dict(), save)
+    draw(picture, model, losses, seen, right)
+    print(f"picture: {picture}")
+    return losses
 
 
 if __name__ == "__main__":
     matplotlib.use("Agg")
-    main()
+    parser = argparse.ArgumentParser(description="Train a convolutional network on handwritten digits.")
+    parser.add_argument("--steps", type=int, default=330)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", metavar="PATH", help="write the trained weights there")
+    parser.add_argument("--picture", metavar="PATH", default="digits_cnn.png")
+    parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
+    main(**vars(parser.parse_args()))

@@ -93,7 +93,28 @@ def draw(path, model, losses, accuracies, x, y):
     plt.close(figure)
 
 
-def main():
+def main(epochs=15, device="cpu", seed=0, save=None, picture="digits_mlp.png", print_losses=0):
+    """Train for ``epochs`` passes over the training images; the losses. The first ``print_losses`` are printed."""
+    digits = load_digits()
+    parts = train_test_split(digits.data, digits.target, test_size=0.2, random_state=0, stratify=digits.target)
+    x, test_x = (torch.tensor(part / 16, dtype=torch.float32, device=device) for part in parts[:2])
+    y, test_y = (torch.tensor(part, device=device) for part in parts[2:])
+
+    torch.manual_seed(seed)
+    model = Classifier().to(device)
+    started = time.perf_counter()
+    losses, accuracies = train(model, (x, y, test_x, test_y), epochs, print_losses=print_losses)
+    seconds = time.perf_counter() - started
+    print(f"{len(losses)} steps in {seconds:.1f} s, loss {losses[-1]:.4f}, test accuracy {accuracies[-1]:.4f}")
+    if save:
+        torch.save(model.state_dict(), save)
+    draw(picture, model, losses, accuracies, test_x, test_y)
+    print(f"picture: {picture}")
+    return losses
+
+
+if __name__ == "__main__":
+    matplotlib.use("Agg")
     parser = argparse.ArgumentParser(description="Train a classifier on handwritten digits.")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--epochs", type=int, default=15)
@@ -101,25 +122,4 @@ def main():
     parser.add_argument("--save", metavar="PATH", help="write the trained weights there, as safetensors")
     parser.add_argument("--picture", metavar="PATH", default="digits_mlp.png")
     parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
-    options = parser.parse_args()
-
-    digits = load_digits()
-    parts = train_test_split(digits.data, digits.target, test_size=0.2, random_state=0, stratify=digits.target)
-    x, test_x = (torch.tensor(part / 16, dtype=torch.float32, device=options.device) for part in parts[:2])
-    y, test_y = (torch.tensor(part, device=options.device) for part in parts[2:])
-
-    torch.manual_seed(options.seed)
-    model = Classifier().to(options.device)
-    started = time.perf_counter()
-    losses, accuracies = train(model, (x, y, test_x, test_y), options.epochs, print_losses=options.print_losses)
-    seconds = time.perf_counter() - started
-    print(f"{len(losses)} steps in {seconds:.1f} s, loss {losses[-1]:.4f}, test accuracy {accuracies[-1]:.4f}")
-    if options.save:
-        torch.save(model.state_dict(), options.save)
-    draw(options.picture, model, losses, accuracies, test_x, test_y)
-    print(f"picture: {options.picture}")
-
-
-if __name__ == "__main__":
-    matplotlib.use("Agg")
-    main()
+    main(**vars(parser.parse_args()))

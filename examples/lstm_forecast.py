@@ -4,11 +4,12 @@ The recording is the membrane potential of the cell, 12,000 values at 2 kHz. An 
 in place of ``numgrad`` in its imports it prints the same losses.
 
     python examples/lstm_forecast.py
-    python examples/lstm_forecast.py --device cuda --epochs 60 --save lstm_forecast.pt
+    python examples/lstm_forecast.py --device cuda --steps 800 --save lstm_forecast.pt
 """
 
 import argparse
 import time
+from itertools import islice
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -77,45 +78,38 @@ def draw(path, losses, known, following, forecast):
     plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Train an LSTM to continue the recording of a nerve cell.")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", metavar="PATH", help="write the trained weights there")
-    parser.add_argument("--picture", metavar="PATH", default="lstm_forecast.png")
-    parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
-    options = parser.parse_args()
-
+def main(steps=560, device="cpu", seed=0, save=None, picture="lstm_forecast.png", print_losses=0):
+    """Train for ``steps`` batches of 32 windows; the losses. The first ``print_losses`` of them are printed."""
     with get_sample_data("membrane.dat") as file:
         recording = np.frombuffer(file.read(), dtype=np.float32)
     recording = torch.tensor(recording[2000:7000:4]).unsqueeze(1)  # (1250, 1): one stretch of even firing
     mean, scale = recording[:950].mean(), recording[:950].std()
-    series = ((recording - mean) / scale).to(options.device)
+    series = ((recording - mean) / scale).to(device)
     learned, test = series[:950], series[950:]
 
-    torch.manual_seed(options.seed)
+    torch.manual_seed(seed)
     loader = DataLoader(Windows(learned, length=100, stride=2), batch_size=32, shuffle=True)
-    model = Forecaster().to(options.device)
+    model = Forecaster().to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=options.epochs)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
 
     started = time.perf_counter()
     losses = []
-    bar = tqdm(range(options.epochs), unit="epoch")
-    for _ in bar:
-        for x, y in loader:
-            predicted, _ = model(x)
-            loss = F.mse_loss(predicted, y)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            losses.append(loss.item())
-        scheduler.step()
-        bar.set_postfix(loss=f"{losses[-1]:.5f}")
+    with tqdm(total=steps, unit="step") as bar:
+        while len(losses) < steps:
+            for x, y in islice(loader, steps - len(losses)):
+                predicted, _ = model(x)
+                loss = F.mse_loss(predicted, y)
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                scheduler.step()
+                losses.append(loss.item())
+                bar.update()
+            bar.set_postfix(loss=f"{losses[-1]:.5f}")
     seconds = time.perf_counter() - started
-    for step, loss in enumerate(losses[: options.print_losses], start=1):
+    for step, loss in enumerate(losses[: print_losses], start=1):
         print(f"step {step}: loss {loss:.6f}")
 
     model.eval()
@@ -127,13 +121,21 @@ def main():
     forecast = model.forecast(known[None], len(following))[0]
     print(f"{len(losses)} steps in {seconds:.1f} s, loss {losses[-1]:.5f}")
     print(f"error of the next value {next_value:.5f} (of the last one, taken for the next: {no_change:.5f})")
-    if options.save:
-        torch.save(model.state_dict(), options.save)
+    if save:
+        torch.save(model.state_dict(), save)
     parts = ((part.cpu() * scale + mean).squeeze(1).numpy() for part in (known, following, forecast))
-    draw(options.picture, losses, *parts)
-    print(f"picture: {options.picture}")
+    draw(picture, losses, *parts)
+    print(f"picture: {picture}")
+    return losses
 
 
 if __name__ == "__main__":
     matplotlib.use("Agg")
-    main()
+    parser = argparse.ArgumentParser(description="Train an LSTM to continue the recording of a nerve cell.")
+    parser.add_argument("--steps", type=int, default=560)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", metavar="PATH", help="write the trained weights there")
+    parser.add_argument("--picture", metavar="PATH", default="lstm_forecast.png")
+    parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
+    main(**vars(parser.parse_args()))

@@ -8,6 +8,7 @@ An ordinary PyTorch script: with ``torch`` in place of ``numgrad`` in its import
 
 import argparse
 import time
+from itertools import islice
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -105,50 +106,52 @@ def draw(path, model, latent, x, device):
     plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Train a variational autoencoder on handwritten digits.")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--latent", type=int, default=8, help="numbers in a code")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", metavar="PATH", help="write the trained weights there")
-    parser.add_argument("--picture", metavar="PATH", default="vae_digits.png")
-    parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
-    options = parser.parse_args()
-
-    torch.manual_seed(options.seed)
+def main(steps=1000, device="cpu", latent=8, seed=0, save=None, picture="vae_digits.png", print_losses=0):
+    """Train for ``steps`` batches of 64, with codes of ``latent`` numbers; the losses. The first ``print_losses`` of them
+    are printed."""
+    torch.manual_seed(seed)
     images = TensorDataset(torch.tensor(load_digits().images / 16, dtype=torch.float32).unsqueeze(1))  # (1797, 1, 8, 8)
     images, test_images = random_split(images, (0.9, 0.1))
     loader = DataLoader(images, batch_size=64, shuffle=True, drop_last=True)
     test_loader = DataLoader(test_images, batch_size=60)
 
-    model = Autoencoder(options.latent).to(options.device)
+    model = Autoencoder(latent).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=5)
 
     started = time.perf_counter()
     losses = []
-    bar = tqdm(range(options.epochs), unit="epoch")
-    for _ in bar:
-        for (x,) in loader:
-            loss = evidence_bound(model, x.to(options.device))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        bound = evaluate(model, test_loader, options.device)
-        scheduler.step(bound)
-        bar.set_postfix(loss=f"{losses[-1]:.3f}", test=f"{bound:.3f}", lr=f"{scheduler.get_last_lr()[0]:.0e}")
+    with tqdm(total=steps, unit="step") as bar:
+        while len(losses) < steps:
+            for (x,) in islice(loader, steps - len(losses)):
+                loss = evidence_bound(model, x.to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+                bar.update()
+            bound = evaluate(model, test_loader, device)
+            scheduler.step(bound)
+            bar.set_postfix(loss=f"{losses[-1]:.3f}", test=f"{bound:.3f}", lr=f"{scheduler.get_last_lr()[0]:.0e}")
     seconds = time.perf_counter() - started
-    for step, loss in enumerate(losses[: options.print_losses], start=1):
+    for step, loss in enumerate(losses[: print_losses], start=1):
         print(f"step {step}: loss {loss:.6f}")
     print(f"{len(losses)} steps in {seconds:.1f} s, loss {losses[-1]:.3f}, test loss {bound:.3f}")
-    if options.save:
-        torch.save(model.state_dict(), options.save)
-    draw(options.picture, model, options.latent, next(iter(test_loader))[0], options.device)
-    print(f"picture: {options.picture}")
+    if save:
+        torch.save(model.state_dict(), save)
+    draw(picture, model, latent, next(iter(test_loader))[0], device)
+    print(f"picture: {picture}")
+    return losses
 
 
 if __name__ == "__main__":
     matplotlib.use("Agg")
-    main()
+    parser = argparse.ArgumentParser(description="Train a variational autoencoder on handwritten digits.")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--latent", type=int, default=8, help="numbers in a code")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", metavar="PATH", help="write the trained weights there")
+    parser.add_argument("--picture", metavar="PATH", default="vae_digits.png")
+    parser.add_argument("--print-losses", metavar="N", type=int, default=0, help="print the first N losses")
+    main(**vars(parser.parse_args()))

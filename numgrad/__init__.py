@@ -1,6 +1,14 @@
 """numgrad: the PyTorch programming model on kernels that are plain Python functions compiled by Numba."""
 
-from . import autograd as autograd, detours as detours, linalg as linalg, nn as nn, optim as optim, testing as testing
+from . import (
+    autograd as autograd,
+    complexes as complexes,
+    detours as detours,
+    linalg as linalg,
+    nn as nn,
+    optim as optim,
+    testing as testing,
+)
 from .autograd import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -16,6 +24,10 @@ from .dtypes import (
     bfloat16 as bfloat16,
     bool_ as bool,
     can_cast as can_cast,
+    complex64 as cfloat,
+    complex64 as complex64,
+    complex128 as cdouble,
+    complex128 as complex128,
     dtype as dtype,
     finfo as finfo,
     float16 as float16,
@@ -32,6 +44,7 @@ from .dtypes import (
     set_default_dtype as set_default_dtype,
     uint8 as uint8,
 )
+from .errors import OutOfMemoryError as OutOfMemoryError
 from .function import Function as _Function
 from .generator import Generator as Generator, default_generator as default_generator
 from .imports import as_torch as as_torch
@@ -52,6 +65,12 @@ from .ops.activation import (
     rrelu as rrelu,
     selu as selu,
     threshold as threshold,
+)
+from .ops.activation_inplace import (
+    celu_ as celu_,
+    rrelu_ as rrelu_,
+    selu_ as selu_,
+    threshold_ as threshold_,
 )
 from .ops.arithmetic import (
     add as add,
@@ -125,6 +144,25 @@ from .ops.compare import (
     signbit as signbit,
     where_function as where,
 )
+from .ops.complex import (
+    angle as angle,
+    complex_ as complex,
+    conj as conj,
+    conj_physical as conj_physical,
+    conj_physical_ as conj_physical_,
+    imag as imag,
+    is_complex as is_complex,
+    is_conj as is_conj,
+    is_neg as is_neg,
+    polar as polar,
+    real as real,
+    resolve_conj as resolve_conj,
+    resolve_neg as resolve_neg,
+    view_as_complex as view_as_complex,
+    view_as_complex_copy as view_as_complex_copy,
+    view_as_real as view_as_real,
+    view_as_real_copy as view_as_real_copy,
+)
 from .ops.conv import (
     conv1d as conv1d,
     conv2d as conv2d,
@@ -142,7 +180,6 @@ from .ops.create import (
     empty_like as empty_like,
     empty_strided as empty_strided,
     eye as eye,
-    from_dlpack as from_dlpack,
     from_numpy as from_numpy,
     frombuffer as frombuffer,
     full as full,
@@ -168,6 +205,7 @@ from .ops.distance import (
     cosine_similarity as cosine_similarity,
     dist as dist,
     norm as norm,
+    norm_except_dim as norm_except_dim,
     pairwise_distance as pairwise_distance,
     pdist as pdist,
     renorm as renorm,
@@ -202,7 +240,6 @@ from .ops.factor import (
     cholesky_solve as cholesky_solve,
     lu_solve as lu_solve,
     lu_unpack as lu_unpack,
-    orgqr as orgqr,
     qr as qr,
     svd as svd,
 )
@@ -215,6 +252,7 @@ from .ops.gamma import (
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
+from .ops.householder import geqrf as geqrf, orgqr as orgqr
 from .ops.index import (
     gather as gather,
     index_add as index_add,
@@ -225,6 +263,7 @@ from .ops.index import (
     take as take,
     take_along_dim as take_along_dim,
 )
+from .ops.interchange import from_dlpack as from_dlpack, to_dlpack as to_dlpack
 from .ops.join import (
     atleast_1d as atleast_1d,
     atleast_2d as atleast_2d,
@@ -417,6 +456,11 @@ from .ops.reduce import (
     prod as prod,
     sum as sum,
 )
+from .ops.rejection import (
+    _sample_dirichlet as _sample_dirichlet,
+    _standard_gamma as _standard_gamma,
+    binomial as binomial,
+)
 from .ops.scan import (
     cummax as cummax,
     cummin as cummin,
@@ -464,6 +508,7 @@ from .ops.statistics import (
     var as var,
     var_mean as var_mean,
 )
+from .ops.stft import istft as istft, stft as stft
 from .ops.strided import as_strided as as_strided
 from .ops.subscript import index_put as index_put
 from .ops.view import (
@@ -483,7 +528,13 @@ from .ops.view import (
     transpose as transpose,
     unflatten as unflatten,
     unsqueeze as unsqueeze,
-    view_as_real as view_as_real,
+)
+from .ops.windows import (
+    bartlett_window as bartlett_window,
+    blackman_window as blackman_window,
+    hamming_window as hamming_window,
+    hann_window as hann_window,
+    kaiser_window as kaiser_window,
 )
 from .pointwise import pointwise as pointwise
 from .printing import set_printoptions as set_printoptions
@@ -505,26 +556,37 @@ from .settings import (
 from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
+    BFloat16Tensor as BFloat16Tensor,
     BoolTensor as BoolTensor,
     ByteTensor as ByteTensor,
     CharTensor as CharTensor,
     DoubleTensor as DoubleTensor,
     FloatTensor as FloatTensor,
+    HalfTensor as HalfTensor,
     IntTensor as IntTensor,
     LongTensor as LongTensor,
     ShortTensor as ShortTensor,
+    set_default_tensor_type as set_default_tensor_type,
 )
 
 __version__ = "0.1.0"
 
 
 _ON_FIRST_USE = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "hub", "random", "serialization",
-    "special", "utils",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "hub", "multiprocessing",
+    "random", "serialization", "signal", "special", "utils",
+}  # fmt: skip
+_IN_PLACE = {  # methods of Tensor that are functions too
+    "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
+    "as_strided_", "asin_", "asinh_", "atan_", "atanh_", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_",
+    "cos_", "cosh_", "deg2rad_", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "fix_",
+    "floor_", "frac_", "gcd_", "i0_", "index_put_", "lcm_", "ldexp_", "log10_", "log1p_", "log2_", "log_", "logit_",
+    "nan_to_num_", "neg_", "negative_", "rad2deg_", "reciprocal_", "relu_", "resize_as_", "round_", "rsqrt_", "sigmoid_",
+    "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_", "xlogy_", "zero_",
 }  # fmt: skip
 _OF_AMP = {
-    "GradScaler", "autocast", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
-    "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
+    "GradScaler", "autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled",
+    "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
 }  # fmt: skip
 
 
@@ -533,6 +595,12 @@ def __getattr__(name):
         from . import amp
 
         return getattr(amp, name)
+    if name in _IN_PLACE:
+        return getattr(Tensor, name)
+    if name == "vmap":
+        from .func import vmap
+
+        return vmap
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

@@ -1,5 +1,7 @@
 """The accelerator that there is, as ``torch.accelerator``: CUDA or none."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from . import cuda
@@ -46,3 +48,54 @@ def empty_cache() -> None:
     """Return unused memory of the accelerator to the system."""
     if cuda.is_available():
         cuda.empty_cache()
+
+
+# --- memory and streams ----------------------------------------------------------------------------------------------
+
+
+def memory_allocated(device: Any = None) -> int:
+    """The bytes that tensors on the accelerator take."""
+    return cuda.memory_allocated(device)
+
+
+def max_memory_allocated(device: Any = None) -> int:
+    """The most bytes that tensors on the accelerator took since `reset_peak_memory_stats`."""
+    return cuda.max_memory_allocated(device)
+
+
+def memory_reserved(device: Any = None) -> int:
+    """The bytes that are kept for tensors on the accelerator, used or not."""
+    return cuda.memory_reserved(device)
+
+
+def reset_peak_memory_stats(device: Any = None) -> None:
+    """Count `max_memory_allocated` from now on."""
+    cuda.reset_peak_memory_stats(device)
+
+
+def get_memory_info(device: Any = None) -> tuple[int, int]:
+    """The free bytes of the accelerator and all of them."""
+    return cuda.mem_get_info(device)
+
+
+def current_stream(device: Any = None) -> cuda.Stream:
+    """The stream that launches on the accelerator go to."""
+    return cuda.current_stream(device)
+
+
+def set_stream(stream: cuda.Stream) -> None:
+    """Let launches of this thread go to ``stream``."""
+    cuda.set_stream(stream)
+
+
+@contextlib.contextmanager
+def device_index(device: int | None) -> Iterator[None]:
+    """Context in which ``device`` is the current accelerator; None changes nothing."""
+    if device is None:
+        yield
+        return
+    with cuda.device(device):
+        yield
+
+
+current_device_idx, set_device_idx = current_device_index, set_device_index

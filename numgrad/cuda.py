@@ -17,6 +17,11 @@ def __getattr__(name):
         from .amp import cuda as amp
 
         return amp
+    if name.endswith("Tensor"):
+        from .tensor_types import ON_CUDA
+
+        if name in ON_CUDA:
+            return ON_CUDA[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -84,6 +89,11 @@ def get_device_name(device: Any = None) -> str:
 def get_device_capability(device: Any = None) -> tuple[int, int]:
     """The compute capability, such as (9, 0)."""
     return memory.device(_index(device)).properties["capability"]
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether CUDA tensors may be bfloat16: not yet, whatever the device."""
+    return False
 
 
 class DeviceProperties:

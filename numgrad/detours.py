@@ -1,48 +1,45 @@
-"""Detours: functions of the library that do something before or after the call for a while, at no cost otherwise.
+"""Detours: functions of the library that get something to do before or after the call, at no cost otherwise.
 
-A detour exchanges the code of the function object itself, so that every module that imported it takes part. The one
-that stands here is that of the 16-bit dtypes: the first tensor of such a dtype sends the ops that have kernels of their
-own (products, convolutions, rows, gathers) through float32; pointwise kernels, reductions, copies and views take
-16-bit elements as they are.
+A detour exchanges the code of the function object itself, as `op.deferred` does, so that every module that imported it
+takes part. It is made once and stays; calls that run meanwhile, in other threads too, end with the code they began with.
+The one that stands here is that of the 16-bit dtypes: the first tensor of such a dtype sends the ops that have kernels
+of their own (products, convolutions, rows, gathers) through float32; pointwise kernels, reductions, copies and views
+take 16-bit elements as they are.
 """
 
-import inspect
 import types
 from collections.abc import Callable
 
 from . import dtypes
-from .op import ENTRIES, OPS, cast
+from .autograd import Node, is_grad_enabled, set_grad_enabled
+from .dtypes import bfloat16, float16
+from .op import BUILDING, ENTRIES, FOLLOWERS, OPS, StructuredNode, cast, plain
 from .rowwise import Rowwise
 from .structured import Structured
 from .tensor import Tensor
 
 
-def _diverted(*args, _run, **kwargs):
-    return _run(args, kwargs)
+def _diverted(*args, _around, _original, **kwargs):
+    return _around(_original, args, kwargs)
 
 
-def divert(entry, around: Callable) -> Callable:
-    """Send calls of ``entry`` to ``around(original, args, kwargs)``; the function returned undoes it."""
-    build = getattr(entry, "build", None)
-    if build is not None and entry.__code__.co_name.startswith("_unbuilt"):
-        build()
-    before = entry.__code__, entry.__defaults__, entry.__kwdefaults__, entry.__dict__.get("__signature__")
-    original = types.FunctionType(
-        entry.__code__, entry.__globals__, entry.__name__, entry.__defaults__, entry.__closure__
-    )
-    original.__kwdefaults__ = entry.__kwdefaults__
-    entry.__signature__ = inspect.signature(entry)
-    entry.__code__, entry.__defaults__ = _diverted.__code__.replace(co_freevars=entry.__code__.co_freevars), None
-    entry.__kwdefaults__ = {"_run": lambda args, kwargs: around(original, args, kwargs)}
-
-    def restore():
-        entry.__code__, entry.__defaults__, entry.__kwdefaults__, signature = before
-        if signature is None:
-            del entry.__signature__
-        else:
-            entry.__signature__ = signature
-
-    return restore
+def divert(entry, around: Callable) -> None:
+    """Send calls of ``entry`` to ``around(original, args, kwargs)`` from now on; ``original`` is a function that does
+    what ``entry`` did."""
+    with BUILDING:
+        original = types.FunctionType(
+            entry.__code__, entry.__globals__, entry.__name__, entry.__defaults__, entry.__closure__
+        )
+        original.__kwdefaults__ = entry.__kwdefaults__
+        original.__annotations__, original.__doc__ = entry.__annotations__, entry.__doc__
+        original.__qualname__, original.__module__ = entry.__qualname__, entry.__module__
+        original.__dict__.update(entry.__dict__)
+        if entry.__globals__.get("_entry") is entry:  # compiled on its first call: then the original is
+            entry.__globals__["_entry"] = original
+        entry.__wrapped__ = original  # where `inspect` finds signature and source
+        # In this order a call from another thread finds all it needs, before and after the exchange.
+        entry.__kwdefaults__ = {**(entry.__kwdefaults__ or {}), "_around": around, "_original": original}
+        entry.__code__ = _diverted.__code__.replace(co_freevars=entry.__code__.co_freevars)
 
 
 def mapped(value, change):
@@ -54,66 +51,165 @@ def mapped(value, change):
     return value
 
 
-def mapped_call(original, args, kwargs, change):
-    """``original`` called with ``change`` applied to all Tensors among its arguments."""
-    return original(*[mapped(a, change) for a in args], **{k: mapped(v, change) for k, v in kwargs.items()})
-
-
 # --- 16-bit dtypes ---------------------------------------------------------------------------------------------------
 
+_NARROW = {float16, bfloat16}
 # Copies, which take any dtype; and ops whose operands must be of one dtype, which their own checks say.
 _ANY_DTYPE = {"contiguous_copy", "clone", "to_dtype", "to_other_device", "_copy_into"}
-_ONE_DTYPE = {"matrix_product", "linear", "convolution"}
-# Functions that write to their first argument with kernels of their own.
+_ONE_DTYPE = {"matrix_product", "hidden_product", "linear", "convolution"}
+_PROMOTED = {"lstm_step", "gru_step"}  # their results have the common dtype, that of others the 16-bit one
+# Functions that write to their first argument with kernels of their own; of some the operands must be of one dtype.
 _IN_PLACE = (
-    "index_add_", "index_copy_", "index_fill_", "put_", "masked_fill_", "masked_scatter_", "bernoulli_",
-    "fill_diagonal_", "cumsum_", "cumprod_", "scatter_", "scatter_add_", "scatter_reduce_", "index_reduce_",
-    "index_put_", "normal_", "uniform_", "log_normal_", "exponential_", "geometric_", "cauchy_", "random_", "renorm_",
+    "index_fill_", "masked_fill_", "bernoulli_", "fill_diagonal_", "cumsum_", "cumprod_", "normal_", "uniform_",
+    "log_normal_", "exponential_", "geometric_", "cauchy_", "random_", "renorm_",
 )  # fmt: skip
-# Composites that read memory themselves.
+_ONE_DTYPE_IN_PLACE = (
+    "index_add_", "index_copy_", "put_", "masked_scatter_", "scatter_", "scatter_add_", "scatter_reduce_",
+    "index_reduce_", "index_put_",
+)  # fmt: skip
+# Composites that read memory themselves, or whose intermediate results must not be rounded.
 _COMPOSITE = (
-    "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive", "bincount",
+    "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive",
     "histc", "histogram", "searchsorted", "bucketize", "argmax", "argmin", "max", "min", "aminmax", "cummax", "cummin",
-    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "multinomial", "rand_like", "randn_like",
+    "isin", "scaled_dot_product_attention", "multinomial", "rand_like", "randn_like",
     "randint_like", "nonzero", "masked_select", "embedding", "gather", "index_select", "take", "take_along_dim",
     "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
     "interpolate", "grid_sample", "ctc_loss", "batch_norm", "quantile", "nanquantile", "cdist", "pdist",
 )  # fmt: skip
 
 
-def _through_float32(one_dtype=False, in_place=False):
-    def around(original, args, kwargs):
-        found: list = []
+def _narrow_dtype(values, found=None):
+    """The 16-bit dtype among Tensors, also those in lists and tuples: of both, float32; None without any."""
+    for value in values:
+        if isinstance(value, Tensor):
+            d = value._m.dtype
+            if d is float16 or d is bfloat16:
+                found = d if found is None else dtypes.promote(found, d)
+        elif value is not None and type(value) in (list, tuple):
+            found = _narrow_dtype(value, found)
+    return found
 
-        def note(tensor):
-            if tensor._m.dtype.is_floating_point:
-                found.append(tensor._m.dtype)
+
+def floating_dtypes(values) -> set:
+    """The floating-point dtypes of Tensors, also those in lists and tuples."""
+    found = set()
+    for value in values:
+        if isinstance(value, Tensor) and value._m.dtype.is_floating_point:
+            found.add(value._m.dtype)
+        elif type(value) in (list, tuple):
+            found |= floating_dtypes(value)
+    return found
+
+
+def _widened(tensor):
+    return cast(tensor, dtypes.float32) if tensor._m.dtype in _NARROW else tensor
+
+
+def _through_float32(original, args, kwargs):
+    d = _narrow_dtype(args)
+    if kwargs:
+        d = _narrow_dtype(kwargs.values(), d)
+    if d is None:
+        return original(*args, **kwargs)
+    out = kwargs.pop("out", None)
+    widened = []
+
+    def widen(tensor):
+        wide = _widened(tensor)
+        if wide is not tensor:
+            widened.append((tensor, wide, wide._n))
+        return wide
+
+    result = original(*[mapped(a, widen) for a in args], **{k: mapped(v, widen) for k, v in kwargs.items()})
+    saved = {}
+    for tensor, wide, node in widened:
+        if wide._s is not None and wide._s.version:  # written to, so the tensor that it stands for is too
+            with set_grad_enabled(is_grad_enabled() and wide._n is not node):
+                tensor.copy_(wide)
+        else:
+            saved[id(wide)] = tensor, node
+        if result is wide:
             return tensor
+    if type(result) is Tensor and result._n is not None:
+        _save_narrow(result._n, saved)
+    if kwargs.get("dtype") is None and not (args and result is args[0]):
+        result = _narrowed(result, d)
+    return result if out is None else _written(original.__name__, result, out)
 
-        for value in (*args, *kwargs.values()):
-            mapped(value, note)
-        narrow = [d for d in found if d.compute is not d.type]
-        if not narrow or (one_dtype and any(d is not narrow[0] for d in found)):
-            return original(*args, **kwargs)
-        d = narrow[0]
-        for other in narrow:
-            d = dtypes.promote(d, other)
 
-        def widened(tensor):
-            return cast(tensor, dtypes.float32) if tensor._m.dtype in narrow else tensor
+class _SavedNarrow:
+    """A 16-bit tensor that a node has saved in place of its float32 copy, and the copy's own node."""
 
-        if in_place:
-            target = args[0]
-            wide = widened(target)
-            mapped_call(original, (wide, *args[1:]), kwargs, widened)
-            return target if wide is target else target.copy_(wide)
-        out = kwargs.pop("out", None)
-        result = mapped_call(original, args, kwargs, widened)
-        if kwargs.get("dtype") is None:
-            result = _narrowed(result, d)
-        return result if out is None else _written(original.__name__, result, out)
+    __slots__ = ("tensor", "node")
 
-    return around
+    def __init__(self, tensor, node):
+        self.tensor, self.node = tensor, node
+
+    @property
+    def _s(self):  # where the recorder sees writes
+        return self.tensor._s
+
+    def restore(self):
+        wide = cast(plain(self.tensor), dtypes.float32)
+        wide._n = self.node
+        return wide
+
+
+class _NarrowNode(Node):
+    """Mixed into the node of an op: it keeps 16-bit inputs as they are and widens them again when its gradient runs."""
+
+    __slots__ = ()
+
+    def backward(self, gradient):
+        return self._widened(super().backward, gradient)
+
+    def backward_recorded(self, gradient):
+        return self._widened(super().backward_recorded, gradient)
+
+    def _widened(self, run, gradient):
+        saved = self.saved
+        self.saved = tuple([item.restore() if type(item) is _SavedNarrow else item for item in saved])
+        try:
+            return run(gradient)
+        finally:
+            self.saved = saved
+
+
+_narrow_nodes: dict = {}  # class of a node -> the same with `_NarrowNode`
+
+
+def _save_narrow(node, tensors):
+    """Let a node keep, of the inputs that it saved, the tensors whose float32 copies they are: id -> (tensor, node)."""
+    kind = type(node)
+    if not isinstance(node, StructuredNode) or not any(id(item) in tensors for item in node.saved):
+        return
+    node.saved = tuple([_SavedNarrow(*tensors[id(item)]) if id(item) in tensors else item for item in node.saved])
+    narrow = _narrow_nodes.get(kind)
+    if narrow is None:
+        narrow = _narrow_nodes[kind] = type(kind.__name__, (_NarrowNode, kind), {"__slots__": ()})
+    node.__class__ = narrow
+
+
+def _of_one_dtype(original, args, kwargs):
+    if len(floating_dtypes((*args, *kwargs.values()))) > 1:
+        return original(*args, **kwargs)  # which says what it expected
+    return _through_float32(original, args, kwargs)
+
+
+def _promoted(original, args, kwargs):
+    if floating_dtypes(args) <= _NARROW:
+        return _through_float32(original, args, kwargs)
+    return original(*[mapped(value, _widened) for value in args], **kwargs)
+
+
+def _of_one_dtype_in_place(original, args, kwargs):
+    found = floating_dtypes((*args, *kwargs.values()))
+    if len(found) > 1:
+        raise RuntimeError(
+            f"{original.__name__}(): self ({args[0].dtype!r}) and source must have the same scalar type, got "
+            f"{', '.join(sorted(map(repr, found)))}; convert one with .to(...)"
+        )
+    return _through_float32(original, args, kwargs)
 
 
 def _narrowed(result, d):
@@ -135,18 +231,26 @@ def _written(name, result, out):
     return out
 
 
-def prepare() -> None:
+def _divert_op(op):
+    if isinstance(op, Rowwise) or (isinstance(op, Structured) and op.kind != "view" and op.name not in _ANY_DTYPE):
+        one, common = op.name in _ONE_DTYPE, op.name in _PROMOTED
+        divert(op.entry, _of_one_dtype if one else _promoted if common else _through_float32)
+
+
+def _prepare() -> None:
     """Send ops with kernels of their own through float32 where operands are 16-bit; done once, for good."""
-    for op in OPS.values():
-        if isinstance(op, Rowwise) or (isinstance(op, Structured) and op.kind != "view" and op.name not in _ANY_DTYPE):
-            divert(op.entry, _through_float32(op.name in _ONE_DTYPE))
+    for op in list(OPS.values()):
+        _divert_op(op)
+    FOLLOWERS.append(_divert_op)  # ops that are defined from now on
     done = set()
-    for names, in_place in ((_IN_PLACE, True), (_COMPOSITE, False)):
+    for names, around in (
+        (_IN_PLACE + _COMPOSITE, _through_float32), (_ONE_DTYPE_IN_PLACE, _of_one_dtype_in_place)
+    ):  # fmt: skip
         for name in names:
             entry = ENTRIES.get(name) or getattr(Tensor, name, None)
             if isinstance(entry, types.FunctionType) and not hasattr(entry, "op") and id(entry) not in done:
                 done.add(id(entry))
-                divert(entry, _through_float32(in_place=in_place))
+                divert(entry, around)
 
 
-dtypes.unprepared.append(prepare)
+dtypes.float16.unprepared.append(_prepare)

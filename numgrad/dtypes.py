@@ -1,5 +1,7 @@
 """Element types, the promotion rules between them, and what each computes in."""
 
+import threading
+
 import numpy as np
 
 from . import config
@@ -12,13 +14,14 @@ class dtype:
     """An element type, as ``numgrad.float32``; one instance each, compared by identity.
 
     ``np`` is the NumPy dtype of its storage, ``itemsize`` its size in bytes, ``kind`` one of ``"b"`` (bool),
-    ``"i"`` (integers) and ``"f"`` (floating point), ``rank`` its place in the promotion order. ``compute`` is the
-    NumPy scalar type that kernels compute in: float32 for the 16-bit formats, which are storage only, else ``type``.
+    ``"i"`` (integers), ``"f"`` (floating point) and ``"c"`` (complex), ``rank`` its place in the promotion order.
+    ``compute`` is the NumPy scalar type that kernels compute in: float32 for the 16-bit formats, which are storage
+    only, else ``type``. ``differentiable``: floating point or complex. ``unprepared`` is what must happen before the
+    first tensor of this dtype; the table of ops puts it there.
     """
 
-    __slots__ = ("name", "np", "itemsize", "kind", "rank", "is_floating_point", "is_signed", "type", "one", "compute")
-
-    is_complex = False
+    __slots__ = ("name", "np", "itemsize", "kind", "rank", "is_floating_point", "is_complex", "differentiable",
+                 "is_signed", "type", "one", "compute", "unprepared")  # fmt: skip
 
     def __init__(self, name, kind, rank):
         self.name, self.kind, self.rank = name, kind, rank
@@ -28,7 +31,10 @@ class dtype:
         self.compute = np.float32 if kind == "f" and self.np.itemsize == 2 else self.type
         self.itemsize = self.np.itemsize
         self.is_floating_point = kind == "f"
-        self.is_signed = kind == "f" or (kind == "i" and not name.startswith("u"))
+        self.is_complex = kind == "c"
+        self.differentiable = kind in "fc"
+        self.is_signed = kind in "fc" or (kind == "i" and not name.startswith("u"))
+        self.unprepared = _unprepared_complex if kind == "c" else _unprepared_16bit if self.np.type is not self.compute else None
 
     def __repr__(self):
         return f"torch.{self.name}"
@@ -43,11 +49,22 @@ class dtype:
         return self
 
     def to_real(self):
-        return self
+        """The dtype of a complex dtype's parts; other dtypes are their own."""
+        return self if self.kind != "c" else float32 if self is complex64 else float64
+
+    def to_complex(self):
+        """The complex dtype whose parts have this floating-point dtype."""
+        if self.kind == "c":
+            return self
+        if self not in (float32, float64):
+            raise TypeError(f"to_complex: numgrad has no complex dtype of {self!r} parts; use float32 or float64")
+        return complex64 if self is float32 else complex128
 
     def encode(self, array):
         """An ndarray of numbers as one of this dtype's storage."""
         if self.np is not BITS or array.dtype == BITS:
+            if array.dtype.kind == "c" and self.kind not in "cb":
+                array = array.real
             with np.errstate(over="ignore"):  # too large a number becomes infinite
                 return array.astype(self.np)
         wide = np.ascontiguousarray(array, np.float32).view(np.uint32)
@@ -67,6 +84,10 @@ def _named(name):
     return BY_NAME[name]
 
 
+_unprepared_16bit: list = []
+_unprepared_complex: list = []
+
+
 bool_ = dtype("bool", "b", 0)
 uint8 = dtype("uint8", "i", 1)
 int8 = dtype("int8", "i", 2)
@@ -77,21 +98,35 @@ float16 = dtype("float16", "f", 6)
 bfloat16 = dtype("bfloat16", "f", 6)
 float32 = dtype("float32", "f", 7)
 float64 = dtype("float64", "f", 8)
+complex64 = dtype("complex64", "c", 9)
+complex128 = dtype("complex128", "c", 10)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.np: d for d in ALL}
-PYTHON = {bool: bool_, int: int64, float: float32}
+PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
 
 _default = float32
 
-# What must happen before the first tensor of a 16-bit dtype; the table of ops puts it here.
-unprepared: list = []
+_preparing = threading.Lock()
+
+
+def prepare(d: dtype) -> None:
+    """Do what must happen before the first tensor of dtype ``d``, unless it is done."""
+    with _preparing:  # another thread's first tensor waits
+        while d.unprepared:
+            d.unprepared[0]()
+            d.unprepared.pop(0)
 
 
 def get_default_dtype() -> dtype:
     """The dtype of floating-point tensors made without one: float32 unless `set_default_dtype` changed it."""
     return _default
+
+
+def default_complex() -> dtype:
+    """The dtype of tensors made of Python's complex numbers: its parts have the default dtype."""
+    return complex128 if _default is float64 else complex64
 
 
 def set_default_dtype(d: dtype) -> None:
@@ -124,7 +159,7 @@ def as_dtype(value) -> dtype:
     if isinstance(value, dtype):
         return value
     if value in PYTHON:
-        return _default if value is float else PYTHON[value]
+        return _default if value is float else default_complex() if value is complex else PYTHON[value]
     raise TypeError(f"expected a numgrad dtype such as numgrad.float32, got {value!r}")
 
 
@@ -135,12 +170,14 @@ def promote(a: dtype, b: dtype) -> dtype:
     if a.kind == b.kind == "i" and (a is uint8 or b is uint8):
         other = b if a is uint8 else a
         return int16 if other is int8 else other
+    if a is float64 and b.kind == "c" or b is float64 and a.kind == "c":
+        return complex128
     if a.rank == b.rank:
         return float32  # neither 16-bit format holds the other
     return a if a.rank > b.rank else b
 
 
-_CATEGORY = {"b": 0, "i": 1, "f": 2}
+_CATEGORY = {"b": 0, "i": 1, "f": 2, "c": 3}
 
 
 def of_python(value) -> dtype:
@@ -149,14 +186,14 @@ def of_python(value) -> dtype:
         return bool_
     if isinstance(value, int):
         return int64
-    return _default
+    return default_complex() if isinstance(value, complex) else _default
 
 
 def result(operands) -> dtype:
     """The result dtype of tensors and numbers: an iterable of ``(dtype, level)``.
 
     Level 2 is a tensor with dimensions, 1 a 0-d tensor, 0 a Python number; a lower level only counts if its
-    category (bool < integer < floating point) is higher than that of all levels above it.
+    category (bool < integer < floating point < complex) is higher than that of all levels above it.
     """
     by_level: list = [None, None, None]
     for d, level in operands:
@@ -169,7 +206,10 @@ def result(operands) -> dtype:
         if out is None:
             out = d
         elif _CATEGORY[d.kind] > _CATEGORY[out.kind]:
-            out = promote(out, d) if d is not by_level[0] else (d if d.kind != "f" else _default)
+            if d.kind == "c" and out.kind == "f":
+                out = complex128 if out is float64 else complex64  # of the parts that are known
+            else:
+                out = promote(out, d) if d is not by_level[0] else (d if d.kind != "f" else _default)
     return out
 
 
@@ -182,7 +222,7 @@ class finfo:
     """Limits of a floating-point dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     def __init__(self, type: dtype | None = None):
-        d = as_dtype(type) if type is not None else _default
+        d = (as_dtype(type) if type is not None else _default).to_real()
         if not d.is_floating_point:
             raise TypeError(f"finfo: expected a floating-point dtype, got {d!r}; use iinfo for integers")
         self.dtype = d.name

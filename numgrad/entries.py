@@ -43,7 +43,7 @@ def operator(entry, own=0, strict=True):
                 return NotImplemented
             raise TypeError(f"Tensor's operator {op.name} doesn't apply to a '{type(inputs[own]).__name__}' object")
         for value in inputs:
-            if not isinstance(value, (Tensor, float, int, np.generic, np.ndarray)):
+            if not isinstance(value, (Tensor, float, int, complex, np.generic, np.ndarray)):
                 return NotImplemented
         return general(op, inputs, *rest)
 

@@ -6,7 +6,7 @@ from . import autograd
 from .autograd import Node, OutputNode, Pending, next_seq, no_grad, switch
 from .errors import GradientError
 from .inplace import written
-from .op import SavedResult, note_anomaly, recording, sum_to
+from .op import SavedResult, cast_gradient, note_anomaly, recording, sum_to
 from .storage import meta
 from .tensor import Tensor, alias, empty_tensor, storage_of
 
@@ -39,7 +39,7 @@ class Context:
         node.check()
         several = len(node.metas) > 1
         return tuple(
-            item.restore(OutputNode(node, k, len(node.metas)) if several else node) if type(item) is SavedResult else item
+            item.restore(OutputNode(node, k) if several else node) if type(item) is SavedResult else item
             for k, item in zip(node.saved_from, node.saved)
         )
 
@@ -70,7 +70,13 @@ class _FunctionNode(Node):
         return self._run(gradient, True)
 
     def _run(self, gradient, recorded):
-        gradients = list(gradient) if isinstance(gradient, Pending) else [gradient]
+        gradients: list = [None] * len(self.metas)
+        if isinstance(gradient, Pending):
+            for place, value in gradient:
+                held = gradients[place]
+                gradients[place] = value if held is None else autograd.add(held, value)
+        else:
+            gradients[0] = gradient
         context = self.context
         if context._materialize:
             for k, m in enumerate(self.metas):
@@ -105,6 +111,8 @@ class _FunctionNode(Node):
                             f"Function {self.name} returned an invalid gradient at index {k} - got {list(value._m.shape)} but "
                             f"expected shape compatible with {list(m.shape)}"
                         ) from None
+                elif value._m.dtype is not m.dtype:
+                    value = cast_gradient(value, m.dtype)
             checked.append(value)
         return tuple(checked)
 
@@ -112,15 +120,21 @@ class _FunctionNode(Node):
 class _FunctionMeta(type):
     def __init__(cls, name, bases, body):
         super().__init__(name, bases, body)
+        if "vjp" in body and "backward" not in body:
+            cls.backward = cls.vjp
         cls._node_class = type(f"{name}Backward", (_FunctionNode,), {"name": f"{name}Backward", "__slots__": ()})
 
 
-class Function(metaclass=_FunctionMeta):
+class Function(Context, metaclass=_FunctionMeta):
     """A differentiable function given by two static methods.
 
     ``forward(ctx, *args)`` (or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``) computes on Tensors,
-    unrecorded; ``backward(ctx, *grad_outputs)`` returns one gradient (or None) an argument. Call `apply`.
+    unrecorded; ``backward(ctx, *grad_outputs)`` (or ``vjp``) returns one gradient (or None) an argument. Call `apply`.
+    `vmap` calls it slice by slice and directional derivatives come from ``backward``, so that neither a ``vmap`` nor
+    a ``jvp`` method is called, nor does it take ``generate_vmap_rule``.
     """
+
+    generate_vmap_rule = False
 
     @staticmethod
     def forward(*args, **kwargs):
@@ -136,6 +150,16 @@ class Function(metaclass=_FunctionMeta):
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
             "backward mode AD."
         )
+
+    vjp = backward
+
+    @staticmethod
+    def jvp(ctx, *grad_inputs):
+        raise GradientError("You must implement the jvp function for custom autograd.Function to call it yourself.")
+
+    @staticmethod
+    def vmap(info, in_dims, *args):
+        raise GradientError("You must implement the vmap function for custom autograd.Function to call it yourself.")
 
     def __init__(self, *args, **kwargs):
         raise RuntimeError(f"{type(self).__name__} should not be instantiated. Call {type(self).__name__}.apply(...).")
@@ -168,7 +192,7 @@ class Function(metaclass=_FunctionMeta):
         skipped = {id(value) for value in context._not_differentiable}
         dirty = {id(value) for value in context._dirty}
         for value in outputs:
-            if isinstance(value, Tensor) and id(value) not in skipped and value._m.dtype.is_floating_point:
+            if isinstance(value, Tensor) and id(value) not in skipped and value._m.dtype.differentiable:
                 if id(value) in dirty:
                     written(value, cls.__name__)
                 elif value._n is not None or any(value is tensor for tensor in tensors):
@@ -181,7 +205,7 @@ class Function(metaclass=_FunctionMeta):
             results[0]._n = node
         else:
             for k in differentiable:
-                results[k]._n = OutputNode(node, k, len(results))
+                results[k]._n = OutputNode(node, k)
         saved, origin, storages = [], [], []
         for value in context._to_save:
             place = next((k for k in differentiable if results[k] is value or outputs[k] is value), None)

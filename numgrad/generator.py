@@ -14,7 +14,7 @@ import numpy as np
 from . import config
 from .device import Device
 from .errors import DeviceError, DTypeError, Error
-from .kernels import mt19937, random
+from .kernels import mt19937, random, rejection
 from .kernels.jit import caller
 
 _DEFAULT_SEED = 67280421310721
@@ -235,6 +235,15 @@ def fill_cauchy(out: np.ndarray, median: float = 0.0, sigma: float = 1.0, genera
     (generator or default_generator).run(random.cauchy(T=T), out, float(median), float(sigma), end=out.size)
 
 
+def fill_gamma(out: np.ndarray, shape: np.ndarray, generator: Generator | None = None) -> None:
+    """Fill ``out`` (float32 or float64) with gamma numbers of rate 1, each of the shape parameter at its place in ``shape``
+    (same size and dtype); none is below the least normal number. NaN where a shape is negative or NaN."""
+    T = _checked("gamma", out, floating=True)
+    _same_kind("gamma", "shape", out, shape)
+    address = rejection.gamma(T=T, tiny=float(np.finfo(T).tiny))
+    (generator or default_generator).run(address, out, shape, end=out.size)
+
+
 # --- discrete distributions --------------------------------------------------------------------------------------
 
 
@@ -338,13 +347,26 @@ def fill_poisson(out: np.ndarray, rate: np.ndarray, generator: Generator | None 
     """Fill ``out`` (float32 or float64) with Poisson counts, each of the rate at its place in ``rate`` (same size and
     dtype)."""
     T = _checked("poisson", out, floating=True)
-    _checked("poisson", rate)
-    _same_size("poisson", "rate", out, rate)
-    if rate.dtype != out.dtype:
-        raise DTypeError(f"poisson: expected rates of dtype {out.dtype}, got {rate.dtype}; convert them first")
+    _same_kind("poisson", "rate", out, rate)
     if not np.all(rate >= 0):
         raise Error("poisson: expected rates >= 0")
     (generator or default_generator).run(random.poisson(T=T), out, rate, end=out.size)
+
+
+def fill_binomial(out: np.ndarray, count: np.ndarray, p: np.ndarray, generator: Generator | None = None) -> None:
+    """Fill ``out`` (float32 or float64) with the successes in ``count`` trials of probability ``p`` each (arrays of ``out``'s
+    size and dtype); NaN where p is."""
+    T = _checked("binomial", out, floating=True)
+    _same_kind("binomial", "count", out, count)
+    _same_kind("binomial", "p", out, p)
+    (generator or default_generator).run(rejection.binomial(T=T), out, count, p, end=out.size)
+
+
+def _same_kind(op, name, out, values):
+    _checked(op, values)
+    _same_size(op, name, out, values)
+    if values.dtype != out.dtype:
+        raise DTypeError(f"{op}: expected {name} of dtype {out.dtype}, got {values.dtype}; convert it first")
 
 
 def _same_size(op, name, out, values):

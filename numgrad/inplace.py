@@ -1,7 +1,5 @@
 """Writing to tensors that exist: what in-place forms and ``out=`` check, and how a change shows in the graph."""
 
-
-
 from . import dtypes
 from .autograd import Node, is_grad_enabled, next_seq, switch
 from .layout import overlaps_itself
@@ -65,7 +63,28 @@ def _copy_slices(base, tensor, node):
 
 
 def _offset(base, tensor):
-    return (address(tensor._d) - address(base._d)) // base._m.dtype.itemsize if tensor._m.numel else 0
+    if tensor._m.dtype is not base._m.dtype and not base._m.contiguous:
+        raise RuntimeError(
+            f"a view as {tensor._m.dtype!r} of a {base._m.dtype!r} tensor that is not contiguous cannot be written to where "
+            "gradients are recorded; call .contiguous() first"
+        )
+    return (address(tensor._d) - address(base._d)) // tensor._m.dtype.itemsize if tensor._m.numel else 0
+
+
+def _as_pairs(gradient, m):
+    """A contiguous gradient as a vector of the dtype of ``m``, which is that of its parts or one that it has parts of."""
+    if gradient._m.dtype is m.dtype:
+        return gradient
+    if m.dtype.is_complex:
+        return ENTRIES["view_as_complex"](ENTRIES["reshape"](gradient, (-1, 2)))
+    return ENTRIES["reshape"](ENTRIES["view_as_real"](gradient), (-1,))
+
+
+def _as_base(gradient, base):
+    """The reverse of `_as_pairs`."""
+    if gradient._m.dtype is base.dtype:
+        return gradient
+    return ENTRIES["reshape"](_as_pairs(gradient, base), tuple(base.shape))
 
 
 def _regenerate(base, views):
@@ -89,7 +108,7 @@ class _CopySlices(Node):
 
     def backward(self, gradient):
         base, offset, m = self.saved
-        gradient = dense(gradient)
+        gradient = _as_pairs(dense(gradient), m)
         entry = ENTRIES["as_strided"]
         strides = _steps_in(base, m)
         place = _place_in(base, offset)
@@ -100,6 +119,7 @@ class _CopySlices(Node):
             outside = ENTRIES["strided_scatter"](
                 gradient, ENTRIES["zeros_like"](inside), tuple(m.shape), strides, place
             )
+            outside = _as_base(outside, base)
         return outside, inside
 
     backward_recorded = backward
@@ -111,9 +131,10 @@ class _ViewOfBase(Node):
 
     def backward(self, gradient):
         base, offset, m = self.saved
-        zeros = empty_tensor(meta(base.dtype, base.shape, base.device)).zero_()
+        zeros = _as_pairs(empty_tensor(meta(base.dtype, base.shape, base.device)).zero_(), m)
         strides = _steps_in(base, m)
-        return (ENTRIES["strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset)),)
+        found = ENTRIES["strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset))
+        return (_as_base(found, base),)
 
     backward_recorded = backward
 

@@ -185,13 +185,56 @@ def inner_to_outer(shape, strides):
     return sorted(range(len(shape)), key=lambda axis: -strides[axis] if shape[axis] != 1 else 0)
 
 
-def dense_strides(shape, strides):
-    """Strides without gaps for ``shape``, its dimensions in the order that ``strides`` has them in."""
-    found, step = [0] * len(shape), 1
-    for axis in reversed(inner_to_outer(shape, strides)):
-        found[axis] = step
+def dense_strides(shape, *operands):
+    """Strides without gaps for ``shape``, its dimensions in the order in which the operands' strides have them.
+
+    The first operand that tells two dimensions apart decides: the longer step lies further out, and of equal steps
+    the larger dimension. A step of 0 tells nothing; dimensions that no operand tells apart stay as they are.
+    """
+
+    def swapped(inner, outer):
+        """Above 0 if ``inner`` lies further out, below 0 if it does not, 0 if nobody knows."""
+        for strides in operands:
+            near, far = strides[inner], strides[outer]
+            if near and far and (near != far or shape[inner] > shape[outer]):
+                return near - far or 1
+        return 0
+
+    order = list(range(len(shape) - 1, -1, -1))  # from the innermost dimension to the outermost
+    for last in range(1, len(order)):
+        at = last
+        for k in range(last - 1, -1, -1):
+            found = swapped(order[k], order[at])
+            if found > 0:
+                order[k], order[at] = order[at], order[k]
+                at = k
+            elif found < 0:
+                break
+    strides, step = [0] * len(shape), 1
+    for axis in order:
+        strides[axis] = step
         step *= max(shape[axis], 1)
-    return tuple(found)
+    return tuple(strides)
+
+
+def same_places(shape, strides, others):
+    """Whether two views of ``shape`` have every element at the same place: dimensions of size 1 do not matter."""
+    return all(n == 1 or a == b for n, a, b in zip(shape, strides, others))
+
+
+def is_dense(shape, strides):
+    """Whether the elements lie without gaps or overlaps, in whatever order of the dimensions."""
+    return same_places(shape, strides, dense_strides(shape, strides))
+
+
+def result_strides(shape, operands):
+    """Strides of a pointwise result of operands of these (shape, strides): those of the operands where they lie alike,
+    else without gaps, the dimensions in the operands' order; row-major if all of them are."""
+    if all(is_contiguous(*operand) for operand in operands):
+        return contiguous_strides(shape)
+    if all(operand == operands[0] for operand in operands) and operands[0][0] == shape and is_dense(*operands[0]):
+        return operands[0][1]
+    return dense_strides(shape, *[broadcast_strides(*operand, shape) for operand in operands])
 
 
 def infer_size(op, shape, numel):

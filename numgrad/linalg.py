@@ -5,7 +5,6 @@ from .ops.factor import (
     cholesky_ex as cholesky_ex,
     eigh as eigh,
     eigvalsh as eigvalsh,
-    householder_product as householder_product,
     linalg_cholesky as cholesky,
     linalg_diagonal as diagonal,
     linalg_lu_solve as lu_solve,
@@ -16,6 +15,7 @@ from .ops.factor import (
     lu_factor_ex as lu_factor_ex,
     svdvals as svdvals,
 )
+from .ops.householder import householder_product as householder_product
 from .ops.matmul import matmul as matmul
 from .ops.matrix import (
     cond as cond,

@@ -7,6 +7,7 @@ A call of an op is check, run, record. The forms of an op differ in how they run
 import functools
 import inspect
 import re
+import threading
 import traceback
 import types
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from . import autograd
-from .autograd import Node, is_grad_enabled, next_seq, switch
+from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .device import CPU
+from .errors import DTypeError
 from .kernels.vocab import WORDS
 from .storage import Meta
 from .tensor import Tensor, from_array, new, storage_of
@@ -23,6 +25,7 @@ from .tensor import Tensor, from_array, new, storage_of
 OPS: dict = {}  # name -> Op, in order of definition
 ENTRIES: dict = {}  # name -> the function of an op, a composite or a method, for use across layers
 FUNCTIONS: dict = {}  # name -> function: composites over ops, installed beside them
+FOLLOWERS: list = []  # called with every op that is defined from then on
 
 
 class Op:
@@ -102,17 +105,24 @@ def deferred(name, source, names):
     """
 
     def build():
-        scratch = dict(names)
-        exec(compile(source(), f"<entry of {name}>", "exec"), scratch)
-        made = scratch[name]
-        entry.__code__, entry.__defaults__, entry.__kwdefaults__ = made.__code__, made.__defaults__, made.__kwdefaults__
-        return entry
+        with BUILDING:
+            made_for = names["_entry"]
+            if made_for.__code__ is _unbuilt.__code__:
+                scratch = dict(names)
+                exec(compile(source(), f"<entry of {name}>", "exec"), scratch)
+                made = scratch[name]
+                made_for.__defaults__, made_for.__kwdefaults__ = made.__defaults__, made.__kwdefaults__
+                made_for.__code__ = made.__code__
+        return made_for
 
     names["_build"] = build
     names.setdefault("__builtins__", __builtins__)
-    entry = types.FunctionType(_unbuilt.__code__, names, name)
+    names["_entry"] = entry = types.FunctionType(_unbuilt.__code__, names, name)
     entry.build = build
     return entry
+
+
+BUILDING = threading.RLock()  # held by those who exchange the code of an entry
 
 
 def _build() -> Any:
@@ -162,6 +172,8 @@ def attach(op, entry):
     op.entry = ENTRIES[op.name] = entry
     if op.name in WORDS:
         WORDS[op.name].tensor_op = entry
+    for follow in FOLLOWERS:
+        follow(op)
     return entry
 
 
@@ -172,7 +184,7 @@ def as_operand(op, value, k=0):
     """A Tensor as it is, numbers as Python numbers, ndarrays as Tensors; a TypeError in the name of ``op``."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float, complex)):
         return value
     if isinstance(value, np.generic):
         return value.item()
@@ -212,8 +224,21 @@ def same_device(op, tensors):
 
 
 def cast(tensor, d):
-    """The tensor in dtype ``d``."""
-    return tensor if tensor._m.dtype is d else ENTRIES["to_dtype"](tensor, d)
+    """The tensor in dtype ``d``; a DTypeError where that would lose imaginary parts."""
+    source = tensor._m.dtype
+    if source is d:
+        return tensor
+    if source.kind == "c" and d.kind in "if":
+        raise DTypeError(
+            f"a {source!r} tensor is not taken where {d!r} is needed; apply the function to .real, .imag or .abs(), or "
+            "convert with .to() first"
+        )
+    return ENTRIES["to_dtype"](tensor, d)
+
+
+def cast_gradient(gradient, d):
+    """A gradient in dtype ``d``: that of a real tensor which met complex ones is the real part."""
+    return gradient if gradient._m.dtype is d else ENTRIES["to_dtype"](gradient, d)
 
 
 def plain(tensor):
@@ -233,7 +258,7 @@ def dense(tensor):
 def conform(gradient, m: Meta):
     """A gradient contiguous and of the dtype that a kernel for meta ``m`` expects."""
     if gradient._m.dtype is not m.dtype:
-        gradient = cast(gradient, m.dtype)
+        gradient = cast_gradient(gradient, m.dtype)
     return dense(gradient)
 
 
@@ -247,7 +272,7 @@ def sum_to(gradient, m: Meta):
             gradient = ENTRIES["sum"](gradient, tuple(dims))
         if gradient._m.shape != m.shape:
             gradient = ENTRIES["reshape"](gradient, tuple(m.shape))
-    return cast(gradient, m.dtype)
+    return cast_gradient(gradient, m.dtype)
 
 
 # --- recording ---------------------------------------------------------------------------------------------------
@@ -264,9 +289,13 @@ def recording(tensors):
 
 
 def note_anomaly(node, op):
-    """In `detect_anomaly`: remember where the op was called."""
+    """In `detect_anomaly`: remember where the op was called. In `saved_tensors_hooks`: pack what the node saves."""
     if autograd.is_anomaly_enabled():
         node.anomaly = "".join(traceback.format_stack(limit=12)[:-2])
+    if autograd.packs():
+        from .packing import pack
+
+        pack(node)
 
 
 def check_forward(name, result):
@@ -281,8 +310,20 @@ class StructuredNode(Node):
     __slots__ = ()
 
     def backward(self, gradient):
-        gradients = self.op.gradient(gradient, *[_restore(self, item) for item in self.saved])
+        saved = [_restore(self, item) for item in self.saved]
+        if switch.selective:
+            self._leave_out(saved)
+        gradients = self.op.gradient(gradient, *saved)
         return gradients if isinstance(gradients, tuple) else (gradients,)
+
+    def _leave_out(self, saved):
+        """Take the history off the inputs whose gradients nobody asks for: bodies then leave them out."""
+        needed, inputs = autograd.needed_now(), self.op.inputs
+        if needed is None:
+            return
+        for k, name in enumerate(self.op.needs):
+            if name in inputs and self.next[inputs.index(name)] not in needed and isinstance(saved[k], Tensor):
+                saved[k] = plain(saved[k])
 
     def backward_recorded(self, gradient):
         op = self.op
@@ -339,7 +380,7 @@ def node_class_of(op, base):
     """The Node subclass of one op."""
     name = names = op.grad_name
     if type(names) is tuple:
-        name, names = names[0], property(lambda node: op.grad_name[node.overload()])
+        name, names = names[0], property(lambda node: NodeName(op.grad_name[node.overload()]))
     return type(name, (base,), {"name": names, "op": op, "__slots__": ()})
 
 

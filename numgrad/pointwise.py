@@ -10,12 +10,22 @@ from typing import Any
 import numpy as np
 
 from . import config, dtypes, entries
-from .autograd import Node, is_grad_enabled, next_seq, switch
+from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
 from .device import CPU
 from .errors import DTypeError
 from .inplace import check_inplace, rebase, write_out, written
 from .kernels import emit, jit
-from .layout import broadcast_shapes, broadcast_strides, collapse, inner_to_outer, overlaps_itself
+from .layout import (
+    broadcast_shapes,
+    broadcast_strides,
+    collapse,
+    contiguous_strides,
+    inner_to_outer,
+    is_dense,
+    overlaps_itself,
+    result_strides,
+    same_places,
+)  # fmt: skip
 from .op import (
     ENTRIES,
     OPS,
@@ -32,7 +42,7 @@ from .op import (
     same_device,
     sum_to,
 )
-from .storage import Meta, meta
+from .storage import Meta, meta, strided_meta
 from .tensor import Tensor, from_array, make, new, storage_of
 
 _PLAN_LIMIT = 1 << 14
@@ -48,6 +58,10 @@ class Plan:
     """
 
     __slots__ = ("call", "kernel", "out", "end", "geometry", "backward", "metas", "defaults", "guarded")
+
+    def is_complex(self):
+        """Whether an operand or the result is complex."""
+        return any(not isinstance(m, str) and m.dtype.is_complex for m in (*self.metas, self.out))
 
 
 class Pointwise(Op):
@@ -70,6 +84,11 @@ class Pointwise(Op):
         self.result, self.refuse, self.check, self.allows_inplace = result, refuse, check, inplace
         self.nonzero_divisor, self.numbers_from = nonzero_divisor, numbers_from
         self.integer_fn = None
+        # Set by `complexes` for the ops that take complex operands: the scalar function for them, how the gradient
+        # is found from the one for reals, and whether the result is real.
+        self.complex_fn: Any = None
+        self.complex_gradient: Any = None
+        self.complex_to_real = False
         self.static = [
             name for name, default in self.attributes.items()
             if isinstance(default, (str, bool)) or default is None
@@ -162,6 +181,8 @@ def _operands(op, inputs):
                 f"{op.name}(): argument '{op.inputs[k]}' (position {k + 1}) must be Tensor, not {type(value).__name__}"
                 "; make a tensor of it with numgrad.tensor(...)"
             )
+    if complex in map(type, operands):
+        operands = _with_complex_numbers(operands)
     tensors = [value for value in operands if isinstance(value, Tensor)]
     if not tensors:
         if op.numbers_from >= 0:
@@ -177,6 +198,16 @@ def _operands(op, inputs):
             value.to(device) if isinstance(value, Tensor) and value._m.device != device else value for value in operands
         ]
     return operands
+
+
+def _with_complex_numbers(operands):
+    """Python's complex numbers as 0-d tensors: a kernel's slot holds one real number."""
+    levels = [
+        (value._m.dtype, 2 if value._m.ndim else 1) if isinstance(value, Tensor) else (dtypes.of_python(value), 0)
+        for value in operands
+    ]
+    d = dtypes.result(levels)
+    return [from_array(np.array(value, d.np)) if type(value) is complex else value for value in operands]
 
 
 def _attribute_values(op, attributes):
@@ -241,7 +272,7 @@ def _general(op, inputs, attributes, out):
     tensor = make(m.empty(m.numel, m.np), m)
     _call(op, plan, operands, attributes, tensor._d)
     nodes = [value._n if isinstance(value, Tensor) else None for value in operands]
-    if any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled()) and m.dtype.is_floating_point:
+    if any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled()) and m.dtype.differentiable:
         tensor._n = _record(op, plan, operands, attributes, nodes, tensor)
     if switch.anywhere:
         check_forward(op.name, tensor)
@@ -305,7 +336,7 @@ def _inplace(op, inputs, attributes):
     plan = _find_plan(op, operands, attributes, True)
     nodes = [value._n if isinstance(value, Tensor) else None for value in operands]
     track = any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled())
-    if track and not target._m.dtype.is_floating_point:
+    if track and not target._m.dtype.differentiable:
         track = False
     old = list(operands)
     for k, value in enumerate(operands):  # other views of the target's memory
@@ -321,8 +352,8 @@ def _inplace(op, inputs, attributes):
     written(target, name)
     if track:
         kept = target
-        if "out" in op.needs and not target._m.contiguous:
-            kept = ENTRIES["contiguous_copy"](plain(target))  # gradients read results as row-major
+        if "out" in op.needs and plan.out is not target._m:
+            kept = ENTRIES["contiguous_copy"](plain(target))
         rebase(target, _record(op, plan, old, attributes, nodes, kept))
     if switch.anywhere:
         check_forward(name, target)
@@ -343,19 +374,24 @@ def result_dtypes(op, operands):
     d = dtypes.result(seen)
     if op.check is not None:
         op.check(op.name, [d for d, _ in seen])
+    if d.kind == "c" and op.complex_fn is None:
+        raise DTypeError(
+            f'"{op.name}" is not supported for complex tensors, got {d!r}; apply it to .real, .imag or .abs(), or to '
+            "view_as_real(...)"
+        )
     if d.kind in op.refuse:
         raise DTypeError(
             f'"{op.name}" is not supported for dtype {d!r}; convert the operands first, for example with .float()'
         )
-    if op.result == "float" and not d.is_floating_point:
+    if op.result == "float" and not d.differentiable:
         d = dtypes.get_default_dtype()
-    return d, (dtypes.bool_ if op.result == "bool" else d)
+    return d, (dtypes.bool_ if op.result == "bool" else d.to_real() if op.complex_to_real else d)
 
 
 def _make_plan(op, operands, attributes, inplace=False):
     compute, result = result_dtypes(op, operands)
     for name, value in zip(op.attributes, attributes):
-        if isinstance(value, float) and name not in op.static and compute.kind != "f":
+        if isinstance(value, float) and name not in op.static and not compute.differentiable:
             raise RuntimeError(
                 f"{op.name}: for integral input tensors, argument {name} must not be a floating point number, got "
                 f"{value}; pass an int or convert the tensors with .float() first"
@@ -365,6 +401,8 @@ def _make_plan(op, operands, attributes, inplace=False):
     device = next(m.device for m in metas if m is not None)
     if inplace:
         target = metas[0]
+        if compute.is_complex and op.complex_to_real:
+            raise RuntimeError(f"In-place {op.name} is not supported for complex tensors; its result is real")
         if shape != target.shape:
             raise RuntimeError(
                 f"{op.name}_: output with shape {list(target.shape)} doesn't match the broadcast shape {list(shape)}"
@@ -375,7 +413,8 @@ def _make_plan(op, operands, attributes, inplace=False):
             )
         out = target
     else:
-        out = meta(result, shape, device)
+        given = [(m.shape, m.strides) for m in metas if m is not None]
+        out = strided_meta(result, shape, result_strides(shape, given), device)
     inputs = []
     for name, value in zip(op.inputs, operands):
         if isinstance(value, Tensor):
@@ -389,14 +428,17 @@ def _make_plan(op, operands, attributes, inplace=False):
             numbers.append((name, "r" if isinstance(value, float) else "i"))
         if name in op.static or defaults:
             constants[name] = value  # the slots of numbers stay, so that the entry need not distinguish
-    fn = op.integer_fn if op.integer_fn is not None and compute.kind != "f" else op.fn
+    fn = op.integer_fn if op.integer_fn is not None and not compute.differentiable else op.fn
+    if compute.kind == "c":
+        fn = op.complex_fn
     plan = build_plan(
         op, op.name, fn, inputs, [("out", out)], compute, shape, device, numbers, constants, inplace=inplace
     )
     plan.defaults = defaults
-    plan.guarded = op.nonzero_divisor and compute.kind != "f"
+    plan.guarded = op.nonzero_divisor and not compute.differentiable
     plan.metas = tuple(m if m is not None else letter for m, (_, letter) in zip(metas, inputs))
-    plan.out = out if not inplace else meta(out.dtype, out.shape, device)
+    # Gradients of results with gaps are row-major.
+    plan.out = out if is_dense(out.shape, out.strides) else meta(out.dtype, out.shape, device)
     return plan
 
 
@@ -424,19 +466,25 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
     numel = 1
     for size in shape:
         numel *= size
-    strided = False
+    layout = wanted[0][1].strides if wanted and wanted[0][1].shape == shape else contiguous_strides(shape)
+
+    def alike(m):
+        return m.shape == shape and (numel == 0 or same_places(shape, m.strides, layout))
+
+    # One flat loop over memory where all lie in it alike, without gaps.
+    strided = numel > 0 and not is_dense(shape, layout)
     described = []
     for arg, m in inputs:
         if isinstance(m, str):
             described.append((arg, m, None))
-        elif m.shape == shape and m.contiguous:
+        elif alike(m):
             described.append((arg, "v", m.np.type))
         elif m.numel == 1 and not (inplace and arg == inputs[0][0]):
             described.append((arg, "p", m.np.type))
         else:
             strided = True
             break
-    if any(not m.contiguous or m.shape != shape for _, m in wanted):
+    if not all(alike(m) for _, m in wanted):
         strided = True
     plan = Plan()
     plan.backward = {}
@@ -554,9 +602,12 @@ class PointwiseNode(Node):
         plan = self.plan
         run = plan.backward.get(self.mask)
         if run is None:
+            if plan.is_complex():  # the gradient of a complex op is other complex ops
+                with no_grad():
+                    return self.backward_recorded(gradient)
             run = plan.backward[self.mask] = _plan_backward(self.op, plan, self.next, self.saved)
         if gradient._m is not plan.out:
-            gradient = conform(gradient, plan.out)
+            gradient = _laid_out(gradient, plan.out)
         return run(gradient, self.saved)
 
     def backward_recorded(self, gradient):
@@ -568,6 +619,8 @@ class PointwiseNode(Node):
             saved[op.needs.index("out")] = tensor
         _refuse_underived(op, node.next)
         fn = op.recorded_gradient or op.gradient
+        if plan.is_complex():
+            fn = functools.partial(op.complex_gradient, fn)
         gradients = fn(gradient, *saved)
         if not isinstance(gradients, tuple):
             gradients = (gradients,)
@@ -584,6 +637,13 @@ class PointwiseNode(Node):
                 value = ENTRIES["expand"](value, tuple(plan.out.shape))
             found.append(sum_to(value, m))
         return tuple(found)
+
+
+def _laid_out(gradient, m):
+    """A gradient as a kernel for results of meta ``m`` reads it."""
+    if m.contiguous or gradient._m.shape != m.shape:
+        return conform(gradient, m)
+    return ENTRIES["copy_"](make(m.empty(m.numel, m.np), m), gradient)
 
 
 def _refuse_underived(op, parents):
@@ -606,7 +666,7 @@ def _plan_backward(op, plan, parents, saved):
         passed.append(through)
         if wanted and not through:
             direct = m.shape == out.shape
-            result = meta(m.dtype, m.shape, m.device) if direct else meta(out.dtype, out.shape, out.device)
+            result = strided_meta(m.dtype if direct else out.dtype, out.shape, out.strides, out.device)
             kernel_outputs.append((f"d_{op.inputs[k]}", result))
             outputs.append((k, result, None if direct else m))
         else:

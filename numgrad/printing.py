@@ -59,7 +59,7 @@ def tensor_text(array: np.ndarray, dtype_name: str, suffixes: list[str], indent:
         if array.ndim != 1:
             described.append(f"size={array.shape}")
     else:
-        known += ["int64", "bool"]
+        known += ["int64", "bool", dtypes.default_complex().name]
         text = _values(array, column)
     if dtype_name not in known:
         described.append(f"dtype=torch.{dtype_name}")
@@ -82,7 +82,8 @@ def _with_suffixes(text: str, suffixes: list[str], column: int) -> str:
 
 def _values(array: np.ndarray, column: int) -> str:
     summarise = array.size > _options["threshold"]
-    number = _NumberFormat(_shown(array) if summarise else array)
+    shown = _shown(array) if summarise else array
+    number = _ComplexFormat(shown) if array.dtype.kind == "c" else _NumberFormat(shown)
     return _nested(array, column, number, summarise)
 
 
@@ -95,7 +96,7 @@ def _shown(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _nested(array: np.ndarray, column: int, number: "_NumberFormat", summarise: bool) -> str:
+def _nested(array: np.ndarray, column: int, number: "_NumberFormat | _ComplexFormat", summarise: bool) -> str:
     if array.ndim == 0:
         return number.text(array.item())
     edge = _options["edgeitems"]
@@ -151,3 +152,16 @@ class _NumberFormat:
     def text(self, value) -> str:
         """The number, right-aligned in the common width."""
         return self._unpadded(value).rjust(self.width)
+
+
+class _ComplexFormat:
+    """How complex numbers are written: each of the parts in a format of its own."""
+
+    def __init__(self, shown: np.ndarray):
+        self.real, self.imag = _NumberFormat(shown.real), _NumberFormat(shown.imag)
+        self.width = self.real.width + self.imag.width + 1
+
+    def text(self, value) -> str:
+        """The number; only the real part is aligned."""
+        imag = self.imag.text(value.imag).lstrip()
+        return f"{self.real.text(value.real)}{'' if imag[0] in '+-' else '+'}{imag}j"

@@ -9,16 +9,18 @@ import functools
 from math import prod
 
 from . import dtypes
-from .autograd import Node, is_grad_enabled, next_seq, switch
+from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
+from .errors import DTypeError
 from .inplace import write_out
 from .kernels import emit
-from .layout import normalize_axes
+from .layout import dense_strides, inner_to_outer, is_dense, normalize_axes
 from .op import (
     ENTRIES,
     Op,
     as_tensor_operand,
     attach,
     cast,
+    cast_gradient,
     check_forward,
     deferred,
     dense,
@@ -48,6 +50,7 @@ class Reduction(Op):
         self.inputs = ["input"]
         self.identity, self.combine, self.finish = identity, combine or fn, finish
         self.result, self.allows_empty = result, empty
+        self.takes_complex, self.complex_finish = False, None  # set by `complexes` for the ops that take them
         self.kernels: dict = {}
         self.plans: dict = {}
         self.node_class = node_class_of(self, ReductionNode)
@@ -83,7 +86,7 @@ def {name}(input, {parameters}dim=None, keepdim=False, *, dtype=None, out=None):
     tensor._s = tensor._n = None
     tensor._d = data = m.empty(m.numel, m.np)
     plan.call(plan.kernel, input._d, data, plan.count, plan.inner, {attributes}0, plan.end)
-    if input._n is not None and m.dtype.is_floating_point:
+    if input._n is not None and m.dtype.differentiable:
         if not switch.anywhere or is_grad_enabled():
             tensor._n = node = NodeClass()
             node.seq = next_seq()
@@ -124,7 +127,7 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
             forget_kernels(op)
         plan = op.plans[key] = _make_plan(op, tensor, dim, keepdim, attributes)
     result = _run(op, plan, tensor, attributes)
-    if tensor._n is not None and (not switch.anywhere or is_grad_enabled()) and result._m.dtype.is_floating_point:
+    if tensor._n is not None and (not switch.anywhere or is_grad_enabled()) and result._m.dtype.differentiable:
         node = op.node_class()
         result._n = node
         node.seq = next_seq()
@@ -146,7 +149,7 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
         node.saved = tuple(saved)
         if switch.anywhere:
             note_anomaly(node, op)
-    if dtype is not None and op.result == "sum" and not result._m.dtype.is_floating_point:
+    if dtype is not None and op.result == "sum" and not result._m.dtype.differentiable:
         result = cast(result, dtypes.as_dtype(dtype))  # narrow integers were asked for
     if switch.anywhere:
         check_forward(op.name, result)
@@ -158,7 +161,7 @@ def _run(op, plan, tensor, attributes):
         tensor = cast(tensor, plan.compute_from)
     if plan.permutation is not None:
         data = dense(ENTRIES["permute"](_bare(tensor), plan.permutation))._d
-    elif not tensor._m.contiguous:
+    elif not plan.flat:
         data = dense(_bare(tensor))._d
     else:
         data = tensor._d
@@ -181,7 +184,7 @@ class ReductionPlan:
     """How a reduction runs for one meta and choice of dimensions."""
 
     __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "compute_from", "kept", "metas",
-                 "backward", "direct", "by_dim")  # fmt: skip
+                 "backward", "direct", "flat", "by_dim")  # fmt: skip
 
 
 def _make_plan(op, tensor, dim, keepdim, attributes):
@@ -207,16 +210,20 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
             f"{op.name}(): Expected reduction dim to have non-zero size, got shape {list(m.shape)} and dim {dim}; "
             f"an empty {op.name} has no value"
         )
-    ordered = sorted(axes)
-    neighbours = all(b - a == 1 or all(m.shape[c] == 1 for c in range(a + 1, b)) for a, b in zip(ordered, ordered[1:]))
     plan.permutation = None
+    order = _as_it_lies(m, reduced)
+    walk = range(m.ndim) if order is None else order
+    shape_walked = [m.shape[axis] for axis in walk]
+    ordered = sorted(position for position, axis in enumerate(walk) if axis in reduced)
+    neighbours = all(b - a == 1 or all(shape_walked[c] == 1 for c in range(a + 1, b)) for a, b in zip(ordered, ordered[1:]))
     if not ordered:
         plan.inner = 1
         outer = m.numel
     elif neighbours:
-        plan.inner = prod(m.shape[ordered[-1] + 1 :])
-        outer = prod(m.shape[: ordered[0]])
+        plan.inner = prod(shape_walked[ordered[-1] + 1 :])
+        outer = prod(shape_walked[: ordered[0]])
     else:
+        order, ordered = None, sorted(axes)
         rest = [axis for axis in range(m.ndim) if axis not in reduced]
         plan.permutation = (*rest, *ordered)
         plan.inner = 1
@@ -235,19 +242,40 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
 
             make_kernel = cuda.reduction
         identity = op.identity(compute) if callable(op.identity) else op.identity
+        finish = op.complex_finish if compute.kind == "c" else op.finish
         kernel = op.kernels[key] = make_kernel(
-            op.name, op.fn, op.finish, op.combine, identity, ("input", source.np.type), ("out", result.np.type), T,
+            op.name, op.fn, finish, op.combine, identity, ("input", source.np.type), ("out", result.np.type), T,
             along, letters,
         )  # fmt: skip
     plan.kernel = kernel
-    plan.direct = m.contiguous and plan.permutation is None and plan.compute_from is None
+    plan.flat = m.contiguous or order is not None
+    plan.direct = plan.flat and plan.permutation is None and plan.compute_from is None
     work = plan.count * (1 if along == "last" else min(plan.inner, _COLUMNS))
     plan.call = caller(4 + len(letters), plan.end, max(work, 1), m.device)
     return plan
 
 
+def _as_it_lies(m, reduced):
+    """The dimensions of a dense input from the outermost in memory to the innermost, if they are not in that order and
+    those that are not reduced are: then the input is read as it lies, and the result is row-major."""
+    if m.contiguous or not is_dense(m.shape, m.strides):
+        return None
+    order = inner_to_outer(m.shape, m.strides)
+    kept = [axis for axis in order if axis not in reduced and m.shape[axis] != 1]
+    return order if kept == sorted(kept) else None
+
+
 def _dtypes(op, d):
     """(dtype read, compute dtype, result dtype)."""
+    if d.kind == "c":
+        if op.result == "bool":
+            return dtypes.bool_, dtypes.bool_, dtypes.bool_
+        if op.takes_complex:
+            return d, d, d
+        raise DTypeError(
+            f'"{op.name}" is not supported for complex tensors, got {d!r}; apply it to .real, .imag or .abs(), or to '
+            "view_as_real(...)"
+        )
     if op.result == "sum":
         wide = dtypes.int64 if d.kind in "bi" else d
         return d, wide, wide
@@ -277,9 +305,12 @@ class ReductionNode(Node):
         op, plan = self.op, self.plan
         run = plan.backward.get(None)
         if run is None:
+            if plan.out.dtype.is_complex:  # other complex ops, without a kernel of its own
+                with no_grad():
+                    return (dense(*self.backward_recorded(gradient)),)
             run = plan.backward[None] = _plan_backward(op, plan, self.saved)
         if gradient._m is not plan.out:
-            gradient = dense(cast(gradient, plan.out.dtype))
+            gradient = dense(cast_gradient(gradient, plan.out.dtype))
         return (run(gradient, self.saved),)
 
     def backward_recorded(self, gradient):
@@ -296,7 +327,7 @@ class ReductionNode(Node):
         found = fn(reshape(gradient, plan.kept), *saved)
         if found._m.shape != m.shape:
             found = ENTRIES["expand"](found, tuple(m.shape))
-        return (cast(found, m.dtype),)
+        return (cast_gradient(found, m.dtype),)
 
 
 def _plan_backward(op, plan, saved):
@@ -314,7 +345,8 @@ def _plan_backward(op, plan, saved):
         else:
             numbers.append((name, "r" if isinstance(saved[position], float) else "i"))
             late.append(position)
-    result = meta(m.dtype, m.shape, m.device)
+    strides = m.strides if is_dense(m.shape, m.strides) else dense_strides(m.shape, m.strides)
+    result = strided_meta(m.dtype, m.shape, strides, m.device)
     order = ["grad_output", *op.needs]
     inner = build_plan(
         op, f"{op.name}_backward", op.gradient, inputs, [("d_input", result)], plan.out.dtype, tuple(m.shape), m.device,

@@ -137,6 +137,8 @@ def _call(op, tensors, attributes):
         plan = key = None
     if plan is None:
         plan, tensors, read, attributes = _prepare(op, tensors, attributes, key)
+    elif not plan.setting[-1]:
+        read = [None if tensor is None else _readable(tensor, plan.setting[0]) for tensor in tensors]
     results = [make(m.empty(m.numel, m.np), m) for m in plan.outs]
     plan.run([t for t in (*read, *results) if t is not None])
     out = results[0]
@@ -157,7 +159,7 @@ def _call(op, tensors, attributes):
 
 def _prepare(op, tensors, attributes, key):
     """(plan, tensors, the tensors as kernels read them, attributes as numbers), all checked. The plan is kept under
-    ``key`` if the tensors can be read as they are and no number came in a tensor, which may change."""
+    ``key`` if no number came in a tensor, which may change."""
     checked = []
     for argument, tensor in zip(op.row_inputs, tensors):
         if tensor is None:
@@ -188,7 +190,7 @@ def _prepare(op, tensors, attributes, key):
     plan.setting = d, rows, sizes, numbers, [None if t is None else t._m for t in checked], direct
     described = [*zip(op.row_inputs, [None if t is None else t._m for t in read]), *zip(op.row_outputs, plan.outs)]
     _plan_kernel(plan, op, op.name, op.fn, described, [], sizes, numbers, rows, d, first._m.device)
-    if key is not None and direct:
+    if key is not None:
         if len(op.plans) > 1 << 14:
             op.plans.clear()
         op.plans[key] = plan

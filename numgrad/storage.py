@@ -4,8 +4,13 @@ A tensor's data is a flat one-dimensional array that starts at the view's first 
 dtype are an interned `Meta`; what it shares with its views and with ``.data`` is a `Storage`.
 """
 
+import mmap
+import os
+import sys
+import tempfile
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +29,9 @@ class Meta:
 
     def __init__(self, d: DType, shape: tuple, strides: tuple, device: Device):
         self.dtype, self.np, self.device = d, d.np, device
-        if d.compute is not d.type and dtypes.unprepared:
-            dtypes.unprepared.pop()()
-        if d.compute is not d.type and device is not CPU:
+        if d.unprepared:
+            dtypes.prepare(d)
+        if d.unprepared is not None and device is not CPU:
             raise RuntimeError(f"{d!r} tensors exist on the CPU only so far; convert with .float() before .to('{device}')")
         self.shape, self.strides, self.ndim = Size(shape), strides, len(shape)
         self.numel = self.shape.numel()
@@ -170,3 +175,57 @@ def shaped(data: np.ndarray, m: Meta) -> np.ndarray:
         return data.reshape(m.shape)
     size = m.np.itemsize
     return np.lib.stride_tricks.as_strided(data, m.shape, tuple(step * size for step in m.strides))
+
+
+# --- memory of other kinds -----------------------------------------------------------------------------------------
+
+
+def _owner(array, quality: str) -> Any:
+    """The object under an array that has ``quality``, or None."""
+    base: Any = array
+    while base is not None and not getattr(base, quality, False):
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    return base
+
+
+def pinned(array: np.ndarray) -> bool:
+    """Whether the memory under an array is page-locked, as `PinnedMemory` of the CUDA driver is."""
+    return _owner(array, "pinned") is not None
+
+
+class Segment(mmap.mmap):
+    """Memory that processes share: a mapped file without a name. ``descriptor`` opens it elsewhere, and is None where files
+    cannot be handed to other processes."""
+
+    shared = True
+    descriptor: int | None = None
+
+    def __del__(self):
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+
+def shared_segment(size: int) -> Segment:
+    """A new segment of ``size`` bytes."""
+    size = max(size, 1)
+    if sys.platform == "win32":
+        return Segment(-1, size)
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("numgrad", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return opened_segment(descriptor, size)
+
+
+def opened_segment(descriptor: int, size: int) -> Segment:
+    """The segment behind a descriptor, which it closes at its end."""
+    segment = Segment(descriptor, size)
+    segment.descriptor = descriptor
+    return segment
+
+
+def segment_of(array: np.ndarray) -> Segment | None:
+    """The shared segment that an array lies in, if any."""
+    return _owner(array, "shared")

@@ -27,12 +27,12 @@ class Structured(Op):
 
     form = "structured"
 
-    def __init__(self, fn, *, kind="new", raw=False, **options):
+    def __init__(self, fn, *, kind="new", raw=False, node=StructuredNode, **options):
         super().__init__(fn, **options)
         self.kind = kind  # "new": the result has memory of its own; "view": it shares its first input's
         self.raw = raw  # the body only touches data and metas, so that its inputs need not lose their history
         self.plans: dict = {}
-        self.node_class = node_class_of(self, StructuredNode)
+        self.node_class = node_class_of(self, node)
 
     def extra_saved(self):
         return ("context",)
@@ -49,11 +49,12 @@ def structured(fn=None, **options):
         return functools.partial(structured, **options)
     op = Structured(fn, **options)
     names = {
-        "op": op, "fn": op.fn, "plans": op.plans, "plan_view": _plan_view, "plain": plain, "new": new, "Tensor": Tensor,
+        "op": op, "fn": op.fn, "plans": op.plans, "plan_view": plan_view, "plain": plain, "new": new, "Tensor": Tensor,
         "Storage": Storage, "ref": weakref.ref, "forget_dead": _forget_dead, "switch": switch,
         "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq, "SavedResult": SavedResult,
         "storage_of": storage_of, "check_forward": check_forward, "note_anomaly": note_anomaly,
         "as_tensor_operand": as_tensor_operand, "inf": float("inf"), "nan": float("nan"),
+        "onto": getattr(op.node_class, "onto", None),
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _structured_source(op), names))
 
@@ -114,6 +115,18 @@ _NODE = """if {recorded}:
 {indent}        note_anomaly(node, op)"""
 
 
+_PART = """parent = {first}._n
+        if parent is not None:
+            out._n = node = NodeClass()
+            node.next = (onto(parent, {first}._m),)
+            node.seq = next_seq()
+            node.saved = node.storages = ()
+            node.plan = ({key})
+            node.hooks = None
+            if switch.anywhere:
+                note_anomaly(node, op)"""
+
+
 def _structured_source(op):
     """The text of a structured op's entry: check, run, record, without loops."""
     required = {p.name for p in inspect.signature(op.fn).parameters.values() if p.default is inspect.Parameter.empty}
@@ -148,9 +161,12 @@ def _structured_source(op):
     if op.kind == "view":
         indent, wanted = "        ", f"{inputs[0]}._n is not None"
     else:
-        wanted = f"({wanted}) and (not switch.anywhere or is_grad_enabled()) and out._m.dtype.is_floating_point"
+        wanted = f"({wanted}) and (not switch.anywhere or is_grad_enabled()) and out._m.dtype.differentiable"
     record = "pass"
-    if op.gradient is not None and inputs:
+    if op.kind == "view" and hasattr(op.node_class, "onto"):
+        key = "".join(f"{name}, " for name in op.attributes)
+        record = _PART.format(first=inputs[0], key=key)
+    elif op.gradient is not None and inputs:
         record = _NODE.format(
             recorded=wanted, indent=indent, next=", ".join(of(x, "_n") for x in inputs),
             saved="".join(f"{text}, " for text in saved), storages=storages,
@@ -162,7 +178,7 @@ def _structured_source(op):
     )  # fmt: skip
 
 
-def _plan_view(op, tensor, values):
+def plan_view(op, tensor, values):
     """(meta, first element, end) of a view, kept for the same meta and attributes; end None: the whole data."""
     m = tensor._m
     offset, shape, strides = op.fn(tensor, **dict(zip(op.attributes, values)))

@@ -197,7 +197,11 @@ def stubs() -> dict[Path, str]:
             op.entry.build()
     folder = Path(__file__).parent
     package = functions_stub(numgrad, 1) + "__version__: builtins.str\n"
+    package += "".join(
+        f"def {name}(input: Tensor, *args: Any, **named: Any) -> Tensor: ...\n" for name in sorted(numgrad._IN_PLACE)
+    )
     package += "".join(f"from . import {name} as {name}\n" for name in sorted(numgrad._ON_FIRST_USE))
+    package += "from .func import vmap as vmap\n"
     return {
         folder / "tensor.pyi": tensor_stub(),
         folder / "__init__.pyi": package,

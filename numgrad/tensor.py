@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import autograd, dtypes
-from .autograd import Leaf
+from .autograd import GradientEdge, Leaf
 from .device import CPU, Device
-from .layout import Size, in_format
+from .layout import Size, in_format, is_dense
 from .printing import tensor_text
-from .storage import Meta, Storage, flat, meta, shaped, strided_meta
+from .storage import Meta, Storage, flat, meta, pinned, segment_of, shaped, shared_segment, strided_meta
 
 new = object.__new__
 
@@ -44,7 +44,7 @@ class Tensor:
         elif len(args) == 1 and isinstance(args[0], Size):
             array = np.empty(args[0], d.np)
         elif len(args) == 1:
-            array = np.array(args[0], dtype=d.np)
+            array = d.encode(np.array(args[0], dtype=d.compute))
         else:
             raise TypeError(f"Tensor: expected sizes or one sequence, got {len(args)} arguments; use numgrad.tensor")
         return wrap_as(cls, from_array(array))
@@ -129,9 +129,6 @@ class Tensor:
     def is_floating_point(self) -> bool:
         return self._m.dtype.is_floating_point
 
-    def is_complex(self) -> bool:
-        return False
-
     def is_signed(self) -> bool:
         return self._m.dtype.is_signed
 
@@ -150,31 +147,28 @@ class Tensor:
     def is_neg(self) -> bool:
         return False
 
-    def resolve_conj(self) -> "Tensor":
-        return self
-
-    def resolve_neg(self) -> "Tensor":
-        return self
-
     def is_shared(self) -> bool:
-        return bool(self.__dict__.get("_shared", False))
+        """Whether the data lie in memory that processes share; see `share_memory_`."""
+        return self._m.device is CPU and segment_of(self._d) is not None
 
     def share_memory_(self):
-        """Move the data into memory that processes started by this one share."""
-        import mmap
-
+        """Move the data, and with them those of its views, into memory that processes share. Raises RuntimeError for views."""
         if self._m.device is CPU and not self.is_shared():
-            root = storage_of(self).root if storage_of(self).root is not None else self._d
-            if root is not self._d:
+            storage, old = storage_of(self), self._d
+            if storage.root is not None and (address(storage.root), len(storage.root)) != (address(old), len(old)):
                 raise RuntimeError("share_memory_: this tensor is a view; call it on the tensor that owns the memory")
-            shared = np.frombuffer(mmap.mmap(-1, max(self._d.nbytes, 1)), self._d.dtype, len(self._d))
-            shared[:] = self._d
-            self._d = self._s.root = shared
-            self.__dict__["_shared"] = True
+            memory = np.frombuffer(shared_segment(old.nbytes), np.uint8)[: old.nbytes]
+            memory[:] = old.view(np.uint8)
+            self._d = storage.root = memory.view(old.dtype)
+            for view in [reference() for reference in storage.views]:
+                if view is not None and view._s is storage:
+                    start = address(view._d) - address(old)
+                    view._d = memory[start : start + view._d.nbytes].view(view._d.dtype)
         return self
 
-    def is_pinned(self) -> bool:
-        return False
+    def is_pinned(self, device=None) -> bool:
+        """Whether the data lie in page-locked host memory; see `pin_memory`."""
+        return self._m.device is CPU and pinned(self._d)
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 for an empty tensor."""
@@ -219,13 +213,15 @@ class Tensor:
                 )
             return self
         if requires_grad and n is None:
-            if not self._m.dtype.is_floating_point:
+            if not self._m.dtype.differentiable:
                 raise RuntimeError(
                     f"only Tensors of floating point dtype can require gradients, got {self._m.dtype!r}; convert with "
                     ".float() first"
                 )
             leaf = Leaf()
             leaf.grad = self.__dict__.pop("_grad", None)
+            if not self._m.contiguous and is_dense(self._m.shape, self._m.strides):
+                leaf.strides = self._m.strides
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:
@@ -358,7 +354,7 @@ class Tensor:
     def data(self, value):
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        if self._n is not None and not value._m.dtype.is_floating_point:
+        if self._n is not None and not value._m.dtype.differentiable:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point")
         self._d, self._m, self._s = value._d, value._m, storage_of(value)
         self._s.modified = autograd.next_seq()  # what was saved of this tensor is no longer there
@@ -389,7 +385,7 @@ class Tensor:
         """An ndarray of the values, on the host; float32 for bfloat16, which NumPy does not have."""
         if self._m.device is CPU:
             return self._m.dtype.decode(shaped(self._d, self._m))
-        return self.detach().cpu().numpy()
+        return self.detach().cpu()._host()
 
     def _stored(self) -> np.ndarray:
         """An ndarray over the elements as they are stored, on the host."""
@@ -422,10 +418,23 @@ class Tensor:
         if self._m.device is CPU:
             array = shaped(self._d, self._m)
             return array.view(np.bool_).__dlpack__() if self._m.dtype is dtypes.bool_ else array.__dlpack__()
-        return self._d.__dlpack__(stream=stream)
+        return self._d.shaped_capsule(tuple(self._m.shape), self._m.strides, stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0) if self._m.device is CPU else (2, self._m.device.index)
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        """How CuPy, Numba and others take a CUDA tensor's memory without a copy (version 3 of the interface)."""
+        m = self._m
+        if m.device is CPU:
+            raise AttributeError(
+                "Can't get __cuda_array_interface__ on a CPU tensor; use tensor.cuda() to copy it to device memory"
+            )
+        if self.requires_grad:
+            raise RuntimeError("Can't get __cuda_array_interface__ on a tensor that requires grad; use tensor.detach()")
+        steps = None if m.contiguous else tuple(step * m.dtype.itemsize for step in m.strides)
+        return self._d.__cuda_array_interface__ | {"shape": tuple(m.shape), "strides": steps}
 
     def __bool__(self) -> bool:
         if self._m.numel != 1:
@@ -449,7 +458,7 @@ class Tensor:
         return complex(self._number())
 
     def __index__(self) -> int:
-        if self._m.numel != 1 or self._m.dtype.is_floating_point:
+        if self._m.numel != 1 or self._m.dtype.differentiable:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
@@ -627,12 +636,21 @@ def view(tensor: Tensor, offset: int, shape: tuple, strides: tuple, track: bool)
     return found
 
 
+def root_of(tensor: Tensor):
+    """The flat array of all that the tensor's storage holds, in its own dtype."""
+    storage, data = tensor._s, tensor._d
+    root = data if storage is None or storage.root is None else storage.root
+    if root.dtype == data.dtype:
+        return root
+    size = data.dtype.itemsize
+    return root.view(np.uint8)[: root.nbytes // size * size].view(data.dtype)  # the storage of a view as another dtype
+
+
 def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
     """A copy whose ties are kept: tensors that shared a storage share the copy of it."""
     key = ("storage", id(storage_of(tensor)))
     m = tensor._m
-    root = storage_of(tensor).root
-    root = tensor._d if root is None else root
+    root = root_of(tensor)
     if key not in memo:
         fresh = root.copy()
         storage = Storage()
@@ -641,7 +659,7 @@ def copied_storage(tensor: Tensor, memo: dict) -> Tensor:
     fresh, storage, _ = memo[key]
     offset = 0 if root is tensor._d else (address(tensor._d) - address(root)) // m.dtype.itemsize
     copy = new(Tensor)
-    copy._d, copy._m, copy._s, copy._n = fresh[offset : offset + len(tensor._d)], m, storage, None
+    copy._d, copy._m, copy._s, copy._n = fresh.view(m.np)[offset : offset + len(tensor._d)], m, storage, None
     return copy
 
 
@@ -655,12 +673,17 @@ def _root_gradient(op, tensor, gradient, k):
                 f"grad can be implicitly created only for scalar outputs: {op} got a tensor of shape "
                 f"{list(tensor._m.shape)}. Reduce it first, e.g. .sum(), or pass gradient= of its shape."
             )
+        if tensor._m.dtype.is_complex:
+            raise RuntimeError(
+                f"grad can be implicitly created only for real scalar outputs but got {tensor._m.dtype!r}; take .abs() or "
+                ".real of it, or pass gradient="
+            )
         m = meta(tensor._m.dtype, tensor._m.shape, tensor._m.device)
         if m.device is CPU:
             one = make(m.empty(1, m.np), m)
             one._d[0] = m.dtype.one
             return one
-        return from_array(np.ones(m.shape, m.np)).to(m.device)
+        return from_array(m.dtype.encode(np.ones(m.shape))).to(m.device)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{op}: gradients can be either Tensors or None, but got {type(gradient).__name__}")
     if gradient._m.shape != tensor._m.shape:
@@ -668,13 +691,13 @@ def _root_gradient(op, tensor, gradient, k):
             f"Mismatch in shape: grad_output[{k}] has a shape of {gradient._m.shape} and output[{k}] has a shape of "
             f"{tensor._m.shape}."
         )
-    if not gradient._m.dtype.is_floating_point:
+    if not gradient._m.dtype.differentiable:
         raise RuntimeError(f"{op}: grad_output[{k}] must be floating point, got {gradient._m.dtype!r}")
     return gradient
 
 
 def _as_tuple(value):
-    return (value,) if isinstance(value, Tensor) or value is None else tuple(value)
+    return (value,) if isinstance(value, (Tensor, GradientEdge)) or value is None else tuple(value)
 
 
 def _roots(op, tensors, gradients):
@@ -685,6 +708,13 @@ def _roots(op, tensors, gradients):
                 f"element {k} of tensors does not require grad and does not have a grad_fn: {op} has nothing to "
                 "differentiate. " + _why_no_grad()
             )
+        if type(tensor) is GradientEdge:
+            if not isinstance(gradient, Tensor):
+                raise RuntimeError(
+                    f"{op}: a GradientEdge as output needs its gradient, pass a Tensor of the shape of what it stands for"
+                )
+            roots.append((tensor.node, gradient))
+            continue
         roots.append((tensor._n, _root_gradient(op, tensor, gradient, k)))
     return roots
 
@@ -716,6 +746,8 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     autograd.walk(roots, retain, create_graph, captures)
     if captures is not None:
         for tensor in inputs:
+            if type(tensor) is GradientEdge:
+                continue
             if not tensor._n.leaf and captures[tensor._n] is not None and not tensor.retains_grad:
                 gradient = captures[tensor._n]
                 tensor.grad = gradient if tensor._grad is None else autograd.add(tensor._grad, gradient)
@@ -725,7 +757,8 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
          allow_unused=None, is_grads_batched=False, materialize_grads=False):  # fmt: skip
     """The derivatives of the sum of ``outputs`` (weighted by ``grad_outputs``) with respect to ``inputs``, as a
     tuple of tensors of their shapes; ``.grad`` of no tensor changes. Unused inputs are an error unless
-    ``allow_unused`` (None) or ``materialize_grads`` (zeros)."""
+    ``allow_unused`` (None) or ``materialize_grads`` (zeros). ``is_grads_batched``: ``grad_outputs`` have one more
+    dimension in front, and so have the results, one entry a weighting."""
     outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
     gradients = (None,) * len(outputs) if grad_outputs is None else _as_tuple(grad_outputs)
     if materialize_grads and allow_unused is False:
@@ -733,6 +766,9 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     for tensor in inputs:
         if tensor._n is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
+    if is_grads_batched:
+        options = {"create_graph": create_graph, "allow_unused": allow_unused, "materialize_grads": materialize_grads}
+        return _batched(outputs, inputs, gradients, retain_graph, options)
     captures = {tensor._n: None for tensor in inputs}
     roots = _roots("autograd.grad", outputs, gradients)
     retain = create_graph if retain_graph is None else retain_graph
@@ -740,7 +776,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     found = []
     for tensor in inputs:
         gradient = captures[tensor._n]
-        if gradient is None and materialize_grads:
+        if gradient is None and materialize_grads and type(tensor) is not GradientEdge:
             m = tensor._m
             gradient = from_array(np.zeros(m.shape, m.np)).to(m.device)
         elif gradient is None and not allow_unused:
@@ -750,6 +786,23 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
             )
         found.append(gradient)
     return tuple(found)
+
+
+def _batched(outputs, inputs, gradients, retain_graph, options):
+    sizes = {-1 if value is None or value.ndim == 0 else len(value) for value in gradients}
+    if len(sizes) != 1 or -1 in sizes:
+        raise RuntimeError(
+            "autograd.grad: with is_grads_batched=True every grad_outputs must be a Tensor with a first dimension of one "
+            f"size, got {[None if value is None else list(value.shape) for value in gradients]}"
+        )
+    size = sizes.pop()
+    rows = []
+    for k in range(size):
+        retain = k < size - 1 or (options["create_graph"] if retain_graph is None else retain_graph)
+        rows.append(grad(outputs, inputs, [value[k] for value in gradients], retain, **options))
+    if not rows:
+        return tuple(from_array(np.zeros((0, *tensor._m.shape), tensor._m.np)).to(tensor.device) for tensor in inputs)
+    return tuple(None if column[0] is None else autograd.stack(column) for column in zip(*rows))
 
 
 autograd.backward, autograd.grad = backward, grad

@@ -1,39 +1,44 @@
-"""``FloatTensor`` and its kin: constructors by dtype, and types to ask ``isinstance`` for."""
+"""``FloatTensor`` and its kin, on the CPU and on CUDA: constructors by dtype, and types to ask ``isinstance`` for."""
 
 from typing import Any
 
 import numpy as np
 
 from . import dtypes
-from .device import CPU
+from .device import CPU, Device, set_default
 from .storage import meta
 from .tensor import Tensor, empty_tensor, from_array
 
 
 class TensorType:
-    """A constructor of CPU tensors of one dtype: ``FloatTensor(2, 3)`` uninitialised, ``FloatTensor([1, 2])``."""
+    """A constructor of tensors of one dtype and kind of device: ``FloatTensor(2, 3)`` uninitialised, ``FloatTensor([1, 2])``."""
 
-    def __init__(self, name: str, dtype: dtypes.dtype):
+    def __init__(self, name: str, dtype: dtypes.dtype, device: Device = CPU):
         self.__name__ = self.__qualname__ = name
-        self.dtype = dtype
+        self.dtype, self.device = dtype, device
 
     def __call__(self, *args: Any) -> Tensor:
         if len(args) == 1 and isinstance(args[0], Tensor):
-            if args[0].dtype is not self.dtype:
-                raise TypeError(f"expected {self!r} (got torch.{_names[args[0].dtype]})")
+            if not self.__instancecheck__(args[0]):
+                where = "" if args[0].device is CPU else "cuda."
+                raise TypeError(f"expected {self!r} (got torch.{where}{_names[args[0].dtype]})")
             return args[0].detach()
         if len(args) == 1 and not isinstance(args[0], (int, tuple)) or len(args) == 1 and _is_values(args[0]):
-            return from_array(np.array(args[0], dtype=self.dtype.np))
+            found = from_array(self.dtype.encode(np.array(args[0], dtype=self.dtype.compute)))
+            return found if self.device is CPU else found.to(self.device)
         sizes = tuple(args[0]) if len(args) == 1 and isinstance(args[0], tuple) else args
         if not all(isinstance(size, int) and size >= 0 for size in sizes):
             raise TypeError(f"{self.__name__}: expected sizes or one sequence of values, got {args!r}")
-        return empty_tensor(meta(self.dtype, sizes if args else (0,)))
+        shape = sizes if args else (0,)
+        if self.device is CPU:
+            return empty_tensor(meta(self.dtype, shape))
+        return empty_tensor(meta(self.dtype, shape)).to(self.device)
 
     def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is self.dtype and instance.device is CPU
+        return isinstance(instance, Tensor) and instance.dtype is self.dtype and instance.device.type == self.device.type
 
     def __repr__(self):
-        return f"torch.{self.__name__}"
+        return f"torch.{self.__name__}" if self.device is CPU else f"torch.cuda.{self.__name__}"
 
 
 def _is_values(value) -> bool:
@@ -44,6 +49,8 @@ def _is_values(value) -> bool:
 
 FloatTensor = TensorType("FloatTensor", dtypes.float32)
 DoubleTensor = TensorType("DoubleTensor", dtypes.float64)
+HalfTensor = TensorType("HalfTensor", dtypes.float16)
+BFloat16Tensor = TensorType("BFloat16Tensor", dtypes.bfloat16)
 LongTensor = TensorType("LongTensor", dtypes.int64)
 IntTensor = TensorType("IntTensor", dtypes.int32)
 ShortTensor = TensorType("ShortTensor", dtypes.int16)
@@ -51,7 +58,23 @@ CharTensor = TensorType("CharTensor", dtypes.int8)
 ByteTensor = TensorType("ByteTensor", dtypes.uint8)
 BoolTensor = TensorType("BoolTensor", dtypes.bool_)
 
-_names = {
-    kind.dtype: kind.__name__
-    for kind in (FloatTensor, DoubleTensor, LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor, BoolTensor)
-}
+_names = {kind.dtype: kind.__name__ for kind in list(globals().values()) if isinstance(kind, TensorType)}
+
+ON_CUDA = {name: TensorType(name, dtype, Device("cuda")) for dtype, name in _names.items()}
+
+
+def set_default_tensor_type(t: TensorType | str) -> None:
+    """Make ``t``, such as ``DoubleTensor`` or ``"torch.cuda.FloatTensor"``, the type of tensors made without dtype and device.
+
+    As `set_default_dtype` and `set_default_device` together. Raises TypeError for integer types and unknown names.
+    """
+    kind = t
+    if isinstance(t, str):
+        places = {f"torch.{name}": globals()[name] for name in _names.values()}
+        kind = (places | {f"torch.cuda.{name}": found for name, found in ON_CUDA.items()}).get(t)
+    if not isinstance(kind, TensorType):
+        raise TypeError(f"set_default_tensor_type: invalid type object or name: {t!r}; use numgrad.FloatTensor, say")
+    if not kind.dtype.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
+    dtypes.set_default_dtype(kind.dtype)
+    set_default(kind.device)

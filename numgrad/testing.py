@@ -1,13 +1,17 @@
 """What tests of ops need: numerical derivatives, closeness, and input cases for every op of the table."""
 
 import inspect
+import math
 
 import numpy as np
 
 from . import autograd, tensor as core
-from .dtypes import float32, float64
+from .dtypes import as_dtype, bool_, complex128, finfo, float32, float64, iinfo, int64
 from .errors import GradientError
 from .op import Op
+from .ops.complex import view_as_real
+from .ops.create import empty
+from .ops.random import randint
 from .tensor import Tensor, from_array
 
 _REQUIRED = inspect.Parameter.empty
@@ -19,8 +23,8 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
               nondet_tol=0.0, fast_mode=False, **ignored) -> bool:  # fmt: skip
     """Compare the gradients of ``func(*inputs)`` with central differences, along one random direction an input.
 
-    ``inputs``: tensors; those that require grad must be float64. The whole Jacobian is probed at once by a random
-    projection of outputs and inputs, tightly. Raises GradientError (or returns False) where they differ.
+    ``inputs``: tensors; those that require grad must be float64 or complex128. The whole Jacobian is probed at once by
+    a random projection of outputs and inputs, tightly; complex numbers count as pairs of reals. Raises GradientError (or returns False) where they differ.
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     try:
@@ -34,7 +38,18 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
 
 def _outputs(value):
     values = value if isinstance(value, (tuple, list)) else (value,)
-    return [v for v in values if isinstance(v, Tensor) and v._m.dtype.is_floating_point and v.requires_grad]
+    return [v for v in values if isinstance(v, Tensor) and v._m.dtype.differentiable and v.requires_grad]
+
+
+def _random(rng, tensor):
+    """Normal numbers in the shape of ``tensor``, complex if it is."""
+    values = rng.standard_normal(tensor.shape)
+    return values + 1j * rng.standard_normal(tensor.shape) if tensor.is_complex() else values
+
+
+def _product(a, b):
+    """The real inner product."""
+    return float(np.vdot(a, b).real)
 
 
 def _gradcheck(func, inputs, eps, atol, rtol):
@@ -42,26 +57,26 @@ def _gradcheck(func, inputs, eps, atol, rtol):
     if not leaves:
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have it")
     for leaf in leaves:
-        if leaf.dtype is not float64:
-            raise ValueError(f"gradcheck: inputs must be float64 for central differences, got {leaf.dtype!r}")
+        if leaf.dtype not in (float64, complex128):
+            raise ValueError(f"gradcheck: inputs must be float64 or complex128 for central differences, got {leaf.dtype!r}")
     rng = np.random.default_rng(0)
     outputs = _outputs(func(*inputs))
     if not outputs:
         raise GradientError("gradcheck: no output of the function requires grad")
-    weights = [from_array(rng.standard_normal(out.shape)) for out in outputs]
+    weights = [from_array(np.asarray(_random(rng, out))) for out in outputs]
     found = core.grad(outputs, leaves, weights, allow_unused=True)
     for k, (leaf, gradient) in enumerate(zip(leaves, found)):
-        direction = rng.standard_normal(leaf.shape)
+        direction = _random(rng, leaf)
         kept = np.array(leaf._host())
         host = leaf.detach()  # writes go past the recorder
         values = []
         for sign in (1, -1):
             host.copy_(from_array(np.array(kept + sign * eps * direction)))
             again = _outputs(func(*inputs))
-            values.append(sum(float((v._host() * w._host()).sum()) for v, w in zip(again, weights, strict=True)))
+            values.append(sum(_product(w._host(), v._host()) for v, w in zip(again, weights, strict=True)))
         host.copy_(from_array(kept))
         numerical = (values[0] - values[1]) / (2 * eps)
-        analytical = 0.0 if gradient is None else float((gradient._host() * direction).sum())
+        analytical = 0.0 if gradient is None else _product(gradient._host(), direction)
         if not abs(analytical - numerical) <= atol * max(1.0, np.sqrt(leaf.numel())) + rtol * abs(numerical):
             raise GradientError(
                 f"Jacobian mismatch for input {k} of shape {list(leaf.shape)}: along a random direction the numerical "
@@ -75,7 +90,7 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=
     rng = np.random.default_rng(1)
     outputs = _outputs(func(*inputs))
     if grad_outputs is None:
-        grad_outputs = [from_array(rng.standard_normal(out.shape)).requires_grad_() for out in outputs]
+        grad_outputs = [from_array(np.asarray(_random(rng, out))).requires_grad_() for out in outputs]
     else:
         grad_outputs = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
     count = len(inputs)
@@ -96,7 +111,9 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=
 
 # --- closeness ---------------------------------------------------------------------------------------------------
 
-_TOLERANCE = {"float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
+_TOLERANCE = {
+    "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7), "complex64": (1.3e-6, 1e-5), "complex128": (1e-7, 1e-7),
+}  # fmt: skip
 
 
 def assert_close(actual, expected, *, rtol=None, atol=None, equal_nan=False, check_dtype=True, check_device=True,
@@ -119,9 +136,11 @@ def assert_close(actual, expected, *, rtol=None, atol=None, equal_nan=False, che
     left, right = np.asarray(a._host()), np.asarray(b._host())
     default = _TOLERANCE.get(a.dtype.name, (0.0, 0.0))
     rtol, atol = default[0] if rtol is None else rtol, default[1] if atol is None else atol
-    close = np.isclose(left.astype(np.float64), right.astype(np.float64), rtol=rtol, atol=atol, equal_nan=equal_nan)
+    wide = np.result_type(left.dtype, right.dtype, np.float64)  # complex128 if one is complex
+    left, right = left.astype(wide), right.astype(wide)
+    close = np.isclose(left, right, rtol=rtol, atol=atol, equal_nan=equal_nan)
     if not close.all():
-        difference = np.where(close, 0, np.abs(left.astype(np.float64) - right.astype(np.float64)))
+        difference = np.where(close, 0, np.abs(left - right))
         difference = np.nan_to_num(difference, nan=np.inf)
         worst = np.unravel_index(int(difference.argmax()), difference.shape) if difference.ndim else ()
         raise AssertionError(
@@ -134,6 +153,64 @@ def assert_close(actual, expected, *, rtol=None, atol=None, equal_nan=False, che
 
 def _as_tensor(value):
     return value if isinstance(value, Tensor) else from_array(np.asarray(value))
+
+
+def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False, noncontiguous=False, exclude_zero=False,
+                memory_format=None) -> Tensor:  # fmt: skip
+    """A tensor of uniform random numbers from [``low``, ``high``), by default from -9 to 9 or what of that the dtype holds.
+
+    ``shape``: numbers or one sequence. Integers reach up to ``high`` - 1. ``noncontiguous``: every second element of a
+    tensor of twice the width. ``exclude_zero``: zeros become 1, or the dtype's least positive normal number. Raises
+    ValueError for an empty or NaN range, and where an integer tensor is to require grad.
+    """
+    size = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (list, tuple)) else shape
+    dtype = as_dtype(dtype)
+    if noncontiguous and memory_format is not None:
+        raise ValueError("make_tensor: noncontiguous and memory_format are mutually exclusive; give one of them")
+    inexact = dtype.is_floating_point or dtype.is_complex
+    if requires_grad and not inexact:
+        raise ValueError(f"make_tensor: requires_grad=True is not supported for boolean and integral dtypes, got {dtype!r}")
+    split = noncontiguous and int(np.prod(size)) > 1
+    if split:
+        size = (*size[:-1], 2 * size[-1])
+    low, high = _range(dtype, low, high)
+    if inexact:
+        found = empty(size, dtype=dtype, device=device)
+        numbers = view_as_real(found) if dtype.is_complex else found
+        if high - low >= finfo(dtype).max:  # too wide for one difference
+            numbers.uniform_(low / 2, high / 2).mul_(2)
+        else:
+            numbers.uniform_(low, high)
+    else:
+        found = randint(math.ceil(low), math.ceil(high), size, dtype=dtype, device=device)
+    if split:
+        found = found[..., 1::2]
+    elif memory_format is not None:
+        found = found.clone(memory_format=memory_format)
+    if exclude_zero:
+        tiny = finfo(dtype).tiny if inexact else 1
+        found[found == 0] = complex(tiny, tiny) if dtype.is_complex else tiny
+    return found.requires_grad_() if requires_grad else found
+
+
+def _range(dtype, low, high):
+    """The bounds of `make_tensor`, within what ``dtype`` holds."""
+    inexact = dtype.is_floating_point or dtype.is_complex
+    if inexact:
+        least, end, usual = finfo(dtype).min, finfo(dtype).max, (-9, 9)
+    elif dtype is bool_:
+        least, end, usual = 0, 2, (0, 2)
+    else:
+        limits = iinfo(dtype)
+        least, end, usual = limits.min, limits.max + (dtype is not int64), (-9, 10)
+    low, high = usual[0] if low is None else low, usual[1] if high is None else high
+    if low != low or high != high:
+        raise ValueError(f"make_tensor: `low` and `high` cannot be NaN, but got low={low} and high={high}")
+    if low >= high and not (low == high and inexact):
+        raise ValueError(f"make_tensor: `low` must be less than `high`, but got {low} >= {high}")
+    if high < least or low >= end:
+        raise ValueError(f"make_tensor: the interval is [{low}, {high}), but {dtype!r} only supports [{least}, {end})")
+    return min(max(low, least), end), min(max(high, least), end)
 
 
 # --- cases -------------------------------------------------------------------------------------------------------
@@ -180,7 +257,7 @@ def sample(op: Op, shape, dtype=float32, seed=0) -> Tensor:
     count = int(np.prod(shape))
     values = rng.permutation(np.linspace(low + margin, high - margin, max(count, 1)))[:count]
     values = values + rng.uniform(-0.3, 0.3, count) * (high - low) / max(count, 1) * 0.5
-    return from_array(values.reshape(shape).astype(dtype.np))
+    return from_array(dtype.encode(values.reshape(shape)))
 
 
 def cases_for(op: Op, dtype=float32) -> list[Case]:
@@ -238,4 +315,4 @@ def kernels_of(op: Op) -> int:
 
 autograd.gradcheck, autograd.gradgradcheck = gradcheck, gradgradcheck
 
-__all__ = ["gradcheck", "gradgradcheck", "assert_close", "cases_for", "sample", "Case", "kernels_of"]
+__all__ = ["gradcheck", "gradgradcheck", "assert_close", "make_tensor", "cases_for", "sample", "Case", "kernels_of"]

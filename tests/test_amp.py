@@ -1,10 +1,16 @@
 """autocast and GradScaler, against PyTorch's on the CPU."""
 
+import copy
+import inspect
+import pickle
+import threading
+
 import pytest
 
 import numgrad as ng
 import numgrad.nn.functional as F
-from numgrad.amp import GradScaler, autocast, custom_bwd, custom_fwd
+from numgrad.amp import GradScaler, autocast, autocast_mode, custom_bwd, custom_fwd
+from numgrad.utils.checkpoint import checkpoint
 
 
 def test_products_are_lowered_and_losses_are_not():
@@ -27,15 +33,35 @@ def test_products_are_lowered_and_losses_are_not():
     assert F.linear(x, w).dtype is ng.float32 and not ng.is_autocast_enabled("cpu")
 
 
-def test_off_leaves_the_functions_as_they_were():
-    F.linear(ng.ones(1, 1), ng.ones(1, 1))
+def test_functions_stay_what_they_are_to_python():
     with autocast("cpu"):
-        inside = F.linear.__code__
-    before = F.linear.__code__
-    assert inside is not before
+        F.linear(ng.ones(1, 1), ng.ones(1, 1))
+    for fn in (F.linear, ng.matmul, F.cross_entropy, ng.cat):
+        assert pickle.loads(pickle.dumps(fn)) is fn and copy.deepcopy(fn) is fn
+    assert list(inspect.signature(F.linear).parameters) == ["input", "weight", "bias"]
+    assert "reduction" in inspect.signature(F.cross_entropy).parameters
+    with pytest.raises(RuntimeError, match="linear"):
+        F.linear(ng.ones(2, 3), ng.ones(2, 4))
+    assert F.linear(ng.ones(1, 1), weight=ng.ones(1, 1)).dtype is ng.float32
+
+
+def test_blocks_of_one_thread_do_not_reach_another():
+    w = ng.ones(3, 3)
+    found, inside, done = [], threading.Event(), threading.Event()
+
+    def other():
+        inside.wait(10)
+        found.extend(F.linear(w, w).dtype for _ in range(50))
+        done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
     with autocast("cpu"):
-        assert F.linear.__code__ is not before
-    assert F.linear.__code__ is before
+        inside.set()
+        done.wait(10)
+        assert F.linear(w, w).dtype is ng.bfloat16
+    thread.join()
+    assert found == [ng.float32] * 50
 
 
 def test_decorator_and_custom_functions():
@@ -122,3 +148,151 @@ def test_scaler_refuses_wrong_orders():
     with pytest.raises(RuntimeError, match="step"):
         scaler.step(optimizer)
     assert ng.cuda.amp.GradScaler(enabled=False).get_scale() == 1.0
+
+
+def test_losses_of_16_bits_are_scaled_in_32():
+    scaler = GradScaler("cpu")
+    assert scaler.scale(ng.ones((), dtype=ng.half)).item() == 65536.0
+    assert [t.tolist() for t in scaler.scale([ng.ones(1), ng.ones(2)])] == [[65536.0], [65536.0, 65536.0]]
+    with pytest.raises(AssertionError, match="scale"):
+        GradScaler("cpu").update()
+    with pytest.raises(AssertionError, match="No inf checks"):
+        scaler.step(ng.optim.SGD([ng.ones(1, requires_grad=True)], lr=0.1))
+    with pytest.raises(AssertionError, match="pickled"):
+        pickle.dumps(scaler)
+    fresh = GradScaler("cpu", init_scale=4.0)
+    assert pickle.loads(pickle.dumps(fresh)).state_dict() == fresh.state_dict()
+
+
+def test_nested_blocks_and_exceptions():
+    a = ng.ones(2, 2)
+
+    def dtype():
+        return (a @ a).dtype
+
+    with autocast("cpu"):
+        with autocast("cpu", dtype=ng.float16):
+            assert dtype() is ng.float16
+            with autocast("cpu", enabled=False):
+                assert dtype() is ng.float32
+            assert dtype() is ng.float16
+        assert dtype() is ng.bfloat16
+    with pytest.raises(KeyError), autocast("cpu"):
+        raise KeyError
+    assert dtype() is ng.float32
+    ng.set_autocast_enabled("cpu", True)
+    try:
+        assert dtype() is ng.bfloat16
+    finally:
+        ng.set_autocast_enabled("cpu", False)
+    with pytest.warns(UserWarning, match="CUDA is not available"), autocast("cuda"):
+        assert dtype() is ng.float32
+
+
+def test_a_weight_is_cast_once_in_a_block(monkeypatch):
+    w = ng.ones(2, 2, requires_grad=True)
+    casts = []
+    cast = autocast_mode.cast
+    monkeypatch.setattr(autocast_mode, "cast", lambda tensor, d: casts.append(tensor) or cast(tensor, d))
+    x = ng.ones(3, 2)
+    for times, options in ((1, {}), (3, {"cache_enabled": False})):
+        casts.clear()
+        with autocast("cpu", **options):
+            with ng.no_grad():
+                x @ w
+            casts.clear()
+            loss = sum((x @ w).sum() for _ in range(3))
+        assert sum(tensor is w for tensor in casts) == times
+        loss.backward()
+        assert w.grad.dtype is ng.float32 and w.grad.tolist() == [[9.0, 9.0], [9.0, 9.0]]
+        w.grad = None
+    with autocast("cpu"):
+        first = x @ w
+        with ng.no_grad():
+            w.mul_(2)
+        assert ((x @ w) == 2 * first).all()
+
+
+def test_checkpoint_computes_again_in_the_same_precision():
+    seen = []
+    w = ng.randn(2, 2, requires_grad=True)
+
+    def through(x):
+        y = x @ w
+        seen.append(y.dtype)
+        return y.sin().sum()
+
+    with autocast("cpu"):
+        loss = checkpoint(through, ng.ones(1, 2, requires_grad=True), use_reentrant=False)
+    loss.backward()
+    assert seen == [ng.bfloat16, ng.bfloat16] and w.grad.dtype is ng.float32
+
+
+def layers(lib):
+    nn = lib.nn
+    yield nn.RNN(6, 4), lambda m, x: m(x)
+    yield nn.GRU(6, 4), lambda m, x: m(x)
+    yield nn.LSTMCell(6, 4), lambda m, x: m(x[0])
+    yield nn.MultiheadAttention(6, 2), lambda m, x: m(x, x, x, attn_mask=nn.Transformer.generate_square_subsequent_mask(5))
+    yield nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0), lambda m, x: m(x)
+    yield nn.Sequential(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.MaxPool1d(2)), lambda m, x: m(x)
+    yield nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.PReLU()), lambda m, x: m(x)
+    yield nn.Linear(6, 4), lambda m, x: nn.functional.cross_entropy(m(x[0]), lib.tensor([0, 1]))
+    yield nn.Linear(6, 6), lambda m, x: lib.cat((m(x), x)) + lib.stack((x, m(x))).sum(0).prod(0)
+    yield nn.Linear(6, 6), lambda m, x: (m(x) @ x.transpose(1, 2), lib.mv(x[0], x[0, 0]), lib.inner(x[0, 0], x[0, 1]))
+
+
+@pytest.mark.parametrize("k", range(10))
+def test_layers_give_pytorchs_dtypes_and_values(k):
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    ng.manual_seed(k)
+    ours, theirs = list(layers(ng))[k], list(layers(torch))[k]
+    with torch.no_grad():
+        for p, q in zip(ours[0].parameters(), theirs[0].parameters(), strict=True):
+            q.copy_(torch.from_numpy(p.detach().numpy()))
+    x = ng.randn(5, 2, 6)
+    found = []
+    for lib, (model, call) in ((ng, ours), (torch, theirs)):
+        with lib.autocast("cpu", dtype=lib.bfloat16):
+            out = call(model, lib.from_numpy(x.numpy()))
+        outs = [t for item in (out if isinstance(out, tuple) else (out,)) for t in (item if isinstance(item, tuple) else (item,))]
+        if any(p.requires_grad for p in model.parameters()):
+            sum(t.float().sum() for t in outs if t.requires_grad).backward()
+        found.append(outs + [p.grad for p in model.parameters()])
+    for a, b in zip(*found, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert repr(a.dtype) == repr(b.dtype)
+            a, b = a.detach().double().numpy(), b.detach().double().numpy()
+            assert abs(a - b).max() <= 0.04 * abs(b).max() + 0.01
+
+
+def test_a_network_trains_as_pytorchs():
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+
+    def network(nn):
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 5))
+
+    ng.manual_seed(0)
+    x, y, first = ng.randn(8, 1, 8, 8), ng.randint(0, 5, (8,)), network(ng.nn)
+    histories = []
+    for lib in (ng, torch):
+        model = network(lib.nn)
+        with lib.no_grad():
+            for p, q in zip(model.parameters(), first.parameters(), strict=True):
+                p.copy_(lib.from_numpy(q.detach().numpy()))
+        optimizer = lib.optim.Adam(model.parameters(), lr=1e-2)
+        scaler, losses = lib.amp.GradScaler("cpu", growth_interval=5), []
+        for _ in range(20):
+            optimizer.zero_grad()
+            with lib.autocast("cpu", dtype=lib.float16):
+                loss = lib.nn.functional.cross_entropy(model(lib.from_numpy(x.numpy())), lib.from_numpy(y.numpy()))
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            losses.append(loss.item())
+        histories.append((losses, scaler.get_scale()))
+    (ours, scale), (theirs, expected) = histories
+    assert scale == expected and ours == pytest.approx(theirs, rel=2e-2) and ours[-1] < 0.5 * ours[0]

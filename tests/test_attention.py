@@ -7,6 +7,7 @@ import numgrad as ng
 import numgrad.nn.functional as F
 from numgrad import nn
 from numgrad.autograd import gradgradcheck
+from numgrad.nn.attention import SDPBackend, sdpa_kernel
 from numgrad.ops import attention
 
 torch = pytest.importorskip("torch")
@@ -60,6 +61,33 @@ def test_blocks_have_second_derivatives(monkeypatch):
         for a, b in zip(ng.autograd.grad(blocks(q, k, v).sin().sum(), (q, k, v)), ng.autograd.grad(whole(q, k, v).sin().sum(), (q, k, v))):
             ng.testing.assert_close(a, b)
         assert gradgradcheck(blocks, (q, k, v))
+
+
+def test_chosen_kernels(monkeypatch):
+    q, k, v = (ng.tensor(array(2, 3, 8, 4, seed=seed), requires_grad=True) for seed in range(3))
+    blocks = []
+    apply = attention._Blockwise.apply
+    monkeypatch.setattr(attention._Blockwise, "apply", lambda *a: blocks.append(1) or apply(*a))
+    call = F.scaled_dot_product_attention
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        flash = call(q, k, v, is_causal=True)
+        with sdpa_kernel([SDPBackend.MATH, SDPBackend.EFFICIENT_ATTENTION]):
+            call(q, k, v)
+        with pytest.raises(RuntimeError, match="No available kernel"):
+            call(q, k, v, dropout_p=0.5)
+    assert len(blocks) == 1
+    monkeypatch.setattr(attention, "_LONG", 3)
+    with ng.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False, enable_cudnn=False):
+        assert ng.backends.cuda.math_sdp_enabled() and not ng.backends.cuda.flash_sdp_enabled()
+        whole = call(q, k, v, is_causal=True)
+    assert len(blocks) == 1 and all(attention.allowed.values())
+    np.testing.assert_allclose(flash.detach(), whole.detach(), rtol=1e-4, atol=1e-6)
+    with pytest.raises(TypeError, match="members of SDPBackend"), sdpa_kernel([3]):
+        pass
+    ng.backends.cuda.enable_flash_sdp(False)
+    assert not ng.backends.cuda.flash_sdp_enabled() and ng.backends.cuda.mem_efficient_sdp_enabled()
+    ng.backends.cuda.enable_flash_sdp(True)
+    assert ng.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_grouped_queries():

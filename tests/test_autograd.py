@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import numgrad as ng
+import numgrad.nn.functional as F
 from numgrad import autograd
+from numgrad.op import OPS
 
 
 def leaf(*shape, seed=0):
@@ -503,3 +505,21 @@ def test_assigned_grad_is_checked():
         x.grad = ng.ones(3)
     with pytest.raises(TypeError):
         x.grad = 3.0
+
+
+def test_gradients_nobody_asks_for_are_left_out(monkeypatch):
+    x, w = ng.randn(2, 3).requires_grad_(), ng.randn(4, 3).requires_grad_()
+    linear, asked = OPS["linear"], []
+    gradient = linear.gradient
+
+    def spy(g, input, weight, bias_meta):
+        asked.append((input._n is not None, weight._n is not None))
+        return gradient(g, input, weight, bias_meta)
+
+    monkeypatch.setattr(linear, "gradient", spy)
+    out = F.linear(x, w).sum()
+    (d_x,) = ng.autograd.grad(out, x, retain_graph=True)
+    (d_w,) = ng.autograd.grad(out, w, retain_graph=True)
+    out.backward()
+    assert asked == [(True, False), (False, True), (True, True)]
+    assert d_x.equal(x.grad) and d_w.equal(w.grad)

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -96,6 +97,49 @@ def test_memory_of_another_library(machine):
     assert adopted.ptr == owner.ptr and kernels.copy_to_host(adopted).tolist() == [0, 1, 2]
 
 
+def test_types_of_cuda_tensors(machine):
+    x = cuda.FloatTensor([1, 2])
+    assert x.is_cuda and isinstance(x, cuda.FloatTensor) and not isinstance(x, ng.FloatTensor)
+    assert cuda.LongTensor(2, 3).shape == (2, 3) and repr(cuda.LongTensor) == "torch.cuda.LongTensor"
+    with pytest.raises(TypeError, match=r"expected torch.FloatTensor \(got torch.cuda.FloatTensor\)"):
+        ng.FloatTensor(x)
+    try:
+        ng.set_default_tensor_type("torch.cuda.DoubleTensor")
+        assert ng.zeros(1).is_cuda and ng.zeros(1).dtype is ng.float64
+    finally:
+        ng.set_default_tensor_type(ng.FloatTensor)
+    assert not cuda.is_bf16_supported()
+
+
+def test_the_accelerator_is_cuda(machine):
+    x = ng.zeros(1000, device="cuda")
+    assert ng.accelerator.memory_allocated() == cuda.memory_allocated() > 0
+    assert ng.accelerator.max_memory_allocated() >= ng.accelerator.memory_allocated()
+    assert ng.accelerator.current_stream() == cuda.current_stream() and ng.accelerator.get_memory_info()[1] == 1 << 22
+    with ng.accelerator.device_index(1):
+        assert cuda.current_device() == 1 and ng.zeros(1, device="cuda").get_device() == 1
+    with ng.accelerator.device_index(None):
+        assert ng.accelerator.current_device_idx() == 0 == x.get_device()
+
+
+def test_tensors_go_to_other_libraries_with_their_shape(machine):
+    x = ng.arange(6.0, device="cuda").reshape(2, 3).t()[1:]
+    interface = x.__cuda_array_interface__
+    assert (interface["shape"], interface["strides"], interface["data"][0]) == ((2, 2), (4, 12), x.data_ptr())
+    assert x.contiguous().__cuda_array_interface__["strides"] is None
+    for given in (SimpleNamespace(__dlpack__=x.__dlpack__, __dlpack_device__=x.__dlpack_device__), ng.to_dlpack(x)):
+        y = ng.from_dlpack(given)
+        assert (y.shape, y.stride(), y.device, y.data_ptr()) == (x.shape, x.stride(), x.device, x.data_ptr())
+        y[0, 0] += 10
+    assert x.cpu().tolist() == [[21, 4], [2, 5]]
+    del x
+    assert y.cpu().tolist() == [[21, 4], [2, 5]]
+    del y, given
+    assert cuda.memory_allocated() == 0
+    with pytest.raises(RuntimeError, match="requires grad"):
+        ng.zeros(2, device="cuda", requires_grad=True).__cuda_array_interface__  # noqa: B018
+
+
 # --- the pool ------------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +210,20 @@ def test_tensors_of_two_devices(machine):
     assert str(y.device) == "cuda:1"
     assert y.cpu().tolist() == [0, 2, 4, 6, 8]
     assert (x + 1).to("cuda:1").cpu().tolist() == [1, 2, 3, 4, 5]
+
+
+def test_pinned_memory_is_a_copy_that_the_driver_gave(machine):
+    x = ng.arange(6.0).reshape(2, 3).t()
+    y = x.pin_memory()
+    assert y.is_pinned() and y[1:].is_pinned() and not x.is_pinned() and y.pin_memory() is y
+    assert y.stride() == x.stride() and y.tolist() == x.tolist() and ng.zeros(0).pin_memory().shape == (0,)
+    moved = y.cuda()
+    assert moved.cpu().tolist() == x.tolist() and not moved.is_pinned()
+    assert len(machine.host) == 1
+    with pytest.raises(RuntimeError, match="cannot pin 'cuda:0'"):
+        moved.pin_memory()
+    del y
+    assert not machine.host
 
 
 def test_the_simulated_driver_has_the_interface_of_the_real_one():

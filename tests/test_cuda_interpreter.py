@@ -125,7 +125,7 @@ def test_strided_operands_of_three_dimensions(machine):
     b = np.random.default_rng(1).standard_normal((5, 4, 1)).astype(np.float32)
     found = ng.tensor(a).to("cuda").permute(2, 1, 0) + ng.tensor(b).to("cuda")
     np.testing.assert_allclose(host(found), a.transpose(2, 1, 0) + b, rtol=1e-6)
-    assert machine.launches[-1] == "add_strided3_32"
+    assert "add_strided3_32" in machine.launches
 
 
 def test_places_beyond_32_bits():

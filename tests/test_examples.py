@@ -1,5 +1,6 @@
 """The examples do what the README says."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -16,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 
 TWENTY_STEPS = {
     "digits_mlp.py": ("--epochs", "1"),
-    "digits_cnn.py": ("--epochs", "1"),
+    "digits_cnn.py": ("--steps", "20"),
     "char_transformer.py": ("--steps", "20", "--write", "20"),
-    "lstm_forecast.py": ("--epochs", "2"),
-    "vae_digits.py": ("--epochs", "1"),
+    "lstm_forecast.py": ("--steps", "20"),
+    "vae_digits.py": ("--steps", "20"),
 }
 
 
@@ -94,6 +95,17 @@ def test_a_short_run(short_run):
         assert (folder / name).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     else:
         assert re.search(r"^-{80}\nThe (.|\n){20}\n-{80}$", printed, re.M)
+
+
+@pytest.mark.parametrize("name", [name for name in TWENTY_STEPS if name != "digits_mlp.py"])
+def test_main_is_a_function(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pytest.importorskip("matplotlib").use("Agg")
+    spec = importlib.util.spec_from_file_location(name.removesuffix(".py"), ROOT / "examples" / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = module.main(steps=3)
+    assert len(found) == 3 and np.isfinite(found).all()
 
 
 def test_the_losses_are_those_of_pytorch(short_run, tmp_path):

@@ -1,13 +1,17 @@
 """float16 and bfloat16: storage, rounding, promotion, ops and gradients."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import numgrad as ng
 import numgrad.nn.functional as F
+from numgrad.utils.data.transport import pack, unpack
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -41,6 +45,23 @@ def test_rounding_is_to_nearest_even(name):
     np.testing.assert_array_equal(ours.float().numpy(), theirs.float().numpy())
     made = ng.tensor(x.tolist(), dtype=getattr(ng, name))
     np.testing.assert_array_equal(made.float().numpy(), ours.float().numpy())
+
+
+def test_processors_without_float16_round_alike():
+    import numba
+
+    from numgrad.kernels import half
+
+    from_float16_bits, to_float16_bits = (
+        numba.njit(lambda value, convert=convert: convert(value)) for convert in (half.from_float16_bits, half.to_float16_bits)
+    )
+    values = np.random.default_rng(0).integers(0, 1 << 32, 500, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    small = (np.random.default_rng(1).standard_normal(500) * 10.0 ** np.arange(-10, 6).repeat(32)[:500]).astype(np.float32)
+    with np.errstate(over="ignore"):
+        for x in (*values[values == values], *small):
+            assert to_float16_bits(x) == np.float16(x).view(np.uint16)
+    for b in BITS[::97]:
+        np.testing.assert_array_equal(from_float16_bits(b), np.float32(b.view(np.float16)))
 
 
 def test_promotion_is_pytorchs():
@@ -168,3 +189,146 @@ def test_random_numbers_are_those_of_float32_rounded(name):
     ng.manual_seed(1)
     found = ng.rand(5, dtype=d), ng.zeros(20, dtype=d).normal_()
     assert all((a == b.to(d)).all() for a, b in zip(found, expected))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_functions_that_write_to_an_argument(name):
+    d = getattr(ng, name)
+    ours, theirs = _pair(name, X)
+    a, b = ng.nn.BatchNorm1d(6).to(d), torch.nn.BatchNorm1d(6).to(getattr(torch, name))
+    a(ours)
+    b(theirs)
+    np.testing.assert_allclose(a.running_var.float().numpy(), b.running_var.float().numpy(), rtol=1e-2)
+    np.testing.assert_allclose(a.running_mean.float().numpy(), b.running_mean.float().numpy(), rtol=1e-2, atol=1e-3)
+    places = [0, 2]
+    F.embedding(ng.tensor(places), ours, max_norm=1.0)
+    torch.nn.functional.embedding(torch.tensor(places), theirs, max_norm=1.0)
+    np.testing.assert_allclose(ours.float().numpy(), theirs.float().numpy(), rtol=1e-2)
+    base = ng.zeros(4, 6, dtype=d)
+    assert base[1:].index_add_(0, ng.tensor([0, 0]), ours[:2])._base is base and base[1].any() and not base[0].any()
+    with pytest.raises(RuntimeError, match="same scalar type"):
+        base.index_add_(0, ng.tensor([0]), ng.ones(1, 6))
+    leaf = ng.zeros(4, 6, dtype=d, requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf"):
+        leaf.scatter_(1, ng.zeros(4, 1, dtype=ng.int64), ours)
+
+
+def test_ops_defined_later_take_16_bits_too():
+    ng.zeros(1, dtype=ng.half)
+
+    @ng.structured(install=())
+    def doubled_last(x):
+        assert x.dtype is ng.float32
+        return x * 2
+
+    @doubled_last.backward
+    def _(g):
+        return g * 2
+
+    x = ng.ones(2, dtype=ng.half, requires_grad=True)
+    y = doubled_last(x)
+    y.sum().backward()
+    assert y.dtype is x.grad.dtype is ng.half and x.grad.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initialisers_and_constructors(name):
+    d = getattr(ng, name)
+    for fill in ("kaiming_uniform_", "xavier_normal_", "orthogonal_", "eye_", "trunc_normal_"):
+        w = ng.empty(4, 6, dtype=d)
+        assert getattr(ng.nn.init, fill)(w) is w and w.isfinite().all() and 0.01 < w.float().abs().max().item() < 5, fill
+    kind = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor"}[name]
+    assert getattr(ng, kind)([1.5, 2.5]).tolist() == [1.5, 2.5] and ng.ones(1, dtype=d).type() == f"torch.{kind}"
+    assert ng.cat((ng.ones(1, dtype=d), ng.ones(1))).dtype is ng.float32
+    with pytest.warns(UserWarning, match="copy construct"):
+        assert ng.tensor(ng.ones(2, dtype=d)).dtype is d
+    spread = ng.arange(4000.0).to(d).view(4, 1000)[:, ::500]
+    assert (unpack(pack([spread]))[0] == spread).all()
+    assert ng.tensor([[ng.tensor(1.5, dtype=d)], [ng.tensor(2.5, dtype=d)]]).dtype is d
+    assert ng.isin(ng.ones(2, dtype=d), ng.ones(1, dtype=d)).all()
+    with pytest.raises(RuntimeError, match="Low precision"):
+        ng.linalg.inv(ng.eye(2, dtype=d))
+    ng.set_default_dtype(d)
+    try:
+        assert ng.tensor(1.5).dtype is ng.nn.Linear(2, 2).weight.dtype is (ng.ones(2, dtype=ng.int64) / 2).dtype is d
+        assert repr(ng.ones(1)) == "tensor([1.])"
+    finally:
+        ng.set_default_dtype(ng.float32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_keep_16_bits_of_their_inputs(name):
+    x, w = (ng.from_numpy(X).to(getattr(ng, name)).requires_grad_() for _ in range(2))
+    y = F.linear(x * 1, w * 1).sin()
+    node, kept = y.grad_fn, []
+    while node is not None:
+        kept += [item for item in node.saved or () if isinstance(item, ng.Tensor)]
+        node = node.next_functions[0][0] if node.next_functions else None
+    assert kept and all(tensor.dtype is not ng.float32 for tensor in kept)
+    y.sum().backward(retain_graph=True)
+    first = x.grad.clone()
+    y.sum().backward()
+    assert ng.allclose(x.grad, 2 * first)
+    wide = [ng.from_numpy(X).to(x.dtype).float().requires_grad_() for _ in range(2)]
+    found, expected = [], []
+    for (a, b), results in (((x, w), found), (wide, expected)):
+        g = ng.autograd.grad(F.linear(a, b).sin().sum(), a, create_graph=True)[0]
+        results += ng.autograd.grad(g.sin().sum(), (a, b))
+    for a, b in zip(found, expected):
+        bound = 2e-2 if name == "float16" else 0.15
+        np.testing.assert_allclose(a.float().numpy(), b.numpy(), atol=bound * abs(b.numpy()).max())
+    z = x * 1
+    y = F.linear(z, w)
+    with ng.no_grad():
+        z.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        y.sum().backward()
+
+
+# The first 16-bit tensors and the first autocast while other threads compute in float32; in a process of its own.
+THREADS = """
+import sys, threading
+import numgrad as ng, numgrad.nn.functional as F
+
+sys.setswitchinterval(1e-6)
+errors, stop = [], threading.Event()
+x, w = ng.randn(3, 4), ng.randn(4, 4, requires_grad=True)
+
+def watched(work):
+    def run():
+        try:
+            work()
+        except BaseException as error:
+            errors.append(repr(error))
+            stop.set()
+    return threading.Thread(target=run)
+
+@watched
+def wide():
+    while not stop.is_set():
+        y = F.linear(x, w)
+        F.mse_loss(ng.cat((y, y)), ng.cat((y, y)).detach()).backward()
+        assert y.dtype is ng.float32 and ng.cumsum(x, 1).dtype is ng.float32
+
+@watched
+def narrow():
+    for _ in range(20):
+        assert (x.bfloat16() @ w.bfloat16()).dtype is ng.bfloat16
+        with ng.autocast("cpu"):
+            assert F.linear(x, w).dtype is ng.bfloat16
+        assert F.linear(x, w).dtype is ng.float32
+    stop.set()
+
+wide.start()
+narrow.start()
+narrow.join(60)
+stop.set()
+wide.join(60)
+assert not errors, errors
+"""
+
+
+def test_threads():
+    kept = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", THREADS], env=kept, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -81,6 +81,11 @@ def test_options():
 
 def random_array(rng, dtype):
     """Values of every kind of magnitude that changes the notation, in shapes of 0 to 4 dimensions."""
+    if dtype.startswith("complex"):
+        real = random_array(rng, "float32" if dtype == "complex64" else "float64")
+        array = np.empty(real.shape, dtype)
+        array.real, array.imag = real, rng.permutation(real.reshape(-1)).reshape(real.shape)
+        return array
     shape = tuple(int(rng.choice([0, 1, 2, 3, 5, 7, 12, 40], p=[0.03, 0.2, 0.2, 0.2, 0.1, 0.12, 0.1, 0.05]))
                   for _ in range(rng.integers(0, 5)))  # fmt: skip
     if dtype == "bool":

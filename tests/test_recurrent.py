@@ -85,6 +85,17 @@ def test_a_state_may_be_given():
         ours(ng.ones(2, 2, 2))
 
 
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_large_batches_are_cut_into_blocks(kind):
+    ours, theirs = pair(kind, bidirectional=True)
+    values = np.random.default_rng(0).standard_normal((3, 70, 3)).astype(np.float32)
+    found, expected = ours(ng.from_numpy(values)), theirs(torch.from_numpy(values))
+    assert_same(found, expected)
+    sum(part.cos().mean() for part in flat(found)).backward()
+    sum(part.cos().mean() for part in flat(expected)).backward()
+    assert_same([p.grad for p in ours.parameters()], [p.grad for p in theirs.parameters()])
+
+
 def test_padding():
     parts = [ng.ones(3, 2), ng.ones(1, 2) * 2, ng.ones(2, 2) * 3]
     there = [torch.ones(3, 2), torch.ones(1, 2) * 2, torch.ones(2, 2) * 3]

@@ -366,6 +366,18 @@ def test_dlpack_both_ways(kind):
     assert theirs[0, 1].item() == 0
 
 
+def test_dlpack_capsules():
+    x = ng.arange(6).reshape(2, 3).t()
+    capsule = ng.utils.dlpack.to_dlpack(x)
+    y = ng.utils.dlpack.from_dlpack(capsule)
+    assert y.data_ptr() == x.data_ptr() and y.stride() == x.stride()
+    assert ng.from_dlpack(torch.utils.dlpack.to_dlpack(torch.arange(3))).tolist() == [0, 1, 2]
+    for wrong in (capsule, 3):
+        with pytest.raises(ValueError, match="expected an unused DLPack capsule"):
+            ng.from_dlpack(wrong)
+    assert not hasattr(x, "__cuda_array_interface__")
+
+
 def test_dlpack_of_recorded_tensors():
     assert_agree(lambda T: T.zeros(2, requires_grad=True).__dlpack__())
     x = ng.zeros(2)

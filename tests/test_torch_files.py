@@ -239,8 +239,8 @@ def test_whole_modules_are_refused():
 
 def test_dtypes_without_counterpart():
     torch = pytest.importorskip("torch")
-    with pytest.raises(FileError, match="dtype complex64, which numgrad does not have"):
-        ng.load(saved(torch.ones(2, dtype=torch.complex64)))
+    with pytest.raises(FileError, match="dtype uint64, which numgrad does not have"):
+        ng.load(saved(torch.ones(2, dtype=torch.uint64)))
     assert ng.load(saved(torch.tensor([65535]).to(torch.uint16))).tolist() == [65535]
 
 

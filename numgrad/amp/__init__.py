@@ -2,6 +2,7 @@
 
 from .autocast_mode import (
     autocast as autocast,
+    clear_autocast_cache as clear_autocast_cache,
     custom_bwd as custom_bwd,
     custom_fwd as custom_fwd,
     get_autocast_dtype as get_autocast_dtype,

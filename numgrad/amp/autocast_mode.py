@@ -1,7 +1,7 @@
 """Autocast: in its blocks, products and convolutions take 16-bit operands and ops that need the range take float32.
 
-While no block is open anywhere, nothing is in the way of a call: entering the first one puts detours before the ops
-of the two lists, leaving the last one takes them away.
+A program that uses none has nothing in the way of a call: entering the first block puts detours before the ops of the
+lists, which from then on ask whether the calling thread is in a block.
 """
 
 import functools
@@ -9,7 +9,7 @@ import threading
 import types
 import warnings
 
-from .. import detours, dtypes
+from .. import detours, dtypes, fft, linalg
 from ..autograd import is_grad_enabled
 from ..device import CPU
 from ..nn import functional
@@ -18,17 +18,26 @@ from ..tensor import Tensor, storage_of
 
 _LOWER = (
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "matmul", "mm", "bmm",
-    "baddbmm", "addmm", "addbmm", "linear", "matrix_product", "vecdot", "prelu", "scaled_dot_product_attention",
-    "_matmul_operator", "__matmul__", "__rmatmul__",
+    "baddbmm", "addmm", "addbmm", "linear", "matrix_product", "hidden_product", "linalg.vecdot", "prelu",
+    "scaled_dot_product_attention",
 )  # fmt: skip
 _FLOAT32 = (
-    "avg_pool3d", "max_pool3d", "max_unpool2d", "max_unpool3d", "adaptive_avg_pool3d", "binary_cross_entropy",
+    "avg_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "adaptive_avg_pool3d",
+    "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "grid_sample", "prod", "quantile", "nanquantile", "cdist", "trace", "cholesky",
-    "cholesky_inverse", "cholesky_solve", "inverse", "pinverse", "mse_loss", "cosine_embedding_loss", "nll_loss",
-    "hinge_embedding_loss", "poisson_nll_loss", "smooth_l1_loss", "cross_entropy", "l1_loss", "huber_loss",
-    "margin_ranking_loss", "soft_margin_loss", "triplet_margin_loss", "multi_margin_loss", "multilabel_margin_loss",
-    "ctc_loss", "kl_div",
+    "cholesky_inverse", "cholesky_solve", "inverse", "pinverse", "lu_solve", "orgqr", "qr", "svd",
+    "triangular_solve", "mse_loss", "cosine_embedding_loss", "nll_loss", "hinge_embedding_loss", "poisson_nll_loss",
+    "smooth_l1_loss", "cross_entropy", "l1_loss", "huber_loss", "margin_ranking_loss", "soft_margin_loss",
+    "triplet_margin_loss", "multi_margin_loss", "multilabel_margin_loss", "ctc_loss", "kl_div", "linalg.cond",
+    "linalg.matrix_rank", "linalg.solve", "linalg.cholesky", "linalg.cholesky_ex", "linalg.svd", "linalg.svdvals",
+    "linalg.eigh", "linalg.eigvalsh", "linalg.inv", "linalg.inv_ex", "linalg.lstsq", "linalg.qr", "linalg.tensorinv",
+    "linalg.tensorsolve", "linalg.householder_product", "view_as_complex", "fft.fft", "fft.ifft", "fft.fft2", "fft.ifft2",
+    "fft.fftn", "fft.ifftn", "fft.rfft", "fft.irfft", "fft.rfft2", "fft.irfft2", "fft.rfftn", "fft.irfftn", "fft.hfft",
+    "fft.ihfft",
 )  # fmt: skip
+# Ops that compute in what they get though they are made of ops that do not.
+_AS_GIVEN = ("mv", "dot", "vdot", "addmv", "linalg.lu_solve")
+_WIDEST = ("cat", "concat", "concatenate", "stack", "index_copy")
 _SUPPORTED = (dtypes.bfloat16, dtypes.float16)
 
 
@@ -38,35 +47,37 @@ class _State(threading.local):
         self.dtype = {"cpu": dtypes.bfloat16, "cuda": dtypes.float16}
         self.cache_enabled = True
         self.nesting = 0
-        self.cache: dict = {}  # id of a parameter -> (parameter, its version, its cast)
+        self.cache: dict = {}  # (id of a parameter, grad mode) -> (parameter, (its version, dtype), its cast)
 
 
 _state = _State()
 _lock = threading.Lock()
-_open = [0]  # threads' open blocks
-_undo: list = []
+_unprepared = [True]
 
 
-def _functions(names):
-    found = {}
-    for name in names:
-        for entry in (ENTRIES.get(name), getattr(Tensor, name, None), getattr(functional, name, None)):
-            if isinstance(entry, types.FunctionType):
-                found[id(entry)] = entry
-    return found.values()
+def _functions(name):
+    module, _, inside = name.rpartition(".")
+    if module:
+        return [getattr({"linalg": linalg, "fft": fft}[module], inside)]
+    return [ENTRIES.get(name), getattr(Tensor, name, None), getattr(functional, name, None)]
 
 
-def _put_detours():
-    if dtypes.unprepared:
-        dtypes.unprepared.pop()()
-    _undo.extend(detours.divert(entry, _lowered) for entry in _functions(_LOWER))
-    _undo.extend(detours.divert(entry, _raised) for entry in _functions(_FLOAT32))
-    _undo.extend(detours.divert(entry, _joined) for entry in _functions(("cat", "stack")))
-
-
-def _take_detours():
-    while _undo:
-        _undo.pop()()
+def _prepare():
+    """Put the detours there, once."""
+    with _lock:
+        if not _unprepared:
+            return
+        dtypes.prepare(dtypes.float16)  # operands are lowered first, then brought to what kernels take
+        done: set = set()
+        for names, around in (
+            (_LOWER, _lowered), (_FLOAT32, _raised), (_WIDEST, _joined), (_AS_GIVEN, _kept), (("pad",), _padded),
+            (("max_pool3d",), _max_pooled),
+        ):  # fmt: skip
+            for entry in (entry for name in names for entry in _functions(name)):
+                if isinstance(entry, types.FunctionType) and id(entry) not in done:
+                    done.add(id(entry))
+                    detours.divert(entry, around)
+        _unprepared.clear()
 
 
 def _eligible(tensor):
@@ -79,14 +90,15 @@ def _lower(tensor):
     if not _eligible(tensor) or tensor._m.dtype is d:
         return tensor
     node = tensor._n
-    if node is None or not node.leaf or tensor._m.dtype is not dtypes.float32 or not _state.cache_enabled:
+    if node is None or not node.leaf or tensor._m.dtype is not dtypes.float32:
         return cast(tensor, d)
-    if not is_grad_enabled():
+    if not _state.cache_enabled or not _state.nesting:  # outside any block nothing would empty the cache
         return cast(tensor, d)
-    version = storage_of(tensor).version, d
-    held = _state.cache.get(id(tensor))
-    if held is None or held[1] != version:
-        held = _state.cache[id(tensor)] = tensor, version, cast(tensor, d)
+    key = id(tensor), is_grad_enabled()
+    state = storage_of(tensor).version, d
+    held = _state.cache.get(key)
+    if held is None or held[1] != state:
+        held = _state.cache[key] = tensor, state, cast(tensor, d)
     return held[2]
 
 
@@ -95,37 +107,47 @@ def _raise(tensor):
 
 
 def _with(change, original, args, kwargs):
-    if not _state.enabled["cpu"]:
-        return original(*args, **kwargs)
-    before = _state.enabled["cpu"]
+    """The op on changed operands; what it is made of computes in the dtypes that it gets."""
     args = [detours.mapped(value, change) for value in args]
     kwargs = {name: value if name == "out" else detours.mapped(value, change) for name, value in kwargs.items()}
-    _state.enabled["cpu"] = False  # what the op is made of computes in the dtype chosen here
+    return _kept(original, args, kwargs)
+
+
+def _kept(original, args, kwargs):
+    enabled = _state.enabled
+    before, enabled["cpu"] = enabled["cpu"], False
     try:
         return original(*args, **kwargs)
     finally:
-        _state.enabled["cpu"] = before
+        enabled["cpu"] = before
 
 
 def _lowered(original, args, kwargs):
-    return _with(_lower, original, args, kwargs)
+    return _with(_lower, original, args, kwargs) if _state.enabled["cpu"] else original(*args, **kwargs)
 
 
 def _raised(original, args, kwargs):
-    return _with(_raise, original, args, kwargs)
+    return _with(_raise, original, args, kwargs) if _state.enabled["cpu"] else original(*args, **kwargs)
 
 
 def _joined(original, args, kwargs):
-    found: list = []
+    if not _state.enabled["cpu"] or dtypes.float32 not in detours.floating_dtypes((*args, *kwargs.values())):
+        return original(*args, **kwargs)
+    return _with(_raise, original, args, kwargs)
 
-    def note(tensor):
-        found.append(tensor)
-        return tensor
 
-    for value in (*args, *kwargs.values()):
-        detours.mapped(value, note)
-    d = dtypes.float32 if any(tensor._m.dtype is dtypes.float32 for tensor in found) else None
-    return _with(_raise if d is not None else lambda tensor: tensor, original, args, kwargs)
+def _padded(original, args, kwargs):
+    mode = args[2] if len(args) > 2 else kwargs.get("mode", "constant")
+    return (_raised if mode in ("reflect", "replicate") else _run)(original, args, kwargs)
+
+
+def _max_pooled(original, args, kwargs):
+    with_indices = args[6] if len(args) > 6 else kwargs.get("return_indices", False)
+    return (_run if with_indices else _raised)(original, args, kwargs)
+
+
+def _run(original, args, kwargs):
+    return original(*args, **kwargs)
 
 
 class autocast:
@@ -148,7 +170,7 @@ class autocast:
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
         self._cache_enabled = _state.cache_enabled if cache_enabled is None else cache_enabled
         if enabled and device_type == "cuda":
-            warnings.warn("CUDA has no 16-bit kernels here. Disabling autocast.", stacklevel=2)
+            warnings.warn("CUDA is not available for 16-bit kernels. Disabling autocast.", stacklevel=2)
             enabled = False
         elif enabled and self.fast_dtype not in _SUPPORTED:
             warnings.warn(
@@ -160,27 +182,21 @@ class autocast:
         self._before: list = []
 
     def __enter__(self):
-        with _lock:
-            if _open[0] == 0 and self._enabled:
-                _put_detours()
-            if self._enabled:
-                _open[0] += 1
-        self._before.append((_state.enabled[self.device], _state.dtype[self.device], _state.cache_enabled))
-        _state.enabled[self.device], _state.dtype[self.device] = self._enabled, self.fast_dtype
-        _state.cache_enabled = self._cache_enabled
-        _state.nesting += 1
+        if self._enabled:
+            _prepare()
+        state, device = _state, self.device
+        self._before.append((state.enabled[device], state.dtype[device], state.cache_enabled))
+        state.enabled[device], state.dtype[device] = self._enabled, self.fast_dtype
+        state.cache_enabled = self._cache_enabled
+        state.nesting += 1
         return self
 
     def __exit__(self, *exception):
-        _state.nesting -= 1
-        if _state.nesting == 0:
-            _state.cache.clear()
-        _state.enabled[self.device], _state.dtype[self.device], _state.cache_enabled = self._before.pop()
-        with _lock:
-            if self._enabled:
-                _open[0] -= 1
-                if _open[0] == 0:
-                    _take_detours()
+        state, device = _state, self.device
+        state.nesting -= 1
+        if state.nesting == 0:
+            state.cache.clear()
+        state.enabled[device], state.dtype[device], state.cache_enabled = self._before.pop()
         return False
 
     def __call__(self, func):
@@ -196,6 +212,11 @@ class autocast:
                 return func(*args, **kwargs)
 
         return decorated
+
+
+def as_now() -> autocast:
+    """A block in which this thread's present state of `autocast` holds again."""
+    return autocast("cpu", _state.dtype["cpu"], _state.enabled["cpu"], _state.cache_enabled)
 
 
 def is_autocast_available(device_type: str) -> bool:
@@ -224,17 +245,17 @@ def set_autocast_dtype(device_type: str, dtype: dtypes.dtype) -> None:
     _state.dtype[_known("set_autocast_dtype", device_type)] = dtype
 
 
-_switched: dict = {}
-
-
 def set_autocast_enabled(device_type: str, enabled: bool) -> None:
     """Turn autocast on or off in this thread, outside any block."""
     _known("set_autocast_enabled", device_type)
-    key = threading.get_ident(), device_type
-    if key in _switched:
-        _switched.pop(key).__exit__()
     if enabled:
-        _switched[key] = autocast(device_type).__enter__()
+        _prepare()
+    _state.enabled[device_type] = bool(enabled)
+
+
+def clear_autocast_cache() -> None:
+    """Forget the casts of parameters that this thread keeps."""
+    _state.cache.clear()
 
 
 def is_autocast_cache_enabled() -> bool:
@@ -266,7 +287,8 @@ def custom_fwd(fwd=None, *, device_type: str, cast_inputs: dtypes.dtype | None =
             return cast(tensor, cast_inputs) if _eligible(tensor) else tensor
 
         with autocast(device_type, enabled=False):
-            return detours.mapped_call(functools.partial(fwd, ctx), args, kwargs, wanted)
+            args = [detours.mapped(value, wanted) for value in args]
+            return fwd(ctx, *args, **{name: detours.mapped(value, wanted) for name, value in kwargs.items()})
 
     return decorated
 

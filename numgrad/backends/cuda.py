@@ -1,6 +1,10 @@
-"""Flags of CUDA's matrix products, as ``torch.backends.cuda``."""
+"""Flags of CUDA's matrix products and of attention's kernels, as ``torch.backends.cuda``."""
+
+import contextlib
+from collections.abc import Iterator
 
 from .. import settings
+from ..ops.attention import allowed
 
 
 class _Products:
@@ -22,3 +26,58 @@ matmul = _Products()
 def is_built() -> bool:
     """Whether numgrad has CUDA kernels: yes. `numgrad.cuda.is_available` says whether they can run."""
     return True
+
+
+# --- attention; `nn.attention.sdpa_kernel` is the present form -------------------------------------------------------
+
+
+def enable_math_sdp(enabled: bool) -> None:
+    """Allow or forbid attention by the whole matrix of scores."""
+    allowed["math"] = bool(enabled)
+
+
+def enable_flash_sdp(enabled: bool) -> None:
+    """Allow or forbid attention by blocks of keys, under this one of its three names."""
+    allowed["flash"] = bool(enabled)
+
+
+def enable_mem_efficient_sdp(enabled: bool) -> None:
+    """Allow or forbid attention by blocks of keys, under this one of its three names."""
+    allowed["mem_efficient"] = bool(enabled)
+
+
+def enable_cudnn_sdp(enabled: bool) -> None:
+    """Allow or forbid attention by blocks of keys, under this one of its three names."""
+    allowed["cudnn"] = bool(enabled)
+
+
+def math_sdp_enabled() -> bool:
+    """What `enable_math_sdp` set: True at first, as the others."""
+    return allowed["math"]
+
+
+def flash_sdp_enabled() -> bool:
+    """What `enable_flash_sdp` set."""
+    return allowed["flash"]
+
+
+def mem_efficient_sdp_enabled() -> bool:
+    """What `enable_mem_efficient_sdp` set."""
+    return allowed["mem_efficient"]
+
+
+def cudnn_sdp_enabled() -> bool:
+    """What `enable_cudnn_sdp` set."""
+    return allowed["cudnn"]
+
+
+@contextlib.contextmanager
+def sdp_kernel(enable_flash: bool = True, enable_math: bool = True, enable_mem_efficient: bool = True,
+               enable_cudnn: bool = True) -> Iterator[None]:  # fmt: skip
+    """Context with these kernels of attention (deprecated in favour of `nn.attention.sdpa_kernel`)."""
+    before = dict(allowed)
+    allowed.update(math=enable_math, flash=enable_flash, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
+    try:
+        yield
+    finally:
+        allowed.update(before)

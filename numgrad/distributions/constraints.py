@@ -179,6 +179,28 @@ class independent(Constraint):
         return f"Independent({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
 
+class MixtureSameFamilyConstraint(Constraint):
+    """What a mixture's values satisfy: ``base_constraint``, that of the components, with their dimension put back."""
+
+    def __init__(self, base_constraint):
+        self.base_constraint = base_constraint
+
+    @property
+    def is_discrete(self):  # type: ignore[override]
+        return self.base_constraint.is_discrete
+
+    @property
+    def event_dim(self):  # type: ignore[override]
+        return self.base_constraint.event_dim
+
+    def check(self, value):
+        good = self.base_constraint.check(value.unsqueeze(-1 - self.event_dim))
+        return good.reshape(*good.shape[: value.dim() - self.event_dim], -1).all(-1)
+
+    def __repr__(self):
+        return f"MixtureSameFamilyConstraint({self.base_constraint!r})"
+
+
 class multinomial(Constraint):
     """Vectors of counts that sum to at most ``upper_bound``."""
 

@@ -4,9 +4,11 @@ import math
 
 import numgrad as ng
 
+from .continuous_bernoulli import ContinuousBernoulli
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
-from .distribution import Distribution, sum_rightmost
-from .joint import Independent, MultivariateNormal, mahalanobis
+from .distribution import Distribution, ExponentialFamily, sum_rightmost
+from .gamma import Beta, Dirichlet, Gamma
+from .joint import Independent, LowRankMultivariateNormal, MultivariateNormal
 from .location_scale import (
     Cauchy,
     Exponential,
@@ -17,6 +19,8 @@ from .location_scale import (
     Normal,
     Uniform,
 )
+from .transformed import Pareto, TransformedDistribution
+from .trials import Binomial
 
 _FORMULAS: dict = {}
 _EULER = 0.57721566490153286
@@ -108,6 +112,12 @@ def _(p, q):
     return found
 
 
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+def _(p, q):
+    found = p.mean * (p.logits - q.logits) + p._cont_bern_log_norm() + ng.log1p(-p.probs)
+    return found - q._cont_bern_log_norm() - ng.log1p(-q.probs)
+
+
 @register_kl(Geometric, Geometric)
 def _(p, q):
     return -p.entropy() - ng.log1p(-q.probs) / p.probs - q.logits
@@ -132,15 +142,77 @@ def _(p, q):
     return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
 
 
-@register_kl(MultivariateNormal, MultivariateNormal)
-def _(p, q):
+def _normal_vectors(p, q):
     if p.event_shape != q.event_shape:
         raise ValueError(
             "KL-divergence between two Multivariate Normals with different event shapes cannot be computed: "
             f"{p.event_shape} and {q.event_shape}"
         )
-    n = p.event_shape[0]
-    shape = ng.broadcast_shapes(p.batch_shape, q.batch_shape)
-    factors = q._factor.expand(*shape, n, n), p._factor.expand(*shape, n, n)
-    trace = ng.linalg.solve_triangular(*factors, upper=False).square().sum((-2, -1))
-    return q._half_log_det() - p._half_log_det() + 0.5 * (trace + mahalanobis(q._factor, q.loc - p.loc) - n)
+    distance = q._squared((q.loc - p.loc).unsqueeze(-1))
+    for root in p._roots():
+        distance = distance + q._squared(root)
+    return q._half_log_det() - p._half_log_det() + 0.5 * (distance - p.event_shape[0])
+
+
+for _p in (MultivariateNormal, LowRankMultivariateNormal):
+    for _q in (MultivariateNormal, LowRankMultivariateNormal):
+        register_kl(_p, _q)(_normal_vectors)
+
+
+@register_kl(Gamma, Gamma)
+def _(p, q):
+    found = q.concentration * (p.rate / q.rate).log() + q.concentration.lgamma() - p.concentration.lgamma()
+    found = found + (p.concentration - q.concentration) * p.concentration.digamma()
+    return found + (q.rate - p.rate) * (p.concentration / p.rate)
+
+
+@register_kl(Dirichlet, Dirichlet)
+def _(p, q):
+    a, b = p.concentration, q.concentration
+    found = a.sum(-1).lgamma() - b.sum(-1).lgamma() - (a.lgamma() - b.lgamma()).sum(-1)
+    return found + ((a - b) * (a.digamma() - a.sum(-1, True).digamma())).sum(-1)
+
+
+@register_kl(Beta, Beta)
+def _(p, q):
+    return kl_divergence(p._dirichlet, q._dirichlet)
+
+
+@register_kl(Binomial, Binomial)
+def _(p, q):
+    if (p.total_count < q.total_count).any():
+        raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
+    found = p.total_count * (p.probs * (p.logits - q.logits) + ng.log1p(-p.probs) - ng.log1p(-q.probs))
+    return ng.where(p.total_count > q.total_count, math.inf, found)
+
+
+@register_kl(Pareto, Pareto)
+def _(p, q):
+    ratio = q.alpha / p.alpha
+    found = q.alpha * (p.scale / q.scale).log() - ratio.log() + ratio - 1
+    return ng.where(p.scale < q.scale, math.inf, found)
+
+
+@register_kl(TransformedDistribution, TransformedDistribution)
+def _(p, q):
+    if p.transforms != q.transforms or p.event_shape != q.event_shape:
+        raise NotImplementedError("kl_divergence: both transformed distributions need equal transforms and event shapes")
+    return kl_divergence(p.base_dist, q.base_dist)
+
+
+@register_kl(ExponentialFamily, ExponentialFamily)
+def _(p, q):
+    """The Bregman divergence of the log normalizer: its gradient is the mean of the sufficient statistics."""
+    if type(p) is not type(q):
+        raise NotImplementedError(
+            f"kl_divergence: {type(p).__name__} and {type(q).__name__} are different exponential families; "
+            "register a formula with @register_kl"
+        )
+    mine, other = [x.detach().requires_grad_() for x in p._natural_params], q._natural_params
+    with ng.enable_grad():
+        normalizer = p._log_normalizer(*mine)
+        means = ng.autograd.grad(normalizer.sum(), mine, create_graph=True)
+    found = q._log_normalizer(*other) - normalizer
+    for a, b, mean in zip(mine, other, means):
+        found = found - sum_rightmost((b - a) * mean, len(q.event_shape))
+    return found

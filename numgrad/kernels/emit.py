@@ -13,6 +13,7 @@ from . import jit
 from .half import from_bfloat16, from_float16, to_bfloat16, to_float16
 from .jit import inlined, integer, kernel, load_module, pointer, real, scalar, shifted, source_of
 from .vmath import WORDS as CPU_WORDS
+from .vmath_complex import WORDS as COMPLEX_WORDS
 from .vocab import CPU_ROW_WORDS, typed
 
 _NAMES = {
@@ -27,13 +28,14 @@ _RESERVED = {
     "operands", "begin", "end", "i", "j", "n", "row", "rest", "axis", "size", "index", "ndim", "geometry", *_NAMES
 }  # fmt: skip
 _IMPORTS = (
-    "from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64\n"
+    "from numpy import bool_, complex64, complex128, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32"
+    ", uint64\n"
 )
 
 
 def scalar_function(fn, T, name=None, compiled=inlined):
     """The compiled scalar of an op's body for compute type ``T``, and of the plain functions that it calls."""
-    function = typed(fn, T, CPU_WORDS, name)
+    function = typed(fn, T, COMPLEX_WORDS if issubclass(T, np.complexfloating) else CPU_WORDS, name)
     names = function.__globals__
     for used, value in names.items():
         if type(value) is python_types.FunctionType and value not in _WORD_FUNCTIONS:
@@ -67,6 +69,8 @@ def load(array, index, stored, T):
         text, stored = f"from_{_STORED_BITS[stored]}({text})", np.float32
         if T is np.float32:
             return text
+    if issubclass(stored, np.complexfloating) and not issubclass(T, (np.complexfloating, np.bool_)):
+        text, stored = f"{text}.real", np.floating
     if T in (np.int8, np.uint8, np.int16) and issubclass(stored, np.floating):
         text = f"int32({text})"  # what does not fit loses its upper bits, on every processor alike
     return f"({text} != 0)" if T is np.bool_ else f"{T.__name__}({text})"

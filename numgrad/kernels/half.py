@@ -1,10 +1,15 @@
 """Conversions between float32 and the bits of the 16-bit floating-point formats, for kernels' loads and stores.
 
 The bits are uint16. Results are rounded to nearest, ties to even; NaN stays NaN and too large a value becomes
-infinite. Integer arithmetic alone, so that every processor gives the same bits.
+infinite: the bits are the same on every processor, whether it has instructions for float16 or not.
 """
 
+import llvmlite.binding as llvm
+import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from .jit import PYTHON_MODE, scalar
 from .vmath_llvm import bits, from_bits
@@ -62,8 +67,37 @@ def to_bfloat16(x):
     return _short((u + 0x7FFF + (u >> 16 & 1)) >> 16)
 
 
+def _converts_float16():
+    """Whether the processor that kernels are compiled for converts float16 itself."""
+    chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES  # type: ignore[attr-defined]
+    if PYTHON_MODE or chosen:
+        return False
+    features = llvm.get_host_cpu_features()
+    return bool(features.get("f16c")) or llvm.get_process_triple().startswith(("aarch64", "arm64"))
+
+
+@intrinsic
+def _from_float16(typingctx, b):
+    """float16 bits as float32, by one instruction, which loops use for several elements."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), codegen
+
+
+@intrinsic
+def _to_float16(typingctx, x):
+    """The float16 bits nearest to a float32, by one instruction."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.uint16(types.float32), codegen
+
+
 @scalar
-def from_float16(b):
+def from_float16_bits(b):
     """The float32 of float16 bits."""
     h = _wide(b)
     sign = (h & _SIGN) << 16
@@ -75,7 +109,7 @@ def from_float16(b):
 
 
 @scalar
-def to_float16(x):
+def to_float16_bits(x):
     """The float16 bits nearest to a float32."""
     u = _int(np.float32(x))
     sign = u >> 16 & _SIGN
@@ -87,3 +121,19 @@ def to_float16(x):
     if magnitude < _SMALLEST_NORMAL_HALF:
         return _short(sign | _int(_float(magnitude) + _HALF) - _HALF_BITS)
     return _short(sign | (magnitude - _HALF_BIAS + 0xFFF + (magnitude >> 13 & 1)) >> 13)
+
+
+if _converts_float16():
+
+    @scalar
+    def from_float16(b):
+        """The float32 of float16 bits."""
+        return _from_float16(np.uint16(b))
+
+    @scalar
+    def to_float16(x):
+        """The float16 bits nearest to a float32."""
+        return _to_float16(np.float32(x))
+
+else:
+    from_float16, to_float16 = from_float16_bits, to_float16_bits

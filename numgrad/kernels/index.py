@@ -257,4 +257,5 @@ def unravel(operands, begin, end):
         row[ndim - 1] = position - start
 
 
-WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}  # how elements of a size are moved
+# How elements of a size are moved.
+WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}

@@ -16,6 +16,7 @@ import os
 import struct
 import sys
 import textwrap
+import threading
 import types as python_types
 from pathlib import Path
 
@@ -118,7 +119,9 @@ def _stack_array(typingctx, count, like):
 if PYTHON_MODE:
 
     def pointer(operands, k, dtype):
-        return operands[k].view(dtype) if dtype is np.uint16 else operands[k]
+        array = operands[k]
+        parts = array.dtype.kind == "c" and not issubclass(dtype, np.complexfloating)
+        return array.view(dtype) if dtype is np.uint16 or parts else array
 
     def integer(operands, k):
         return int(operands[k])
@@ -225,7 +228,7 @@ class Template:
         text = (
             f'"""Kernel {self.__name__} for {", ".join(f"{k}={_literal(v)}" for k, v in parameters.items())}; '
             f'written from {Path(self.fn.__code__.co_filename).name}."""\n\n'
-            f"from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64\n\n"
+            f"from numpy import bool_, complex64, complex128, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64\n\n"
             f"{constants}\n\ndef {self.__name__}(operands, begin, end):\n{body}"
         )
         names = {k: v for k, v in self.fn.__globals__.items() if not k.startswith("__") and k not in parameters}
@@ -255,9 +258,23 @@ def load_module(name, source, names=None, extra=""):
     """
     digest = hashlib.sha256("\0".join((source, extra, _toolchain())).encode()).hexdigest()[:16]
     full_name = f"numgrad_{name}_{digest}"
-    module = sys.modules.get(full_name)
-    if module is not None:
-        return module
+    with _loading:  # another thread must not see a module that is not complete
+        return sys.modules.get(full_name) or _load(full_name, source, names)
+
+
+_loading = threading.RLock()
+
+
+def _unlock():
+    global _loading
+    _loading = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)  # a thread that held it is not in the child
+
+
+def _load(full_name, source, names):
     path = config.cache_folder() / f"{full_name}.py"
     if not path.exists():
         temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -218,6 +218,13 @@ def qr(a, mode):
 
 
 @_with_threads("numpy")
+def geqrf(a):
+    """LAPACK's packed QR factorization of every matrix: (R and the reflections' vectors, their factors)."""
+    packed, tau = np.linalg.qr(a, mode="raw")
+    return np.swapaxes(packed, -1, -2), tau
+
+
+@_with_threads("numpy")
 def eigh(a, lower, vectors):
     """Eigenvalues in rising order and eigenvectors (None without ``vectors``) of symmetric matrices, read from one
     triangle."""

@@ -114,7 +114,7 @@ def _normal_pair_64(u, v):
 
 
 @routine
-def _next_normal(state):
+def next_normal(state):
     """One standard normal; every second one is kept from the pair before."""
     if state[HAS_NORMAL] != 0:
         state[HAS_NORMAL] = np.uint32(0)
@@ -263,7 +263,7 @@ def normal_singles(operands, begin, end, *, T):
     state, out = pointer(operands, 0, np.uint32), pointer(operands, 1, T)
     mean, std = np.float64(real(operands, 2)), np.float64(real(operands, 3))
     for k in range(begin, end):
-        out[k] = T(_fma(np.float64(_next_normal(state)), std, mean))
+        out[k] = T(_fma(np.float64(next_normal(state)), std, mean))
 
 
 @kernel_template
@@ -272,7 +272,7 @@ def log_normal(operands, begin, end, *, T):
     state, out = pointer(operands, 0, np.uint32), pointer(operands, 1, T)
     mean, std = np.float64(real(operands, 2)), np.float64(real(operands, 3))
     for k in range(begin, end):
-        out[k] = T(math.exp(_fma(np.float64(_next_normal(state)), std, mean)))
+        out[k] = T(math.exp(_fma(np.float64(next_normal(state)), std, mean)))
 
 
 @kernel_template

@@ -96,8 +96,9 @@ def typed(fn, T, words, name=None):
         if type(value) is tuple:  # `a, b = 0.0, 0.0` is one constant
             return tuple(map(retype, value))
         if type(value) is float:
-            as_typed = T(value) if issubclass(T, np.floating) or value == int(value) else value
-            return as_typed
+            if issubclass(T, np.complexfloating):
+                return T(value).real  # a constant of a complex body stays real, of the parts' type
+            return T(value) if issubclass(T, np.floating) or value == int(value) else value
         return value
 
     code = fn.__code__.replace(

@@ -72,7 +72,7 @@ class HookTable:
     def __set_name__(self, owner, name):
         self.name = name
 
-    def __get__(self, module, owner=None):
+    def __get__(self, module, owner=None) -> Any:
         if module is None:
             return self
         table = module.__dict__[self.name] = OrderedDict()

@@ -1,10 +1,51 @@
-"""Multi-head attention."""
+"""Multi-head attention, and the choice of kernels for attention."""
 
+import contextlib
+import enum
+from collections.abc import Iterable, Iterator
+
+from ..ops.attention import allowed
 from ..tensor import Tensor
 from . import functional as F, init
 from .linear import Linear
 from .module import Module
 from .parameter import Parameter, empty_parameter
+
+
+class SDPBackend(enum.IntEnum):
+    """PyTorch's kernels for `functional.scaled_dot_product_attention`; here all but MATH are one, by blocks of keys."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+_KERNELS = {
+    SDPBackend.MATH: "math", SDPBackend.FLASH_ATTENTION: "flash", SDPBackend.EFFICIENT_ATTENTION: "mem_efficient",
+    SDPBackend.CUDNN_ATTENTION: "cudnn",
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def sdpa_kernel(backends: SDPBackend | Iterable[SDPBackend], set_priority: bool = False) -> Iterator[None]:
+    """Context, or decorator, in which attention runs with these kernels only: MATH takes the whole matrix of scores, the
+    others blocks of keys. ``set_priority``: accepted; the kernels that there are do not overlap.
+
+    In it, attention raises RuntimeError where none of them can do what is asked for.
+    """
+    chosen = [backends] if isinstance(backends, SDPBackend) else list(backends)
+    for backend in chosen:
+        if not isinstance(backend, SDPBackend):
+            raise TypeError(f"sdpa_kernel: expected members of SDPBackend, got {backend!r}")
+    before = dict(allowed)
+    allowed.update({name: backend in chosen for backend, name in _KERNELS.items()})
+    try:
+        yield
+    finally:
+        allowed.update(before)
 
 
 class NonDynamicallyQuantizableLinear(Linear):

@@ -26,6 +26,16 @@ from ..ops.activation import (
     tanhshrink as tanhshrink,
     threshold as threshold,
 )
+from ..ops.activation_inplace import (
+    celu_ as celu_,
+    elu_ as elu_,
+    hardtanh_ as hardtanh_,
+    leaky_relu_ as leaky_relu_,
+    relu_ as relu_,
+    rrelu_ as rrelu_,
+    selu_ as selu_,
+    threshold_ as threshold_,
+)
 from ..ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from ..ops.bag import embedding_bag as embedding_bag
 from ..ops.batch_norm import batch_norm as batch_norm

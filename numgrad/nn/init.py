@@ -4,6 +4,7 @@ They consume random numbers in the order in which PyTorch's do, so that the same
 """
 
 import math
+import warnings
 
 import numpy as np
 
@@ -61,20 +62,20 @@ def trunc_normal_(
         )
 
     def drawn(fill: str, *range_) -> np.ndarray:
-        return getattr(tensor.detach().new_empty(tensor.shape), fill)(*range_, generator=generator).cpu().numpy()
+        return getattr(tensor.detach().new_empty(tensor.shape), fill)(*range_, generator=generator)._host()
 
     def cdf(x):
         return (1.0 + math.erf((x - mean) / (std * math.sqrt(2.0)))) / 2.0
 
     if cdf(b) - cdf(a) > 0.3:  # most normal numbers lie inside: draw the others again
-        low, high = tensor.dtype.type(a), tensor.dtype.type(b)
+        low, high = tensor.dtype.compute(a), tensor.dtype.compute(b)
         values = drawn("normal_", mean, std)
         while (outside := (values < low) | (values > high)).any():
             values = np.where(outside, drawn("normal_", mean, std), values)
         return _assign(tensor, values)
     # Few do: draw uniformly, and accept in proportion to the density.
     log_peak = -0.5 * ((min(max(mean, a), b) - mean) / std) ** 2
-    values = np.zeros(tensor.shape, tensor.dtype.np)
+    values = np.zeros(tensor.shape, tensor.dtype.compute)
     pending = np.ones(tensor.shape, bool)
     while pending.any():
         proposed = drawn("uniform_", a, b)
@@ -103,7 +104,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 def _assign(tensor: Tensor, values: np.ndarray) -> Tensor:
     with no_grad():
-        return tensor.copy_(from_array(np.ascontiguousarray(values, dtype=tensor.dtype.np)))
+        return tensor.copy_(from_array(np.ascontiguousarray(tensor.dtype.encode(values))))
 
 
 def eye_(tensor: Tensor) -> Tensor:
@@ -197,7 +198,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator=None) -> Tensor:
         return tensor
     rows = tensor.size(0)
     cols = tensor.numel() // rows
-    drawn = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator).cpu().numpy()
+    drawn = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator)._host().astype(tensor.dtype.compute)
     q, r = np.linalg.qr(drawn.T if rows < cols else drawn)
     q = q * np.sign(np.diag(r))  # makes the result uniform over all orthogonal matrices
     if rows < cols:
@@ -214,7 +215,27 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator=None) 
     rows, cols = tensor.shape
     zeros = math.ceil(sparsity * rows)
     normal_(tensor, 0, std, generator)
-    values = tensor.detach().cpu().numpy().copy()
+    values = np.array(tensor.detach()._host())
     for col in range(cols):
         values[permutation(rows)[:zeros], col] = 0
     return _assign(tensor, values)
+
+
+def _former(initialiser):
+    """The initialiser under the name without an underscore that it once had."""
+    name = initialiser.__name__[:-1]
+
+    def former(*args, **kwargs):
+        text = f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`."
+        warnings.warn(text, FutureWarning, stacklevel=2)
+        return initialiser(*args, **kwargs)
+
+    former.__name__ = former.__qualname__ = name
+    former.__doc__ = f"`{name}_` (deprecated name)."
+    return former
+
+
+uniform, normal, constant, eye = _former(uniform_), _former(normal_), _former(constant_), _former(eye_)
+dirac, sparse, orthogonal = _former(dirac_), _former(sparse_), _former(orthogonal_)
+xavier_uniform, xavier_normal = _former(xavier_uniform_), _former(xavier_normal_)
+kaiming_uniform, kaiming_normal = _former(kaiming_uniform_), _former(kaiming_normal_)

@@ -332,14 +332,14 @@ class Module(HookMethods, StateMethods):
         ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``. Raises TypeError for integer dtypes.
         """
         device, dtype, non_blocking = parse_to(*args, **kwargs)
-        if dtype is not None and not dtype.is_floating_point:
+        if dtype is not None and not dtype.differentiable:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype!r}"
             )
 
         def convert(tensor):
             wanted = {} if device is None else {"device": device, "non_blocking": non_blocking}
-            if dtype is not None and tensor.is_floating_point():
+            if dtype is not None and tensor.dtype.differentiable:
                 wanted["dtype"] = dtype
             return tensor.to(**wanted) if wanted else tensor
 

@@ -32,7 +32,7 @@ class Parameter(Tensor):
             tensor = data
         else:
             tensor = _from_values(data)
-        if requires_grad and not tensor.dtype.is_floating_point:
+        if requires_grad and not tensor.dtype.differentiable:
             raise DTypeError(
                 f"Parameter: expected a floating-point dtype, got {tensor.dtype!r}: only those have gradients. Convert "
                 "the data with .float(), pass requires_grad=False, or register it with register_buffer()."

@@ -1,6 +1,7 @@
 """Recurrent layers: RNN, LSTM and GRU over whole sequences.
 
-The product with the inputs is one for all time steps; each step is one product with the hidden state and one row op.
+The product with the inputs is one for all time steps. Sequences of one length then run as one op; packed ones, and
+projected states, step by step: one product with the hidden state and one row op each.
 """
 
 import math
@@ -10,6 +11,7 @@ from ..autograd import is_grad_enabled
 from ..ops.index import index_select
 from ..ops.join import cat, stack
 from ..ops.recurrent import Steps, gru_step, hidden_product, lstm_step
+from ..ops.sequence import runs_as_one, sequence
 from . import functional as F, init
 from .module import Module
 from .parameter import Parameter, empty_parameter
@@ -206,17 +208,18 @@ class RNNBase(Module):
         hidden_weight = getattr(self, "weight_hh" + suffix)
         project = getattr(self, "weight_hr" + suffix) if self.proj_size else None
         before: list = []  # the hidden state that each step starts from, where the gradient of the weight needs it
-        if self.mode == "GRU":
-            products = F.linear(data, getattr(self, "weight_ih" + suffix), bias[0])
-            steps = Steps.apply(products, counts, None, before)
-        else:
-            both = None if bias[0] is None or bias[1] is None else bias[0] + bias[1]
-            products = F.linear(data, getattr(self, "weight_ih" + suffix), both)
-            steps = Steps.apply(products, counts, hidden_weight, before)
+        gru = self.mode == "GRU"
+        both = bias[0] if gru or bias[0] is None or bias[1] is None else bias[0] + bias[1]
+        products = F.linear(data, getattr(self, "weight_ih" + suffix), both)
+        if counts is None and project is None and runs_as_one(products, hidden_weight, states):
+            return sequence(self.mode, products, hidden_weight, bias[1], states, backwards)
+        steps = Steps.apply(products, counts, None if gru else hidden_weight, before)
         before += [None] * len(steps)
         keep = is_grad_enabled() and hidden_weight.requires_grad
         order = range(len(steps))[::-1] if backwards else range(len(steps))
         outputs: list = [None] * len(steps)
+        if self.mode != "GRU" and states[0].dtype is not products.dtype:  # in autocast
+            states = [state.to(products.dtype) for state in states]
         if self.mode == "LSTM":  # the cell state travels beside the hidden one; see `lstm_step`
             states = [states[0], F.pad(states[1], (self.hidden_size, 0))]
         started = states

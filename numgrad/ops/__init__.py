@@ -11,6 +11,7 @@ from . import (
     calculus as calculus,
     classification as classification,
     compare as compare,
+    complex as complex,
     conv as conv,
     copy as copy,
     create as create,
@@ -20,9 +21,11 @@ from . import (
     einsum as einsum,
     extrema as extrema,
     factor as factor,
+    fourier as fourier,
     gamma as gamma,
     grid as grid,
     group_norm as group_norm,
+    householder as householder,
     index as index,
     join as join,
     loss as loss,
@@ -46,20 +49,24 @@ from . import (
     scan as scan,
     scatter as scatter,
     search as search,
+    sequence as sequence,
     similarity as similarity,
     softmax as softmax,
     solve as solve,
     spatial as spatial,
     statistics as statistics,
+    stft as stft,
     strided as strided,
     subscript as subscript,
     unpool as unpool,
     update as update,
     update_rules as update_rules,
     view as view,
+    windows as windows,
 )
 from .arithmetic import add
-from .copy import clone
+from .copy import laid_out
+from .join import stack
 
-autograd.add, autograd.add_, autograd.clone = add, add.op.inplace_entry, clone
+autograd.add, autograd.add_, autograd.laid_out, autograd.stack = add, add.op.inplace_entry, laid_out, stack
 install()

@@ -468,6 +468,6 @@ def rrelu(
 def _random_slopes(input, lower, upper):
     """1 where ``input`` is positive, else a number drawn for each element in order."""
     falling = input._host() <= 0
-    slopes = np.ones(falling.shape, input._m.np)
+    slopes = np.ones(falling.shape, input._m.dtype.compute)
     slopes[falling] = from_array(np.empty(int(falling.sum()))).uniform_(lower, upper).numpy()
-    return from_array(slopes).to(input.device)
+    return from_array(input._m.dtype.encode(slopes)).to(input.device)

@@ -71,7 +71,7 @@ def _(g, tensor1, tensor2, value):
 
 
 def _no_integer_quotient(name, operands):
-    if not any(d.is_floating_point for d in operands[1:]):
+    if not any(d.differentiable for d in operands[1:]):
         raise RuntimeError(
             f"{name}: Integer division with addcdiv is no longer supported; use (input + value * torch.trunc(tensor1 / "
             "tensor2)).to(input.dtype), or convert the tensors with .float()"
@@ -352,7 +352,7 @@ sgn.for_integers(sign.op.integer_fn)
 
 
 @sgn.backward
-def _(g):
+def _(g, input):  # of a real tensor 0 everywhere; the input is for complex ones
     return g * 0.0
 
 
@@ -382,7 +382,7 @@ def _(g, input):
 
 
 def _replacements(m, nan, posinf, neginf):
-    limit = np.finfo(m.np).max
+    limit = dtypes.finfo(m.dtype).max
     return float(nan or 0.0), float(limit if posinf is None else posinf), float(-limit if neginf is None else neginf)
 
 

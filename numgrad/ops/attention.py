@@ -13,6 +13,8 @@ from .softmax import softmax
 
 _LONG = 512  # keys from which on the scores are never all in memory
 _BLOCK = 256  # keys at a time
+# Which of PyTorch's kernels may run: "math" is the whole matrix of scores, the others are the one kernel by blocks.
+allowed = {"math": True, "flash": True, "mem_efficient": True, "cudnn": True}
 _HIDDEN = -1e30  # the score of a hidden key where derivatives are taken: that of minus infinity is not a number
 
 
@@ -55,7 +57,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: f
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
     scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
-    if key.shape[-2] >= _LONG and dropout_p == 0.0 and query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+    if _by_blocks(query, key, value, dropout_p):
         if attn_mask is not None and attn_mask._m.dtype.kind == "b":
             attn_mask = _additive(attn_mask, query)
         return _Blockwise.apply(query, key, value, attn_mask, is_causal, scale)
@@ -63,6 +65,21 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: f
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p, True)
     return matmul(weights, value)
+
+
+def _by_blocks(query, key, value, dropout_p):
+    """Whether the scores are computed block by block: for many keys, or where nothing else is allowed."""
+    fits = dropout_p == 0.0 and query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
+    if allowed["math"]:
+        if key.shape[-2] < _LONG:
+            return False
+        return fits and (allowed["flash"] or allowed["mem_efficient"] or allowed["cudnn"])
+    if not fits or not any(allowed.values()):
+        raise RuntimeError(
+            "No available kernel. Aborting execution. scaled_dot_product_attention with dropout or broadcast dimensions "
+            "needs SDPBackend.MATH; see nn.attention.sdpa_kernel"
+        )
+    return True
 
 
 def _additive(mask, like):

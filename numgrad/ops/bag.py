@@ -74,7 +74,7 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
         samples = None if samples is None else samples[places]
     if scale_grad_by_freq and chosen.size:
         _, inverse, counts = np.unique(chosen, return_inverse=True, return_counts=True)
-        share = from_array((1.0 / counts[inverse]).astype(weight._m.np)).unsqueeze(1)
+        share = from_array(weight._m.dtype.encode(1.0 / counts[inverse])).unsqueeze(1)
         rows = index_select(weight, 0, flat)
         rows = rows * share + (rows * (1.0 - share)).detach()
     else:
@@ -90,6 +90,6 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
         return out.scatter_reduce(0, places, rows, "amax", include_self=False)
     found = out.index_add(0, where, rows)
     if mode == "mean":
-        sizes = np.maximum(np.bincount(bags, minlength=count), 1).astype(weight._m.np)
+        sizes = weight._m.dtype.encode(np.maximum(np.bincount(bags, minlength=count), 1))
         found = found / from_array(sizes).unsqueeze(1)
     return found

@@ -34,7 +34,7 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
             _move(running_mean, mean, momentum)
             _move(running_var, variance * (n * size / max(n * size - 1, 1)), momentum)
     else:
-        mean, variance = (t.detach().cpu().numpy().astype(np.float64) for t in (running_mean, running_var))
+        mean, variance = (t.detach()._host().astype(np.float64) for t in (running_mean, running_var))
     out = empty_tensor(meta(m.dtype, m.shape, m.device))
     scale, shift = (x if t is None else dense(cast(t, m.dtype)) for t in (weight, bias))
     slots = x._d, mean, variance, scale._d, shift._d, out._d, np.empty(2 * channels), *extent, float(eps)
@@ -48,8 +48,8 @@ def _move(running, batch, momentum):
     if running is not None and running._m.numel:
         with no_grad():
             m = running._m
-            found = (1 - momentum) * running.detach().cpu().numpy().astype(np.float64) + momentum * batch
-            running.copy_(from_array(found.astype(m.np)))
+            found = (1 - momentum) * running.detach()._host().astype(np.float64) + momentum * batch
+            running.copy_(from_array(m.dtype.encode(found)))
 
 
 @_normalized.backward

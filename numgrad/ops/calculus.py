@@ -127,7 +127,7 @@ def gradient(input, *, spacing=None, dim=None, edge_order=1) -> tuple[Tensor, ..
                 f"gradient: each dimension must have at least edge_order + 1 = {edge_order + 1} samples, but dimension "
                 f"{axis} has {size}"
             )
-        values = input if input._m.dtype.is_floating_point else input.to(tensor_of(0.0).dtype)
+        values = input if input._m.dtype.differentiable else input.to(tensor_of(0.0).dtype)
         if isinstance(step, Tensor) and step._m.ndim:
             if step._m.ndim != 1 or step._m.numel != size:
                 raise RuntimeError(

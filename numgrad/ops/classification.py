@@ -7,6 +7,7 @@ from ..kernels.vocab import exp, lanes, leader, log, maxnum, row_max, row_sum
 from ..op import as_tensor_operand
 from ..rowwise import rowwise
 from ..tensor import Tensor
+from .columns import by_columns, cross_entropy_columns
 from .softmax import log_softmax_rows
 from .view import movedim, reshape
 
@@ -179,6 +180,11 @@ def _rows(name, input, target, weight):
             f"{name}: weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
             f"of shape: {list(weight._m.shape)}"
         )
+    if weight is not None and weight._m.dtype is not input._m.dtype:
+        raise RuntimeError(
+            f"{name}: expected scalar type of input, {input._m.dtype!r}, for weight but found {weight._m.dtype!r}; convert "
+            "one with .to(dtype)"
+        )
     if target._m.dtype.name != "int64":
         target = target.long()
     if ndim > 2:
@@ -235,6 +241,9 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
             raise RuntimeError("ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rows, target, shape = _rows("cross_entropy", input, target, weight)
+    if rows._m.ndim > 2 and weight is None and label_smoothing == 0.0 and by_columns(input._m, (1,)):
+        loss = cross_entropy_columns(input, target, ignore_index)
+        return _reduce("cross_entropy", loss, target, None, reduction, ignore_index, shape, rows._m.shape[-1])
     loss = cross_entropy_rows(rows, target, weight, ignore_index, float(label_smoothing))
     return _reduce("cross_entropy", loss, target, weight, reduction, ignore_index, shape, rows._m.shape[-1])
 

@@ -102,7 +102,9 @@ def _(input):
 
 @function
 def isreal(input) -> Tensor:
-    """Whether an element is real: always."""
+    """Whether an element is real: its imaginary part is 0."""
+    if as_tensor_operand("isreal", input, "input")._m.dtype.is_complex:
+        return eq(ENTRIES["imag"](input), 0.0)
     return ENTRIES["full_like"](as_tensor_operand("isreal", input, "input"), True, dtype=dtypes.bool_)
 
 
@@ -126,6 +128,9 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> Tensor:
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value < 0:
             raise RuntimeError(f"isclose: {name} must be greater than or equal to zero, but got {value}")
+    if input._m.dtype.is_complex:
+        near = _isfinite(other) & ((input - other).abs() <= other.abs() * float(rtol) + float(atol))
+        return eq(input, other) | near | (bool(equal_nan) & _isnan(input) & _isnan(other))
     if not input._m.dtype.is_floating_point:
         input, other = cast(input, dtypes.float64), cast(other, dtypes.float64)
     return _isclose(input, other, float(rtol), float(atol), bool(equal_nan))

@@ -1,14 +1,15 @@
 """Copies and casts: every one is the pointwise program ``out = x`` over strided operands."""
 
 import builtins
+import warnings
 
 import numpy as np
 
 from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
-from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, overlaps_itself, preserve_format
-from ..op import as_operand, as_tensor_operand, cast, function, method, plain, record, recording, sum_to
+from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
+from ..op import as_operand, as_tensor_operand, cast_gradient, function, method, plain, record, recording, sum_to
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
@@ -83,8 +84,8 @@ def like(op, m, dtype, device, memory_format=None):
         return strided_meta(dtype, m.shape, memory_format.strides(op, m.shape), device)
     if m.contiguous:
         return meta(dtype, m.shape, device)
-    dense = m.span == m.numel and not overlaps_itself(m.shape, m.strides)
-    return strided_meta(dtype, m.shape, m.strides if dense else dense_strides(m.shape, m.strides), device)
+    strides = m.strides if is_dense(m.shape, m.strides) else dense_strides(m.shape, m.strides)
+    return strided_meta(dtype, m.shape, strides, device)
 
 
 @structured(install=(), cases="layouts", grad_name="CloneBackward0")
@@ -99,6 +100,17 @@ def contiguous_copy(input):
 @contiguous_copy.backward
 def _(g):
     return g
+
+
+def laid_out(tensor, strides) -> Tensor:
+    """The values in fresh memory with these strides, or row-major where they are None, unrecorded."""
+    m = tensor._m
+    if strides is None or len(strides) != m.ndim or not is_dense(m.shape, strides):
+        out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    else:
+        out = empty_tensor(strided_meta(m.dtype, m.shape, strides, m.device))
+    write(tensor, out)
+    return out
 
 
 @structured(install=("ng", "Tensor"), cases="layouts")
@@ -125,7 +137,7 @@ def to_dtype(input, *, dtype, memory_format=None):
 
 @to_dtype.backward
 def _(g, input_meta):
-    return cast(g, input_meta.dtype)
+    return cast_gradient(g, input_meta.dtype)
 
 
 @structured(install=(), cases="none", grad_name="ToCopyBackward0")
@@ -183,7 +195,8 @@ def copy_(self, src, non_blocking=False) -> Tensor:
         raise RuntimeError(
             f"copy_: output with shape {list(self._m.shape)} doesn't match the broadcast shape {list(shape)}"
         )
-    track = recording((self, src)) and self._m.dtype.is_floating_point
+    _note_loss(src._m.dtype, self._m.dtype)
+    track = recording((self, src)) and self._m.dtype.differentiable
     source = plain(src)
     if source._m.device != self._m.device:
         source = to_device(source, self._m.device)
@@ -200,6 +213,10 @@ def copy_(self, src, non_blocking=False) -> Tensor:
 def fill_(self, value) -> Tensor:
     """Set every element to a number or a 0-d tensor."""
     value = as_operand("fill_", value)
+    if isinstance(value, complex):
+        if not self._m.dtype.is_complex:
+            raise RuntimeError(f"value cannot be converted to type {self._m.dtype.name} without overflow")
+        value = from_array(np.array(value, self._m.np))
     if isinstance(value, Tensor):
         if value._m.ndim:
             raise RuntimeError(
@@ -233,7 +250,7 @@ def zero_(self) -> Tensor:
 def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None) -> Tensor:
     """The tensor in another dtype, on another device, or both; itself if nothing changes (unless ``copy``)."""
     for arg in args:
-        if isinstance(arg, dtypes.dtype) or arg in (float, int, bool):
+        if isinstance(arg, dtypes.dtype) or arg in (float, int, bool, complex):
             dtype = dtypes.as_dtype(arg)
         elif isinstance(arg, Tensor):
             dtype, device = arg._m.dtype, arg._m.device
@@ -249,15 +266,25 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
     if dtype is not None:
         dtype = dtypes.as_dtype(dtype)
         if dtype is not found._m.dtype:
+            _note_loss(found._m.dtype, dtype)
             found = to_dtype(found, dtype, memory_format)
     if copy and found is self:
         return clone(self, memory_format=memory_format)
     return _in_format(found, memory_format)
 
 
+def _note_loss(source, target):
+    """PyTorch's warning where a complex tensor becomes a real one."""
+    if source.is_complex and not target.is_complex and target is not dtypes.bool_:
+        warnings.warn("Casting complex values to real discards the imaginary part", stacklevel=3)
+
+
 def _converter(name, d):
     def convert(self, memory_format=None) -> Tensor:
-        return _in_format(self, memory_format) if self._m.dtype is d else to_dtype(self, d, memory_format)
+        if self._m.dtype is d:
+            return _in_format(self, memory_format)
+        _note_loss(self._m.dtype, d)
+        return to_dtype(self, d, memory_format)
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"The tensor as {d.name}."
@@ -266,7 +293,8 @@ def _converter(name, d):
 
 for _name, _dtype in (("float", dtypes.float32), ("double", dtypes.float64), ("long", dtypes.int64),
                       ("int", dtypes.int32), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
-                      ("bool", dtypes.bool_), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16)):  # fmt: skip
+                      ("bool", dtypes.bool_), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("cfloat", dtypes.complex64),
+                      ("cdouble", dtypes.complex128)):  # fmt: skip
     method(_converter(_name, _dtype))
 
 
@@ -295,7 +323,8 @@ def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
 
 
 _TYPE_NAMES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
-               "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor"}  # fmt: skip
+               "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
+               "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor"}  # fmt: skip
 
 
 @method
@@ -346,3 +375,69 @@ def set_(self, source=None):
 
 
 __all__ = ["write"]
+
+
+@method
+def pin_memory(self, device=None) -> Tensor:
+    """A copy in page-locked host memory, from which copies to CUDA devices are fastest; ``self`` if it lies there already.
+
+    Raises DeviceError without a CUDA driver, RuntimeError for tensors that are not on the CPU.
+    """
+    if self._m.device is not CPU:
+        raise RuntimeError(f"cannot pin '{self._m.device}': only dense CPU tensors can be pinned")
+    if self.is_pinned():
+        return self
+    from ..kernels import cuda
+
+    m = self._m
+    memory = np.asarray(cuda.PinnedMemory(m.numel * m.dtype.itemsize)).view(m.np)
+    order = sorted(range(m.ndim), key=lambda k: -m.strides[k])  # the copy's dimensions lie as the original's
+    array = memory.reshape([m.shape[k] for k in order]).transpose(np.argsort(order))
+    found = from_array(array)
+    write(self.detach(), found)
+    return found
+
+
+# --- Python functions, element by element ------------------------------------------------------------------------------
+
+
+def _overwritten(name, tensor, sources, callable):
+    """``tensor`` with each element replaced by what ``callable`` makes of it and of those of ``sources``, in row-major order."""
+    if tensor._m.device is not CPU:
+        raise TypeError(f"{name} is only implemented on CPU tensors, got one on {tensor._m.device}; call .cpu() first")
+    if tensor.requires_grad:
+        raise RuntimeError(
+            f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead."
+        )
+    for source in sources:
+        if source._m.dtype is not tensor._m.dtype or source._m.device is not CPU:
+            raise TypeError(
+                f"{name}: expected tensors of {tensor._m.dtype} on the CPU, got {source._m.dtype} on {source._m.device}"
+            )
+    columns = [plain(source.expand(tensor._m.shape)).reshape(-1).tolist() for source in (tensor.detach(), *sources)]
+    values = np.array([callable(*row) for row in zip(*columns)], tensor._m.dtype.compute)
+    return tensor.copy_(from_array(values.reshape(tensor._m.shape)))
+
+
+@method
+def apply_(self, callable) -> Tensor:
+    """Replace each element by ``callable(element)``, one Python call each.
+
+    Raises TypeError for tensors that are not on the CPU, RuntimeError for those that require grad.
+    """
+    return _overwritten("apply_", self, (), callable)
+
+
+@method
+def map_(self, tensor, callable) -> Tensor:
+    """Replace each element by ``callable(element, element of tensor)``; ``tensor`` is broadcast and of the same dtype.
+
+    Raises TypeError for other dtypes and devices, RuntimeError where ``self`` requires grad.
+    """
+    return _overwritten("map_", self, (tensor,), callable)
+
+
+@method
+def map2_(self, x, y, callable) -> Tensor:
+    """As `map_`, with the elements of two tensors: ``callable(element, element of x, element of y)``."""
+    return _overwritten("map2_", self, (x, y), callable)

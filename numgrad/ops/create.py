@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +23,9 @@ def _from_data(op, data, dtype):
     """A CPU tensor with a copy of ``data``: numbers, nested sequences, ndarrays, or sequences of tensors."""
     d = None if dtype is None else dtypes.as_dtype(dtype)
     if isinstance(data, Tensor):
+        d = d or data._m.dtype
         array = np.array(data._host())
-    elif isinstance(data, (bool, int, float)) and not isinstance(data, np.generic):
+    elif isinstance(data, (bool, int, float, complex)) and not isinstance(data, np.generic):
         d = d or dtypes.of_python(data)
         array = _python_array(op, data, d)
         return make(array.reshape(1), meta(d, ()))
@@ -41,6 +44,8 @@ def _from_data(op, data, dtype):
 
 
 def _python_array(op, value, d):
+    if isinstance(value, complex) and not d.is_complex:
+        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow; pass a complex dtype")
     try:
         return d.encode(np.array(value, d.compute)) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
     except OverflowError:
@@ -61,14 +66,23 @@ def _sequence(op, data):
         raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
     if array.size == 0 or array.dtype == np.float64 and not _holds(data, (np.ndarray, np.generic, Tensor)):
         return array, dtypes.get_default_dtype()
+    if array.dtype == np.complex128 and not _holds(data, (np.ndarray, np.generic, Tensor)):
+        return array, dtypes.default_complex()
     if array.dtype.kind == "u" and array.dtype == np.uint64:
         raise RuntimeError(f"{op}(): Overflow when unpacking long")
-    return array, dtypes.of(array.dtype)
+    return array, dtypes.bfloat16 if array.dtype == np.float32 and _all_bfloat16(data) else dtypes.of(array.dtype)
+
+
+def _all_bfloat16(data):
+    """Whether a nested sequence holds tensors of the one dtype that NumPy does not have, and nothing else."""
+    if isinstance(data, (list, tuple)):
+        return all(map(_all_bfloat16, data))
+    return isinstance(data, Tensor) and data._m.dtype is dtypes.bfloat16
 
 
 def _as_plain(data):
     if isinstance(data, Tensor):
-        return data._host() if data._m.ndim else data.item() if data._m.dtype.kind != "f" else data._host()[()]
+        return data._host() if data._m.ndim else data._host()[()] if data._m.dtype.differentiable else data.item()
     if isinstance(data, (list, tuple)) and any(isinstance(item, (Tensor, list, tuple)) for item in data):
         return [_as_plain(item) for item in data]
     return data
@@ -156,22 +170,6 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     return found.requires_grad_() if requires_grad else found
 
 
-def from_dlpack(ext_tensor) -> Tensor:
-    """A tensor over the memory of an object with ``__dlpack__``."""
-    if isinstance(ext_tensor, Tensor):
-        return ext_tensor.detach()
-    array = np.from_dlpack(ext_tensor)
-    if not array.flags.writeable and hasattr(array, "__array_interface__"):
-        shared = np.lib.stride_tricks.as_strided(array, writeable=False)
-        return from_array(shared)
-    return from_array(array)
-
-
-def to_dlpack(tensor):
-    """A DLPack capsule over the tensor's memory."""
-    return tensor.__dlpack__()
-
-
 # --- constants ---------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +183,8 @@ def _meta(op, size, dtype, device):
 
 def _filled(m, value, requires_grad):
     found = empty_tensor(m)
+    if isinstance(value, complex) and not m.dtype.is_complex:
+        raise RuntimeError(f"value {value} cannot be converted to type {m.dtype!r} without overflow; use a complex dtype")
     if m.device is CPU:
         found._d.fill(value if m.np is not dtypes.BITS else m.dtype.encode(np.asarray(value))[()])
     else:
@@ -236,7 +236,7 @@ def _like_meta(name, m, dtype, device, memory_format):
     return like_meta(name, m, d, m.device if device is None else resolve(device), memory_format)
 
 
-def _like(name, fill, doc):
+def _like(name, fill, doc) -> Callable[..., Any]:
     def like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
         m = input._m
         wanted = _like_meta(name, m, dtype, device, memory_format)
@@ -296,6 +296,19 @@ def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layo
     """`tensor` in this tensor's dtype and on its device."""
     d, device = dtype or self._m.dtype, resolve(device or self._m.device)
     return _finish(_from_data("new_tensor", data, d), device, requires_grad)
+
+
+@method(name="new")
+def _new_of(self, *args, device=None) -> Tensor:
+    """Of this tensor's dtype and device: uninitialised for sizes, a copy for a sequence, an alias for a tensor (deprecated
+    in favour of `new_empty` and `new_tensor`)."""
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        if args[0]._m.dtype is not self._m.dtype:
+            raise TypeError(f"new: expected a tensor of {self._m.dtype!r}, got {args[0]._m.dtype!r}; convert it with .to()")
+        return args[0].detach()
+    if len(args) == 1 and (isinstance(args[0], (list, np.ndarray)) or type(args[0]) is tuple):
+        return self.new_tensor(args[0], device=device)
+    return self.new_empty(*args or (0,), device=device)
 
 
 @function(install=("ng",))

@@ -5,7 +5,7 @@ from math import inf
 from .. import dtypes
 from ..inplace import write_out
 from ..kernels.vocab import pow, sqrt, where
-from ..layout import broadcast_shapes, normalize_axes
+from ..layout import broadcast_shapes, normalize_axes, normalize_axis
 from ..op import as_tensor_operand, cast, function, method, sum_to
 from ..reduction import reduction
 from ..structured import structured
@@ -128,6 +128,16 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tenso
             raise RuntimeError(f"norm: only p='fro' and p='nuc' are named, got {p!r}")
         found = norm_along("norm", input, 2.0 if p in (None, "fro") else p, dim, keepdim)
     return found if out is None else write_out("norm", found, out)
+
+
+@function(install=("ng",))
+def norm_except_dim(v, pow=2, dim=0) -> Tensor:
+    """The ``pow`` norm over all dimensions but ``dim``, which are kept with size 1; of all elements, 0-d, for -1."""
+    v = as_tensor_operand("norm_except_dim", v, "v")
+    if dim == -1:
+        return norm(v, pow)
+    dim = normalize_axis("norm_except_dim", dim, v._m.ndim)
+    return norm(v, pow, [axis for axis in range(v._m.ndim) if axis != dim], True) if v._m.ndim > 1 else v.abs()
 
 
 @function

@@ -183,7 +183,7 @@ def bincount(input, weights=None, minlength=0) -> Tensor:
     if weights is None:
         d, source, step = dtypes.int64, from_array(np.ones(1, np.int64)).to(m.device), 0
     else:
-        d = weights._m.dtype if weights._m.dtype.is_floating_point else dtypes.float64
+        d = dtypes.float32 if weights._m.dtype is dtypes.float32 else dtypes.float64
         source, step = dense(plain(cast(weights, d))), 1
     out = zeros(size, dtype=d, device=m.device)
     index = dense(cast(input, dtypes.int64))

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from ..autograd import NodeName
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import lapack
-from ..op import as_tensor_operand, function
+from ..op import function
 from ..structured import structured
 from ..tensor import Tensor
 from .create import eye, zeros
@@ -29,7 +30,7 @@ old_svd_result = return_type("svd", "U", "S", "V")
 
 def _several(cls):
     """Give the node of a factorization with several results PyTorch's name."""
-    cls._node_class.name = f"{cls.__name__}Backward0"
+    cls._node_class.name = NodeName(f"{cls.__name__}Backward0")
     return cls
 
 
@@ -104,7 +105,7 @@ def cholesky_inverse(L, upper=False, *, out=None) -> Tensor:
 # --- LU ------------------------------------------------------------------------------------------------------------
 
 
-def _lower(packed):
+def unit_lower(packed):
     """The unit lower triangular factor (..., m, k) of a packed factorization (..., m, n)."""
     m, n = packed._m.shape[-2:]
     count = min(m, n)
@@ -131,7 +132,7 @@ def _packed(A, pivots, *, factors):
 def _(g, pivots, out):
     m, n = out._m.shape[-2:]
     k = min(m, n)
-    L, U = _lower(out), _upper(out)
+    L, U = unit_lower(out), _upper(out)
     P = _permutation(pivots, m, out)
     g_l, g_u = g[..., :k].tril(-1), g[..., :k, :].triu()
     square_l, square_u = L[..., :k, :], U[..., :k]
@@ -180,7 +181,7 @@ def lu(A, *, pivot=True, out=None):
     A = matrices("linalg.lu", A)
     packed, pivots, _ = _lu("linalg.lu", A, pivot, False)
     P = _permutation(pivots, A._m.shape[-2], A) if pivot else zeros(0, dtype=A._m.dtype, device=A._m.device)
-    return results("linalg.lu", lu_result(P, _lower(packed), _upper(packed)), out, A)
+    return results("linalg.lu", lu_result(P, unit_lower(packed), _upper(packed)), out, A)
 
 
 @function(install=("ng",))
@@ -193,7 +194,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True, *, out=N
         )
     none = zeros(0, dtype=LU_data._m.dtype, device=LU_data._m.device)
     P = _permutation(LU_pivots, LU_data._m.shape[-2], LU_data) if unpack_pivots else none
-    L, U = (_lower(LU_data), _upper(LU_data)) if unpack_data else (none, none)
+    L, U = (unit_lower(LU_data), _upper(LU_data)) if unpack_data else (none, none)
     return results("lu_unpack", lu_unpack_result(P, L, U), out, LU_data)
 
 
@@ -456,41 +457,6 @@ def svd(input, some=True, compute_uv=True, *, out=None):
     batch = tuple(A._m.shape[:-2])
     U, V = (zeros(*batch, size, size, dtype=A._m.dtype, device=A._m.device) for size in (m, n))
     return results("svd", old_svd_result(U, svdvals(A), V), out, A)
-
-
-# --- Householder reflections ---------------------------------------------------------------------------------------
-
-
-def householder_product(A, tau, *, out=None) -> Tensor:
-    """The first columns of the product of the reflections ``I - tau[k] v v^T``, whose vectors ``v`` stand below the
-    diagonal in the columns of ``A`` (..., m, n), as LAPACK's geqrf leaves them."""
-    name = "linalg.householder_product"
-    A, tau = matrices(name, A), as_tensor_operand(name, tau, "tau")
-    m, n = A._m.shape[-2:]
-    if m < n or tau._m.shape[-1] > n:
-        raise RuntimeError(
-            f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1], and that to tau.shape[-1]; got "
-            f"{list(A._m.shape)} and {list(tau._m.shape)}"
-        )
-    if tuple(tau._m.shape[:-1]) != tuple(A._m.shape[:-2]):
-        raise RuntimeError(
-            f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], got {list(tau._m.shape)} for "
-            f"{list(A._m.shape)}"
-        )
-    same_dtype(name, A, tau)
-    vectors = _lower(A)
-    found = eye(m, n, dtype=A._m.dtype, device=A._m.device).expand(tuple(A._m.shape))
-    for k in reversed(range(tau._m.shape[-1])):
-        v = vectors[..., k : k + 1]
-        found = found - matmul(v, matmul(mT(v), found)) * tau[..., k, None, None]
-    found = found if tau._m.shape[-1] else found + vectors * 0.0
-    return found if out is None else write_out(name, found, out, A, tau)
-
-
-@function
-def orgqr(input, tau) -> Tensor:
-    """`linalg.householder_product` under its old name."""
-    return householder_product(input, tau)
 
 
 def linalg_diagonal(A, *, offset=0, dim1=-2, dim2=-1) -> Tensor:

@@ -138,7 +138,7 @@ def _joined(plan, tensors, node_class):
         else:
             copy.call(copy.kernel, tensors[k]._d, data[start:stop], copy.geometry, 0, copy.end)
     result = make(data, m)
-    if not m.dtype.is_floating_point or not recording(tensors):
+    if not m.dtype.differentiable or not recording(tensors):
         return result
     node = node_class()
     node.seq = next_seq()

@@ -100,11 +100,13 @@ def _fill_value(op, value, d):
         return cast(value, d)
     if isinstance(value, np.generic):
         value = value.item()
-    if not isinstance(value, (bool, int, float)):
+    if not isinstance(value, (bool, int, float, complex)):
         raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
     if d.kind == "b":
         return bool(value)
-    if d.kind == "f":
+    if isinstance(value, complex) and not d.is_complex:
+        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow")
+    if d.differentiable:
         return value
     low, high = (0, 255) if d is dtypes.uint8 else (-(1 << 8 * d.itemsize - 1), (1 << 8 * d.itemsize - 1) - 1)
     if not low <= value <= high:

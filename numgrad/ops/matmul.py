@@ -255,7 +255,7 @@ def _scaled(name, inputs, beta, alpha):
     base, found = inputs
     if found._m.dtype.kind == "b":
         return (base & bool(beta)) | (found & bool(alpha))
-    if not found._m.dtype.is_floating_point:
+    if not found._m.dtype.differentiable:
         beta, alpha = int(beta), int(alpha)  # as PyTorch does: integers stay integers
     if alpha != 1:
         found = found * alpha
@@ -319,6 +319,8 @@ def inner(input, other, *, out=None) -> Tensor:
             f"inner() the last dimension must match on both input tensors but got shapes {list(input._m.shape)} and "
             f"{list(other._m.shape)}"
         )
+    if input._m.ndim == other._m.ndim == 1:
+        return dot(input, other, out=out)
     x = reshape(input, (-1, input._m.shape[-1])) if input._m.numel else input
     y = reshape(other, (-1, other._m.shape[-1])) if other._m.numel else other
     found = reshape(matmul(x, transpose(y, 0, 1)), (*input._m.shape[:-1], *other._m.shape[:-1]))

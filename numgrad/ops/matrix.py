@@ -3,6 +3,7 @@
 from math import inf
 
 from .. import dtypes
+from ..autograd import NodeName
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import lapack
@@ -73,7 +74,7 @@ class LinalgSlogdet(Function):
         return mT(_inverse(A)) * g[..., None, None]
 
 
-LinalgSlogdet._node_class.name = "LinalgSlogdetBackward0"
+LinalgSlogdet._node_class.name = NodeName("LinalgSlogdetBackward0")
 
 
 def slogdet(A, *, out=None):
@@ -105,7 +106,7 @@ def logdet(input) -> Tensor:
 
 
 def _in_dtype(name, A, dtype):
-    A = floating(name, as_tensor_operand(name, A, "A"))
+    A = floating(name, as_tensor_operand(name, A, "A"), narrow=True)
     if dtype is None:
         return A
     dtype = dtypes.as_dtype(dtype)
@@ -118,6 +119,8 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> T
     """``sum(|x|^ord)^(1/ord)`` over ``dim`` (all by default); the largest or smallest ``|x|`` for infinite ``ord``,
     the number of non-zeros for 0."""
     name = "linalg.vector_norm"
+    if isinstance(x, Tensor) and x._m.dtype.is_complex:
+        x = x.abs()
     x = _in_dtype(name, x, dtype)
     if isinstance(ord, str):
         raise TypeError(f"{name}(): argument 'ord' must be a number, not {ord!r}; linalg.matrix_norm takes names")
@@ -166,6 +169,9 @@ def norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None) -> Tenso
     """A vector or matrix norm: `linalg.matrix_norm` if ``ord`` is given and ``dim`` names two dimensions (or is not
     given and ``A`` has two), else `linalg.vector_norm`, of order 2 by default."""
     name = "linalg.norm"
+    if isinstance(A, Tensor) and A._m.dtype.is_complex:
+        of_matrices = A._m.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
+        A = A if of_matrices and ord in ("nuc", 2, -2) else A.abs()
     A = _in_dtype(name, A, dtype)
     if dim is not None:
         dim = (dim,) if isinstance(dim, int) else tuple(dim)
@@ -370,7 +376,7 @@ def _(g, A):
 
 def matrix_exp(A) -> Tensor:
     """The exponentials ``1 + A + A^2 / 2 + ...`` of square matrices."""
-    return _exponential(matrices("linalg.matrix_exp", A, square=True))
+    return _exponential(matrices("linalg.matrix_exp", A, square=True, narrow=True))
 
 
 function(matrix_exp)

@@ -6,7 +6,7 @@ from ..op import function
 from ..tensor import Tensor
 from .attention import scaled_dot_product_attention
 from .join import cat
-from .matmul import linear, matmul
+from .matmul import baddbmm, bmm, linear
 from .pad import pad
 from .random import dropout
 from .softmax import softmax
@@ -99,11 +99,11 @@ def multi_head_attention_forward(
     probability = dropout_p if training else 0.0
     weights = None
     if need_weights:
-        scores = matmul(q * math.sqrt(1.0 / size), k.transpose(-2, -1))
-        weights = softmax(scores if attn_mask is None else scores + attn_mask, -1)
+        q, keys_first = q * math.sqrt(1.0 / size), k.transpose(-2, -1)
+        weights = softmax(bmm(q, keys_first) if attn_mask is None else baddbmm(attn_mask, q, keys_first), -1)
         if probability > 0.0:
             weights = dropout(weights, probability, True)
-        found = matmul(weights, v)
+        found = bmm(weights, v)
     else:
         if attn_mask is not None:
             attn_mask = (

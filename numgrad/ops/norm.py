@@ -2,7 +2,7 @@
 
 from math import prod
 
-from ..dtypes import finfo
+from ..dtypes import finfo, of
 from ..kernels.vocab import lanes, leader, row_sum, rsqrt
 from ..op import as_tensor_operand, function
 from ..rowwise import rowwise
@@ -162,9 +162,9 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_
 
 @function(install=("ng",))
 def rms_norm(input, normalized_shape, weight=None, eps=None):
-    """``x / sqrt(mean(x^2) + eps) * weight`` over the last dimensions; ``eps`` defaults to the dtype's."""
+    """``x / sqrt(mean(x^2) + eps) * weight`` over the last dimensions; ``eps`` defaults to that of the dtype which is computed in."""
     rows, (w,) = _as_rows("rms_norm", input, normalized_shape, ("weight", weight))
     if input._m.numel == 0:
         return input.clone() if weight is None else input * weight
-    found = rms_norm_rows(rows, w, float(finfo(input._m.dtype).eps if eps is None else eps))
+    found = rms_norm_rows(rows, w, float(finfo(of(input._m.dtype.compute)).eps if eps is None else eps))
     return found if rows is input else reshape(found, tuple(input._m.shape))

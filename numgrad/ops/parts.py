@@ -7,11 +7,12 @@ from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, view as make_view
 from .copy import clone, write, zero
+from .part_gradients import PartNode
 from .strided import _as_strided, as_strided
 from .view import unsqueeze
 
 
-@structured(kind="view", install=(), name="slice")
+@structured(kind="view", install=(), name="slice", node=PartNode)
 def _slice(input, *, dim, start, step, length):
     """``input[start : start + step * length : step]`` along ``dim``."""
     m = input._m
@@ -20,6 +21,9 @@ def _slice(input, *, dim, start, step, length):
     strides = list(m.strides)
     strides[dim] *= step
     return (start * m.strides[dim] if length else 0), tuple(shape), tuple(strides)
+
+
+_slice.op.reach = lambda m, dim, start, step, length: (dim, start, start + length) if step == 1 else None
 
 
 @_slice.backward
@@ -57,10 +61,12 @@ def slice_along(input, dim, start, stop, step=1):
 def _selecting(name):
     """The view of one place along a dimension, under the name of the function that it is recorded for."""
 
-    @structured(kind="view", install=(), name=name)
+    @structured(kind="view", install=(), name=name, node=PartNode)
     def selected(input, *, dim, index):
         m = input._m
         return index * m.strides[dim], m.shape[:dim] + m.shape[dim + 1 :], m.strides[:dim] + m.strides[dim + 1 :]
+
+    selected.op.reach = lambda m, dim, index: (dim, index, index + 1)
 
     @selected.backward
     def _(g, input_meta, dim, index):

@@ -356,7 +356,7 @@ class Writing:
         @write_at.backward
         def _(g, src_meta, at, mode):
             outer = g if mode == ADD else cleared(g, at)
-            if src_meta is None or not src_meta.dtype.is_floating_point:
+            if src_meta is None or not src_meta.dtype.differentiable:
                 return outer, None
             if src_meta.ndim:
                 return outer, _read_back(g, at)
@@ -371,7 +371,7 @@ class Writing:
     def inplace(self, name, target, src, at, mode=SET):
         """Write into ``target`` itself and record it."""
         check_inplace(name, target)
-        track = recording((target, src)) and target._m.dtype.is_floating_point
+        track = recording((target, src)) and target._m.dtype.differentiable
         source = plain(src)
         if source._s is not None and source._s is target._s:
             source = contiguous_copy(source)

@@ -102,7 +102,7 @@ def _checked_exponent(name, input, exponent):
     """The exponent as an operand; integers to a negative number are refused."""
     exponent = as_operand(name, exponent, 1)
     if isinstance(exponent, int) and exponent < 0 and not (
-        input._m.dtype.is_floating_point if isinstance(input, Tensor) else isinstance(input, float)
+        input._m.dtype.differentiable if isinstance(input, Tensor) else isinstance(input, (float, complex))
     ):
         raise RuntimeError(f"{name}: Integers to negative integer powers are not allowed; use .float() first")
     return exponent
@@ -113,7 +113,7 @@ def pow_(input, exponent, *, out=None) -> Tensor:
     """``input ** exponent``, broadcast; one of the two may be a number."""
     kind = type(exponent)
     if (kind is int or kind is float) and isinstance(input, Tensor):
-        if input._m.dtype.is_floating_point:
+        if input._m.dtype.differentiable:
             special = _SPECIAL.get(exponent)
             if special is not None:
                 return special(input, out=out)
@@ -139,7 +139,7 @@ def _pow_in_place(self, exponent) -> Tensor:
     exponent = _checked_exponent("pow_", self, exponent)
     if _all_bool(self, exponent):
         return self if exponent else ENTRIES["fill_"](self, True)
-    if not isinstance(exponent, Tensor) and self._m.dtype.is_floating_point and exponent in (2, 3):
+    if not isinstance(exponent, Tensor) and self._m.dtype.differentiable and exponent in (2, 3):
         return _SPECIAL[exponent].op.inplace_entry(self)
     return _pow.op.inplace_entry(self, exponent)
 
@@ -149,11 +149,11 @@ method(_pow_in_place, name="pow_")
 
 @function
 def float_power(input, exponent, *, out=None) -> Tensor:
-    """``input ** exponent`` computed in float64, broadcast."""
-    input, exponent = (
-        cast(value, dtypes.float64) if isinstance(value, Tensor) else float(value)
-        for value in (as_operand("float_power", input), as_operand("float_power", exponent, 1))
-    )
+    """``input ** exponent`` computed in float64 (complex128 if one is complex), broadcast."""
+    operands = as_operand("float_power", input), as_operand("float_power", exponent, 1)
+    wide = [isinstance(v, complex) or (isinstance(v, Tensor) and v._m.dtype.is_complex) for v in operands]
+    d, number = (dtypes.complex128, complex) if any(wide) else (dtypes.float64, float)
+    input, exponent = (cast(value, d) if isinstance(value, Tensor) else number(value) for value in operands)
     found = pow_(input, exponent)
     return found if out is None else ENTRIES["write_out"]("float_power", found, out)
 
@@ -196,7 +196,7 @@ def ldexp_(self, other) -> Tensor:
 
 
 def _is_operand(value):
-    return isinstance(value, (Tensor, float, int, np.generic, np.ndarray))
+    return isinstance(value, (Tensor, float, int, complex, np.generic, np.ndarray))
 
 
 def _power_operator(self, other):

@@ -39,8 +39,8 @@ def trace(input) -> Tensor:
 
 @function
 def vdot(input, other, *, out=None) -> Tensor:
-    """The inner product of two vectors."""
-    return dot(input, other, out=out)
+    """The inner product of two vectors, the first one conjugated."""
+    return dot(ENTRIES["conj"](input), other, out=out)
 
 
 @function
@@ -50,13 +50,13 @@ def ger(input, vec2, *, out=None) -> Tensor:
 
 
 def vecdot(x, y, *, dim=-1, out=None) -> Tensor:
-    """The inner products ``sum(x * y)`` along ``dim``, the other dimensions broadcast."""
+    """The inner products ``sum(conj(x) * y)`` along ``dim``, the other dimensions broadcast."""
     x, y = _same_dtype("linalg.vecdot", x, y)
-    if not x._m.dtype.is_floating_point:
+    if not x._m.dtype.differentiable:
         raise RuntimeError(
             f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x._m.dtype!r}; convert with .float()"
         )
-    found = total_sum(mul(x, y), dim)
+    found = total_sum(mul(ENTRIES["conj"](x), y), dim)
     return found if out is None else write_out("linalg.vecdot", found, out, x, y)
 
 

@@ -1,5 +1,6 @@
 """Random numbers, PyTorch's streams on the CPU, and dropout."""
 
+import math
 import warnings
 
 import numpy as np
@@ -8,10 +9,12 @@ from .. import config, dtypes, generator as streams
 from ..device import CPU, resolve
 from ..generator import Generator, default_generator
 from ..inplace import check_inplace, rebase, write_out, written
-from ..op import as_tensor_operand, function, method, record, recording
+from ..layout import contiguous_format, preserve_format
+from ..op import as_tensor_operand, cast, function, method, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
+from .complex import view_as_real
 from .copy import _copy_into, write
 from .create import empty_like, zeros_like
 from .search import argmax
@@ -137,6 +140,11 @@ def _new(op, size, dtype, device, out):
     return empty_tensor(meta(d, shape, resolve(device)))
 
 
+def _parts(op, tensor):
+    """A floating-point tensor itself, a complex one as pairs of reals."""
+    return view_as_real(tensor) if tensor._m.dtype.is_complex else _floating(op, tensor)
+
+
 def _floating(op, tensor):
     if not tensor._m.dtype.is_floating_point:
         raise RuntimeError(f'"{op}" not implemented for {tensor._m.dtype!r}: use a floating-point dtype')
@@ -145,15 +153,16 @@ def _floating(op, tensor):
 
 def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    found = _floating("rand", _new("rand", size, dtype, device, out))
-    _draw(found, lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), ("uniform", 0.0, 1.0), generator)
+    found = _new("rand", size, dtype, device, out)
+    _draw(_parts("rand", found), lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), ("uniform", 0.0, 1.0), generator)
     return found.requires_grad_() if requires_grad else found
 
 
 def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
-    """Normal numbers with mean 0 and variance 1."""
-    found = _floating("randn", _new("randn", size, dtype, device, out))
-    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator), ("normal", 0.0, 1.0), generator)
+    """Normal numbers with mean 0 and variance 1; of complex ones both parts have variance 1/2."""
+    found = _new("randn", size, dtype, device, out)
+    std = math.sqrt(0.5) if found._m.dtype.is_complex else 1.0
+    _draw(_parts("randn", found), lambda flat: streams.fill_normal(flat, 0.0, std, generator), ("normal", 0.0, std), generator)
     return found.requires_grad_() if requires_grad else found
 
 
@@ -185,15 +194,25 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=Non
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    found = from_array(streams.permutation(int(n), generator, d.np.type)).to(resolve(device))
+    found = cast(from_array(streams.permutation(int(n), generator, d.compute)), d).to(resolve(device))
     return found if out is None else write_out("randperm", found, out)
 
 
-def _like(name, make, doc):
+def _like(name, make, fill, doc):
+    """``make(size=...)`` for tensors that are row-major, else the sampler ``fill``, which draws the same numbers."""
+
     def like(input, *args, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None,
              pin_memory=False, **kwargs) -> Tensor:  # fmt: skip
         m = input._m
         extra = {} if generator is None else {"generator": generator}
+        if memory_format is None or memory_format is preserve_format:
+            as_input = not m.contiguous
+        else:
+            as_input = memory_format is not contiguous_format
+        if as_input:
+            found = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+            getattr(found, fill)(*args, *kwargs.values(), **extra)  # elements are drawn as they lie in memory
+            return found.requires_grad_() if requires_grad else found
         return make(*args, **kwargs, size=tuple(m.shape), dtype=dtype or m.dtype, device=device or m.device,
                     requires_grad=requires_grad, **extra)  # fmt: skip
 
@@ -202,15 +221,15 @@ def _like(name, make, doc):
     return function(like, install=("ng",))
 
 
-rand_like = _like("rand_like", lambda size, **options: rand(size, **options), "`rand` in the shape and dtype of ``input``.")
-randn_like = _like("randn_like", lambda size, **options: randn(size, **options), "`randn` in the shape and dtype of ``input``.")
+rand_like = _like("rand_like", lambda size, **options: rand(size, **options), "uniform_", "`rand` in the shape and dtype of ``input``.")
+randn_like = _like("randn_like", lambda size, **options: randn(size, **options), "normal_", "`randn` in the shape and dtype of ``input``.")
 
 
 def _randint_like(low, high=None, *, size, **options):
     return randint(0, low, size, **options) if high is None else randint(low, high, size, **options)
 
 
-randint_like = _like("randint_like", _randint_like, "`randint` in the shape and dtype of ``input``.")
+randint_like = _like("randint_like", _randint_like, "random_", "`randint` in the shape and dtype of ``input``.")
 
 
 def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None,
@@ -275,12 +294,23 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
     return found if out is None else write_out("multinomial", found, out)
 
 
-@function(install=("ng",))
-def poisson(input, generator=None) -> Tensor:
-    """Poisson counts of the rates in ``input``."""
+@structured(install=(), cases="none", name="poisson_counts", grad_name="PoissonBackward0")
+def _poisson(input, *, generator=None):
+    """Counts, with a gradient of zeros."""
     found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
     rates = np.ascontiguousarray(input._host()).ravel()
     return _draw(found, lambda flat: streams.fill_poisson(flat, rates, generator))
+
+
+@_poisson.backward
+def _(g):
+    return zeros_like(g)
+
+
+@function(install=("ng",))
+def poisson(input, generator=None) -> Tensor:
+    """Poisson counts of the rates in ``input``."""
+    return _poisson(input, generator=generator)
 
 
 # --- generators --------------------------------------------------------------------------------------------------

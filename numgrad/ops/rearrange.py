@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU, resolve
+from ..function import Function
 from ..inplace import write_out
 from ..kernels import rearrange as kernels
 from ..layout import normalize_axes, normalize_axis
@@ -12,7 +13,7 @@ from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import clone, contiguous_copy
-from .create import zeros
+from .create import zeros, zeros_like
 from .index import index_select
 from .launch import launch
 from .parts import diagonal, select, slice_along, split, tensor_split
@@ -277,7 +278,7 @@ def _triangle_indices(name, row, col, offset, dtype, device, lower):
         raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
     found = (np.tril_indices if lower else np.triu_indices)(row, offset, col)
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    return from_array(np.ascontiguousarray(np.stack(found).astype(d.np))).to(resolve(device))
+    return from_array(np.ascontiguousarray(d.encode(np.stack(found)))).to(resolve(device))
 
 
 @function(install=("ng",))
@@ -387,11 +388,32 @@ def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1) -> Tensor:
     return _replaced("diagonal_scatter", input, src, lambda out: _diagonal_view(out, offset, dim1, dim2))
 
 
+class AsStridedScatter(Function):
+    """`as_strided_scatter`, for its gradients."""
+
+    @staticmethod
+    def forward(ctx, input, src, size, stride, offset):
+        ctx.view = size, stride, offset
+        return _replaced("as_strided_scatter", input, src, lambda out: out.as_strided(size, stride, offset))
+
+    @staticmethod
+    def backward(ctx, g):
+        g = g.contiguous()
+        inside = g.as_strided(*ctx.view[:2], g.storage_offset() + ctx.view[2])
+        return AsStridedScatter.apply(zeros_like(g), inside, *ctx.view), clone(inside), None, None, None
+
+
 @function
 def as_strided_scatter(input, src, size, stride, storage_offset=None) -> Tensor:
-    """``input`` with the elements of the view ``as_strided(size, stride, storage_offset)`` replaced by ``src``."""
+    """``input`` with the elements of the view ``as_strided(size, stride, storage_offset)`` replaced by ``src``.
+
+    The gradient for ``input`` is the one that PyTorch defines: it has the replaced elements' gradient in their places
+    and 0 elsewhere, where that of the function is the other way round. Write to a view of a clone for the latter.
+    """
+    input = as_tensor_operand("as_strided_scatter", input, "input")
+    src = as_tensor_operand("as_strided_scatter", src, "src")
     offset = 0 if storage_offset is None else storage_offset - input.storage_offset()
-    return _replaced("as_strided_scatter", input, src, lambda out: out.as_strided(size, stride, offset))
+    return AsStridedScatter.apply(input, src, tuple(size), tuple(stride), offset)
 
 
 # --- several parts -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from ..autograd import is_grad_enabled
 from ..function import Function
 from ..kernels.vocab import lanes, sigmoid as logistic, tanh as hyperbolic_tangent
+from ..op import cast
 from ..rowwise import rowwise
 from ..structured import structured
 from .join import cat, stack
@@ -26,7 +27,7 @@ class Steps(Function):
         for_weight = None
         if ctx.needs_input_grad[2] and not is_grad_enabled():
             rows = joined.reshape(-1, joined.shape[-1])
-            for_weight = matrix_product(rows.T, cat(ctx.hidden))  # (n, rows) x (rows, m)
+            for_weight = matrix_product(rows.T, cast(cat(ctx.hidden), rows._m.dtype))  # (n, rows) x (rows, m)
         return joined, None, for_weight, None
 
     @staticmethod

@@ -178,7 +178,7 @@ def _(g, input, dim, keepdim):
 
 def has_nan(tensor) -> bool:
     """Whether any element is NaN."""
-    if not tensor._m.dtype.is_floating_point:
+    if not tensor._m.dtype.differentiable:
         return False
     return bool(np.isnan(tensor._host()).any())
 

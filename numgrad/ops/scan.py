@@ -46,7 +46,7 @@ def _running(input, dim, mode):
     out = empty_tensor(meta(m.dtype, m.shape, m.device))
     if not m.numel:
         return out
-    wide = dtypes.float64 if m.dtype.is_floating_point else m.dtype
+    wide = dtypes.float64 if m.dtype.is_floating_point else dtypes.complex128 if m.dtype.is_complex else m.dtype
     count, width = units(outer, inner)
     totals = empty_tensor(meta(wide, (count * width if inner > 1 else 0,), m.device))
     slots = dense(input)._d, out._d, totals._d, n, inner, width
@@ -136,7 +136,7 @@ def _summed(name, entry, input, dim, dtype, out):
     dim = normalize_axis(name, dim, input._m.ndim)
     if dtype is not None:
         input = cast(input, dtypes.as_dtype(dtype))
-    elif not input._m.dtype.is_floating_point:
+    elif not input._m.dtype.differentiable:
         input = cast(input, dtypes.int64)
     found = entry(input, dim)
     return found if out is None else write_out(name, found, out)

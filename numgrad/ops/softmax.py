@@ -9,6 +9,7 @@ from ..layout import normalize_axes, normalize_axis
 from ..op import as_tensor_operand, cast, function
 from ..rowwise import rowwise
 from ..tensor import Tensor
+from .columns import by_columns, kept_dims, log_softmax_columns, logsumexp_columns, softmax_columns
 from .view import transpose
 
 INF = float("inf")
@@ -118,6 +119,8 @@ def _along(name, rows, input, dim, dtype):
         return rows(input.reshape(1)).reshape(())
     if dim == ndim - 1:
         return rows(input)
+    if by_columns(input._m, (dim,)):
+        return (softmax_columns if rows is softmax_rows else log_softmax_columns)(input, (dim,))
     return transpose(rows(transpose(input, dim, -1)), dim, -1)
 
 
@@ -177,6 +180,9 @@ def logsumexp(input, dim, keepdim=False, *, out=None) -> Tensor:
         return input.clone()
     rest = [axis for axis in range(ndim) if axis not in axes]
     shape = tuple(input._m.shape)
+    if by_columns(input._m, axes):
+        found = logsumexp_columns(input, tuple(axes))
+        return _with_out("logsumexp", kept_dims(found, axes) if keepdim else found, out)
     moved = input if axes == [ndim - 1] else input.permute(*rest, *axes)
     size = 1
     for axis in axes:

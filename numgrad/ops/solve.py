@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU
-from ..errors import LinAlgError
+from ..errors import DTypeError, LinAlgError
 from ..inplace import write_out
 from ..kernels import lapack
 from ..op import as_tensor_operand, function, plain, sum_to
@@ -24,8 +24,9 @@ triangular_solve_result = return_type("triangular_solve", "solution", "cloned_co
 # --- what the families of linear algebra share ---------------------------------------------------------------------
 
 
-def matrices(name, A, square=False, argument="A") -> Tensor:
-    """``A`` as a Tensor of floating-point matrices; an error in the name of ``name`` otherwise."""
+def matrices(name, A, square=False, argument="A", narrow=False) -> Tensor:
+    """``A`` as a Tensor of floating-point matrices (of 16 bits only if ``narrow``); an error in the name of ``name``
+    otherwise."""
     A = as_tensor_operand(name, A, argument)
     m = A._m
     if m.ndim < 2:
@@ -37,15 +38,19 @@ def matrices(name, A, square=False, argument="A") -> Tensor:
         raise RuntimeError(
             f"{name}: {argument} must be batches of square matrices, but they are {m.shape[-2]} by {m.shape[-1]} matrices"
         )
-    return floating(name, A)
+    return floating(name, A, narrow)
 
 
-def floating(name, tensor) -> Tensor:
-    """The tensor, if its dtype is a floating-point one."""
+def floating(name, tensor, narrow=False) -> Tensor:
+    """The tensor, if its dtype is a floating-point one (of 16 bits only if ``narrow``)."""
+    if tensor._m.dtype.is_complex:
+        raise DTypeError(f"{name} is not supported for complex tensors, got {tensor._m.dtype!r}")
     if not tensor._m.dtype.is_floating_point:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {tensor._m.dtype!r}; convert with .float()"
         )
+    if not narrow and tensor._m.dtype.compute is not tensor._m.dtype.type:
+        raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {tensor._m.dtype!r}; convert with .float()")
     return tensor
 
 

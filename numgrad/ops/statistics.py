@@ -11,6 +11,7 @@ from ..op import as_tensor_operand, cast, function
 from ..pointwise import pointwise
 from ..rowwise import rowwise
 from ..tensor import Tensor
+from .columns import by_columns, variance_columns
 from .matmul import matmul
 from .parts import diagonal
 from .reduce import mean as arithmetic_mean, sum as total_sum
@@ -67,10 +68,8 @@ def _(g, out):
     return where(out == 0.0, 0.0, g / (2.0 * out))
 
 
-def _as_rows(name, input, dim):
-    """(the tensor with the dimensions to reduce as its last one, those dimensions, their number of elements)."""
-    input = as_tensor_operand(name, input, "input")
-    m = input._m
+def _reduced(name, m, dim):
+    """The dimensions to reduce, in order."""
     if not m.dtype.is_floating_point:
         raise RuntimeError(
             f"{name} only support floating point and complex dtypes, got {m.dtype!r}; convert with .float()"
@@ -80,11 +79,17 @@ def _as_rows(name, input, dim):
     axes = sorted(normalize_axes(name, dim, m.ndim)) if m.ndim else []
     if not m.ndim and dim is not None:
         normalize_axes(name, dim, 0)
+    return axes
+
+
+def _as_rows(input, axes):
+    """The tensor with the dimensions to reduce as its last one."""
+    m = input._m
     rest = [axis for axis in range(m.ndim) if axis not in axes]
     count = prod(m.shape[axis] for axis in axes)
     if axes != list(range(m.ndim - len(axes), m.ndim)):
         input = permute(input, (*rest, *axes))
-    return reshape(input, (*[m.shape[axis] for axis in rest], count)), axes, count
+    return reshape(input, (*[m.shape[axis] for axis in rest], count))
 
 
 def _correction(name, dim, unbiased, correction):
@@ -99,20 +104,24 @@ def _correction(name, dim, unbiased, correction):
 
 
 def _variance(name, input, dim, unbiased, correction, keepdim):
-    """(variance, input, axes): the variance with the wanted shape."""
+    """(variance, axes): the variance with the wanted shape."""
     dim, correction = _correction(name, dim, unbiased, correction)
-    rows, axes, count = _as_rows(name, input, dim)
-    freedom = max(0.0, float(count - correction))
-    if freedom <= 0 and rows._m.numel:
+    input = as_tensor_operand(name, input, "input")
+    m = input._m
+    axes = _reduced(name, m, dim)
+    freedom = max(0.0, float(prod(m.shape[axis] for axis in axes) - correction))
+    if freedom <= 0 and m.numel:
         warnings.warn(
             f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
             "(input numel "
             "divided by output numel).", stacklevel=4,
         )  # fmt: skip
-    if rows._m.numel:
-        found = _var_rows(rows, freedom)
+    if axes and by_columns(m, axes):
+        found = variance_columns(input, tuple(axes), freedom)
+    elif m.numel:
+        found = _var_rows(_as_rows(input, axes), freedom)
     else:
-        found = total_sum(rows, -1) * float("nan")
+        found = total_sum(_as_rows(input, axes), -1) * float("nan")
     if keepdim and input._m.ndim:
         found = reshape(found, tuple(1 if axis in axes else size for axis, size in enumerate(input._m.shape)))
     return found, tuple(axes)

@@ -4,15 +4,14 @@ from ..device import CPU
 from ..op import function
 from ..storage import meta
 from ..structured import structured
-from ..tensor import Tensor, address, empty_tensor, view as make_view
+from ..tensor import Tensor, address, empty_tensor, root_of, view as make_view
 from .copy import clone, contiguous_copy, write, zero
 from .view import install_inplace, reshape, sizes
 
 
 def as_strided_view(input, size, stride, offset):
     """(offset, size, stride) relative to ``input``'s first element, checked against its storage."""
-    storage = input._s
-    root = input._d if storage is None or storage.root is None else storage.root
+    root = root_of(input)
     here = 0 if root is input._d or not len(input._d) else (address(input._d) - address(root)) // input._m.dtype.itemsize
     offset = here if offset is None else offset
     if len(size) != len(stride):

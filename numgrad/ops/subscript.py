@@ -18,6 +18,7 @@ from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
 from .copy import copy_, fill_, write, zero
 from .create import tensor as tensor_of
 from .mask import coordinates, masked_fill_, true_positions
+from .part_gradients import PartNode
 from .parts import _select
 from .places import Places, Writing, common_index, int64_index, places_shape, reading
 
@@ -60,9 +61,27 @@ def basic_geometry(m, spec):
     return offset if 0 not in shape else 0, tuple(shape), tuple(strides)
 
 
-@structured(kind="view", install=(), name="slice_view", grad_name="SliceBackward0")
+@structured(kind="view", install=(), name="slice_view", grad_name="SliceBackward0", node=PartNode)
 def _sliced(input, *, spec):
     return basic_geometry(input._m, spec)
+
+
+def _part_of(m, spec):
+    """(dimension, start, stop) of a spec that takes whole dimensions but for one run in one of them."""
+    found, axis = None, 0
+    for item in spec:
+        if item is None:
+            continue
+        start, step, length = (item, 1, 1) if type(item) is int else item
+        if (start, length) != (0, m.shape[axis]):
+            if found is not None or step != 1:
+                return None
+            found = axis, start, start + length
+        axis += 1
+    return found or (0, 0, m.shape[0]) if axis else None
+
+
+_sliced.op.reach = _part_of
 
 
 @_sliced.backward
@@ -408,6 +427,8 @@ def _value(self, value):
         return value
     if isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, complex) and self._m.dtype.is_complex:
+        return from_array(np.array(value, self._m.np))
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

@@ -116,18 +116,19 @@ class Variant(dict):
 
     def __missing__(self, m: Meta):
         op = self.op
-        if not m.dtype.is_floating_point:
+        if not m.dtype.differentiable:
             raise DTypeError(
                 f"{op.name}: expected floating-point tensors, got {m.dtype!r}; convert them with .float() first"
             )
         if not m.contiguous:
             self[m] = None
             return None
-        key = self.flags, m.np.type, m.device
+        # The parts of complex numbers are updated as twice as many reals, which lie side by side.
+        key = self.flags, m.dtype.to_real().np.type, m.device
         kernel = op.kernels.get(key)
         if kernel is None:
             kernel = op.kernels[key] = RuleKernel(op, *key)
-        plan = self[m] = kernel, m.numel
+        plan = self[m] = kernel, m.numel * (1 + m.dtype.is_complex)
         return plan
 
     def run(self, tensors, numbers) -> None:

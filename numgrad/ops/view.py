@@ -2,7 +2,7 @@
 
 from ..inplace import check_inplace
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
-from ..op import as_tensor_operand, function, method, sum_to
+from ..op import ENTRIES, as_tensor_operand, function, method, sum_to
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor
@@ -54,7 +54,7 @@ def _view_dtype(self, dtype):
     m = self._m
     if dtype is m.dtype:
         return _view(self, tuple(m.shape))
-    if self._n is not None and not dtype.is_floating_point:
+    if self._n is not None and not dtype.differentiable:
         return _view_dtype(self.detach(), dtype)
     if not m.contiguous or not m.ndim:
         if dtype.itemsize != m.dtype.itemsize:
@@ -212,14 +212,16 @@ def _matrix_transpose(self) -> Tensor:
 
 Tensor.T = property(_reversed)
 Tensor.mT = property(_matrix_transpose)
-Tensor.H = property(lambda self: t(self), doc="The conjugate transpose of a matrix.")
-Tensor.mH = property(_matrix_transpose)
+Tensor.H = property(lambda self: t(ENTRIES["conj"](self)), doc="The conjugate transpose of a matrix.")
+Tensor.mH = property(
+    lambda self: _matrix_transpose(ENTRIES["conj"](self)), doc="The conjugate transpose of the last two dimensions."
+)
 
 
 @function
 def adjoint(input) -> Tensor:
     """The conjugate transpose of the last two dimensions."""
-    return transpose(input, -2, -1)
+    return transpose(ENTRIES["conj"](input), -2, -1)
 
 
 @function
@@ -396,11 +398,6 @@ def unflatten(input, dim, sizes) -> Tensor:
     inner = infer_size("unflatten", tuple(sizes), shape[dim])
     return view(input, shape[:dim] + inner + shape[dim + 1 :])
 
-
-@function(install=("ng",))
-def view_as_real(input):
-    """Complex tensors as pairs of reals: there are no complex dtypes here."""
-    raise RuntimeError("view_as_real is only supported for complex tensors; numgrad has no complex dtypes")
 
 
 @function

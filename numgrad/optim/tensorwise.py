@@ -42,6 +42,10 @@ class TensorOptimizer(Optimizer):
                             unheld = p
                         continue
                     moved = True
+                    if p._m.dtype.is_complex:
+                        raise RuntimeError(
+                            f"{type(self).__name__} does not support complex parameters; train view_as_real(p) instead"
+                        )
                     self.move(group, p, gradient, self.state[p])
                     written(p, writer)
         if not moved:

@@ -289,8 +289,9 @@ def _read(data: bytes, label: str) -> tuple[Iterator[tuple[str, np.ndarray]], di
 _NUMPY = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
     "F32": np.float32, "F64": np.float64, "F16": np.float16, "BF16": dtypes.BITS,
+    "C64": np.complex64,
 }  # fmt: skip
-_WRITTEN = {**_NUMPY, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64, "C64": np.complex64}
+_WRITTEN = {**_NUMPY, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64}
 _KINDS = {np.dtype(numpy_type): kind for kind, numpy_type in _WRITTEN.items()}
 
 

@@ -29,7 +29,7 @@ HEAD = 32  # bytes at the beginning of a file that tell its format
 _WIDENED = {
     "uint16": ("<u2", "int32"), "uint32": ("<u4", "int64"),
 }  # fmt: skip
-_REFUSED = {"complex64": 8, "complex128": 16, "uint64": 8}
+_REFUSED = {"uint64": 8}
 
 
 def is_stream(head: bytes) -> bool:
@@ -55,7 +55,8 @@ def _elements(data: np.ndarray, name: str, big_endian: bool, label: str) -> np.n
         data = data.copy()
     values = data.view(stored)
     if big_endian and stored.itemsize > 1:
-        values = values.view(f"u{stored.itemsize}").byteswap().view(stored)
+        whole = stored if stored.kind == "c" else np.dtype(f"u{stored.itemsize}")  # a complex number is two of them
+        values = values.view(whole).byteswap().view(stored)
     if name in dtypes.BY_NAME:
         return values
     return values.astype(dtypes.BY_NAME[_WIDENED[name][1]].np)

@@ -13,7 +13,7 @@ from ..device import Device
 from ..layout import Size
 from ..nn.parameter import Parameter
 from ..storage import meta
-from ..tensor import Tensor, address, alias, storage_of
+from ..tensor import Tensor, address, alias, root_of, storage_of
 from .torch_names import STORAGES
 
 _ALIGNMENT = 64  # where numbers begin, so that files can be mapped into memory
@@ -25,8 +25,7 @@ class _Block:
 
     def __init__(self, key: str, first: Tensor):
         self.key, self.first, self.tensors = key, first, [first]
-        root = storage_of(first).root
-        self.root = first._d if root is None else root
+        self.root = root_of(first)
         self.size = first._m.dtype.itemsize
 
     def begin(self, tensor: Tensor) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import autograd
+from ..amp.autocast_mode import as_now
 from ..function import Function
 from ..ops.create import empty
 from ..ops.random import get_rng_state, set_rng_state
@@ -12,11 +13,11 @@ from ..tensor import Tensor, backward
 
 
 class _Again(Function):
-    """Runs a function unrecorded; its gradient runs it again, recorded, from the same inputs and random state."""
+    """Runs a function unrecorded; its gradient runs it again, recorded, from the same inputs, random state and autocast."""
 
     @staticmethod
     def forward(ctx, always, function, keep_random, options, *inputs):
-        ctx.function, ctx.options = function, options
+        ctx.function, ctx.options, ctx.precision = function, options, as_now()
         ctx.random = get_rng_state() if keep_random else None
         ctx.places = [k for k, value in enumerate(inputs) if isinstance(value, Tensor)]
         ctx.inputs = [None if isinstance(value, Tensor) else value for value in inputs]
@@ -30,7 +31,7 @@ class _Again(Function):
         inputs = list(ctx.inputs)
         for k, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
             inputs[k] = tensor.detach().requires_grad_(ctx.needs_input_grad[4 + k])
-        with fork_rng(enabled=ctx.random is not None), autograd.enable_grad():
+        with fork_rng(enabled=ctx.random is not None), autograd.enable_grad(), ctx.precision:
             if ctx.random is not None:
                 set_rng_state(ctx.random)
             found = ctx.function(*inputs, **ctx.options)

@@ -9,10 +9,10 @@ from .emit import pointwise, reduction, rowwise
 from .handwritten import template
 from .launch import call_table, caller
 from .matmul import product, set_precision
-from .memory import Buffer, adopt, allocator, copy_to_device, copy_to_host
+from .memory import Buffer, PinnedMemory, adopt, adopt_capsule, allocator, copy_to_device, copy_to_host
 from .random import fill
 
 __all__ = [
-    "Buffer", "adopt", "allocator", "call_table", "caller", "copy_to_device", "copy_to_host", "fill", "pointwise",
+    "Buffer", "PinnedMemory", "adopt", "adopt_capsule", "allocator", "call_table", "caller", "copy_to_device", "copy_to_host", "fill", "pointwise",
     "product", "reduction", "rowwise", "set_precision", "template",
 ]  # fmt: skip

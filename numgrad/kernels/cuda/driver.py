@@ -93,6 +93,14 @@ class Driver:
         """Give a block back to the driver, in the order of its stream."""
         block.close()
 
+    def allocate_host(self, size: int) -> int:
+        """The address of ``size`` bytes of page-locked host memory, for all devices."""
+        return int(self._check(self.api.cuMemHostAlloc(size, 1)))
+
+    def release_host(self, address: int) -> None:
+        """Free what `allocate_host` gave."""
+        self._check(self.api.cuMemFreeHost(address))
+
     def upload(self, address: int, array: np.ndarray, stream: int) -> None:
         """Copy a contiguous host array to the device."""
         self._check(self.api.cuMemcpyHtoDAsync(address, array.ctypes.data, array.nbytes, stream))

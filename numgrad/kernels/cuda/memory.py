@@ -5,11 +5,14 @@ Nothing here touches the driver until a device is asked for.
 
 import contextlib
 import threading
+import weakref
 
 import numpy as np
 
 from ...device import current
 from ...errors import DeviceError, OutOfMemoryError
+from ...storage import pinned
+from ..dlpack import CUDA, capsule
 
 
 class _Local(threading.local):
@@ -263,13 +266,15 @@ class Buffer:
         raise TypeError("can't convert cuda device memory to numpy; copy the tensor to the host with .cpu() first")
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        from .dlpack import capsule
-
-        wait_for_current(self.device, stream)
-        return capsule(self, self.ptr, self.dtype, (self.size,), (1,), self.device.index)
+        return self.shaped_capsule((self.size,), (1,), stream)
 
     def __dlpack_device__(self):
-        return 2, self.device.index
+        return CUDA, self.device.index
+
+    def shaped_capsule(self, shape: tuple, strides: tuple, stream=None):
+        """A DLPack capsule over the memory with a shape and strides in elements."""
+        wait_for_current(self.device, stream)
+        return capsule(self, self.ptr if self.size else 0, self.dtype, shape, strides, self.device.index)
 
 
 def wait_for_current(device: Device, stream) -> None:
@@ -345,6 +350,8 @@ def _write(target, value):
         target.device.driver.move(target.ptr, value.ptr, target.nbytes, local.stream)
     else:
         target.device.driver.upload(target.ptr, value, local.stream)
+        if pinned(value):  # which the device reads by itself, while the host might go on to write
+            target.device.driver.synchronize_stream(local.stream)
 
 
 def copy_to_host(buffer: Buffer) -> np.ndarray:
@@ -387,6 +394,28 @@ def adopt(owner) -> Buffer:
     if stream is not None:
         device().driver.synchronize_stream(0 if stream == 1 else stream)
     return Buffer(interface["data"][0], dtype, size, device(), owner)
+
+
+def adopt_capsule(taken) -> Buffer:
+    """The CUDA memory of a `dlpack.Taken`, from its first element to its last, without a copy."""
+    span = 1 + sum((n - 1) * step for n, step in zip(taken.shape, taken.strides)) if 0 not in taken.shape else 0
+    return Buffer(taken.address, taken.dtype, span, device(taken.index), taken)
+
+
+class PinnedMemory:
+    """``size`` bytes of page-locked host memory, which devices reach by themselves: copies run at the bus's full speed.
+
+    NumPy makes arrays over it; the driver gets it back with the last of them.
+    """
+
+    pinned = True
+
+    def __init__(self, size: int):
+        here = device()
+        activate(here)
+        address = here.driver.allocate_host(max(size, 1))
+        self.__array_interface__ = {"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
+        weakref.finalize(self, here.driver.release_host, address).atexit = False
 
 
 def constant(array: np.ndarray) -> Buffer:

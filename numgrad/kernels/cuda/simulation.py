@@ -19,6 +19,7 @@ class Machine:
         self.addresses: list = []
         self.launches: list = []
         self.handles = 16
+        self.host: dict = {}  # address -> page-locked bytes
 
     def pointer(self, address, dtype):
         """The typed pointer of an address; KernelError outside all blocks."""
@@ -72,6 +73,15 @@ class Machine:
     def release(self, block):
         self.used -= self.blocks.pop(block).size
         self.addresses.remove(block)
+
+    def allocate_host(self, size):
+        block = np.empty(size, np.uint8)
+        address = block.__array_interface__["data"][0]
+        self.host[address] = block
+        return address
+
+    def release_host(self, address):
+        del self.host[address]
 
     def upload(self, address, array, stream):
         self._bytes(address, array.nbytes)[...] = array.reshape(-1).view(np.uint8)

@@ -89,7 +89,7 @@ def _place(group: list[Tensor], blocks: list[np.ndarray], places: dict[int, tupl
     low = min(offsets) // _ALIGNMENT * _ALIGNMENT
     high = max(offset + tensor._d.nbytes for offset, tensor in zip(offsets, group))
     if len(group) == 1 and high - low > 2 * first.nbytes + _ALIGNMENT:  # wide strides: the elements alone are less
-        whole = np.ascontiguousarray(first._host()).reshape(-1).view(np.uint8)
+        whole = np.ascontiguousarray(first._stored()).reshape(-1).view(np.uint8)
         low, high, offsets, strides = 0, whole.size, [0], [contiguous_strides(first._m.shape)]
     else:
         strides = [tensor._m.strides for tensor in group]

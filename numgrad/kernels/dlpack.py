@@ -1,10 +1,12 @@
-"""DLPack capsules for device memory: how other libraries take a tensor without a copy."""
+"""DLPack capsules: how libraries take memory of one another without a copy, device memory above all."""
 
 import ctypes
 
 import numpy as np
 
 _KINDS = {"i": 0, "u": 1, "f": 2, "b": 6}
+_LETTERS = {number: letter for letter, number in _KINDS.items()}
+CPU, CUDA = 1, 2
 
 
 class _Device(ctypes.Structure):
@@ -36,7 +38,9 @@ _is_valid = ctypes.pythonapi.PyCapsule_IsValid
 _is_valid.restype, _is_valid.argtypes = ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p]
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
-_NAME = b"dltensor"
+_rename = ctypes.pythonapi.PyCapsule_SetName
+_rename.restype, _rename.argtypes = ctypes.c_int, [ctypes.py_object, ctypes.c_char_p]
+_NAME, _USED = b"dltensor", b"used_dltensor"
 
 _alive: dict = {}  # address of a managed tensor -> it, its arrays and the owner of the memory
 
@@ -59,7 +63,7 @@ def capsule(owner, address: int, dtype: np.dtype, shape: tuple, strides: tuple, 
     managed = _Managed()
     tensor = managed.tensor
     tensor.data, tensor.ndim, tensor.byte_offset = address, count, 0
-    tensor.device = _Device(2, index)
+    tensor.device = _Device(CUDA, index)
     tensor.dtype = _Type(_KINDS[dtype.kind], dtype.itemsize * 8, 1)
     tensor.shape = ctypes.cast(sizes, ctypes.POINTER(ctypes.c_int64))
     tensor.strides = ctypes.cast(steps, ctypes.POINTER(ctypes.c_int64))
@@ -67,3 +71,46 @@ def capsule(owner, address: int, dtype: np.dtype, shape: tuple, strides: tuple, 
     place = ctypes.addressof(managed)
     _alive[place] = managed, sizes, steps, owner
     return _new(place, _NAME, ctypes.cast(_drop_capsule, ctypes.c_void_p))
+
+
+class Taken:
+    """The memory in a capsule, which is used up: given back to its producer with the last reference to this.
+
+    ``kind`` and ``index``: its device, ``address``, ``dtype``, and ``shape`` and ``strides`` in elements. Raises ValueError
+    for other objects and used capsules, TypeError for dtypes that NumPy lacks.
+    """
+
+    def __init__(self, capsule):
+        self._managed = None
+        if not _is_valid(id(capsule), _NAME):
+            raise ValueError(f"from_dlpack: expected an unused DLPack capsule, got {capsule!r}")
+        place = _pointer(id(capsule), _NAME)
+        assert place is not None
+        managed = _Managed.from_address(place)
+        tensor = managed.tensor
+        letter = _LETTERS.get(tensor.dtype.code)
+        if letter is None or tensor.dtype.lanes != 1:
+            raise TypeError(f"from_dlpack: no dtype for DLPack's type {tensor.dtype.code} with {tensor.dtype.bits} bits")
+        self.kind, self.index = tensor.device.type, tensor.device.index
+        self.address = (tensor.data or 0) + tensor.byte_offset
+        self.dtype = np.dtype("?" if letter == "b" else f"{letter}{tensor.dtype.bits // 8}")
+        self.shape = tuple(tensor.shape[k] for k in range(tensor.ndim))
+        if tensor.strides:
+            self.strides = tuple(tensor.strides[k] for k in range(tensor.ndim))
+        else:
+            self.strides = tuple(int(np.prod(self.shape[k + 1 :])) for k in range(tensor.ndim))
+        _rename(capsule, _USED)
+        self._managed = managed
+
+    def __del__(self):
+        if self._managed is not None and self._managed.deleter:
+            self._managed.deleter(ctypes.pointer(self._managed))
+
+
+def kind_of(capsule) -> int:
+    """The kind of device, `CPU` or `CUDA` or another number, whose memory an unused capsule holds."""
+    if not _is_valid(id(capsule), _NAME):
+        raise ValueError(f"from_dlpack: expected an unused DLPack capsule, got {capsule!r}")
+    place = _pointer(id(capsule), _NAME)
+    assert place is not None
+    return _Managed.from_address(place).tensor.device.type

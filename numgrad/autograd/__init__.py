@@ -6,23 +6,31 @@ from a heap: the latest recorded first, and no node before all that used its res
 """
 
 import functools
+import importlib
 import inspect
 import itertools
 import sys
 import threading
 from heapq import heappop, heappush, heappushpop
-from typing import Any
+from typing import Any, NamedTuple
 
-from .errors import GradientError
-from .storage import Storage
+from ..errors import GradientError
+from ..storage import Storage
 
 next_seq = itertools.count(-1, -1).__next__
 
-# Set by the op table: sum of two gradients (a new tensor; in place), and the check that a gradient is finite.
-add = add_ = clone = None
+# Set by the op table: sum of two gradients (a new tensor; in place), a copy with strides (row-major if None).
+add = add_ = laid_out = stack = None
 
 # Part of the public namespace ``numgrad.autograd``, bound by the layers that define them.
 backward = grad = Function = gradcheck = gradgradcheck = None
+
+
+class NodeName(str):
+    """A node's name: a string, which ``node.name()`` returns too."""
+
+    def __call__(self):
+        return str(self)
 
 
 class Node:
@@ -38,7 +46,18 @@ class Node:
 
     anomaly = None
     leaf = False
-    name = "Node"
+    name = NodeName("Node")
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        name = cls.__dict__.get("name")
+        if type(name) is str:
+            cls.name = NodeName(name)
+
+    @property
+    def metadata(self) -> dict:
+        """Whatever the user wants to keep with this node."""
+        return self.__dict__.setdefault("_metadata", {})
 
     def __repr__(self):
         return f"<{self.name} object at {id(self):#x}>"
@@ -108,9 +127,10 @@ def _advice(writer):
 
 
 class Leaf(Node):
-    """Where gradients of a leaf tensor are accumulated; holds its ``.grad``."""
+    """Where gradients of a leaf tensor are accumulated; holds its ``.grad``, laid out as the leaf is: ``strides`` if it
+    is dense but not row-major."""
 
-    __slots__ = ("grad", "tensor")
+    __slots__ = ("grad", "tensor", "strides")
 
     leaf = True
     name = "AccumulateGrad"
@@ -121,34 +141,46 @@ class Leaf(Node):
         self.next = self.saved = self.storages = ()
         self.hooks = self.grad = None
         self.tensor = None  # weak reference, kept only for post-accumulate hooks
+        self.strides = None
 
 
-class Pending(tuple):
-    """The gradients of a node's several outputs, None for those not there yet."""
+class Pending(list):
+    """The gradients that have come so far to a node with several outputs, each a tuple that says of which one."""
 
     def joined(self, other):
-        """Both sets added up."""
-        return Pending(b if a is None else a if b is None else add(a, b) for a, b in zip(self, other))
+        """These gradients and the others."""
+        self.extend(other)
+        return self
 
 
 class OutputNode(Node):
     """One output of a node that has several: hands its gradient on at its place."""
 
-    __slots__ = ("output_nr", "count")
+    __slots__ = ("output_nr",)
 
-    def __init__(self, node, output_nr, count):
+    def __init__(self, node, output_nr):
         self.seq = next_seq()
         self.next = (node,)
         self.saved = self.storages = ()
         self.hooks = None
-        self.output_nr, self.count, self.name = output_nr, count, node.name
+        self.output_nr, self.name = output_nr, node.name
 
     def backward(self, gradient):
-        values = [None] * self.count
-        values[self.output_nr] = gradient
-        return (Pending(values),)
+        return (Pending(((self.output_nr, gradient),)),)
 
     backward_recorded = backward
+
+
+class GradientEdge(NamedTuple):
+    """Where the gradient of a tensor arrives in the graph; stands for the tensor in `grad` and `backward`."""
+
+    node: Node
+    output_nr: int = 0
+    ownership_token: Any = None
+
+    @property
+    def _n(self):
+        return self.node
 
 
 class Handle:
@@ -180,6 +212,10 @@ class _Modes(threading.local):
     inference = False
     anomaly = False
     check_nan = True
+    needed = None  # in a walk to some nodes only: those that lead to them
+    task: Any = None  # of the walk under way: roots, captures, its number, functions to call at its end
+    packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
+    no_packs = None  # why there may be no such hooks
 
 
 _modes = _Modes()
@@ -189,10 +225,11 @@ class _Switch:
     """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
     that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
 
-    __slots__ = ("anywhere", "last_write")
+    __slots__ = ("anywhere", "last_write", "noted", "selective")
 
     def __init__(self):
-        self.anywhere = 0
+        self.anywhere = self.selective = 0  # selective: walks, in any thread, that go to some nodes only
+        self.noted = False  # whether some hook asks which walk calls it
         self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check
 
 
@@ -223,6 +260,19 @@ def _set(name, value):
             switch.anywhere += 1 if bool(value) != off else -1
     setattr(_modes, name, value)
     return before
+
+
+def set_packs(packs: tuple):
+    """From now on what nodes save in this thread passes through the last of these pairs of hooks."""
+    if bool(packs) != bool(_modes.packs):
+        with _switch_lock:
+            switch.anywhere += 1 if packs else -1
+    _modes.packs = packs
+
+
+def packs() -> tuple:
+    """The pairs of hooks that what nodes save in this thread passes through, the innermost last."""
+    return _modes.packs
 
 
 class _Mode:
@@ -390,15 +440,43 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
     ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
     them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``.
     """
-    before = _set("enabled", bool(create_graph))
+    needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
+    before, outer = _set("enabled", bool(create_graph)), _modes.needed
+    _modes.needed = None if create_graph else needed
+    selective = _modes.needed is not None
+    if selective:
+        with _switch_lock:
+            switch.selective += 1
     try:
-        _walk(roots, retain_graph, create_graph, captures, accumulate)
+        if switch.noted:
+            _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+        else:
+            _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
     finally:
+        if selective:
+            with _switch_lock:
+                switch.selective -= 1
+        _modes.needed = outer
         _set("enabled", before)
 
 
-def _walk(roots, retain_graph, create_graph, captures, accumulate):
-    needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
+def needed_now():
+    """The nodes that lead to where the walk of this thread goes; None where it goes everywhere."""
+    return _modes.needed
+
+
+def _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed):
+    ends: list = []  # what hooks have to do when all gradients are there
+    outer, _modes.task = _modes.task, (roots, captures, next_seq(), ends)
+    try:
+        _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+        for end in ends:
+            end()
+    finally:
+        _modes.task = outer
+
+
+def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
     pending: dict = {}
     leaves: dict = {}
     heap: list = []
@@ -480,10 +558,12 @@ def _accumulate(leaf, gradient, create_graph):
     if held is None:
         if create_graph:
             leaf.grad = gradient
-        elif unshared(gradient, 3) and gradient._m.contiguous:  # the caller's and our name, the argument
+        elif unshared(gradient, 3) and (  # the caller's and our name, the argument
+            gradient._m.contiguous if leaf.strides is None else gradient._m.strides == leaf.strides
+        ):
             leaf.grad = gradient
         else:
-            leaf.grad = clone(gradient)
+            leaf.grad = laid_out(gradient, leaf.strides)
     elif create_graph or held._n is not None:
         leaf.grad = add(held, gradient)
     else:
@@ -554,3 +634,17 @@ def _check_finite(node, gradients):
 
 
 has_nan = None  # set by the op table
+
+
+# --- parts that most programs do without -------------------------------------------------------------------------
+
+_ON_FIRST_USE = {"forward_ad", "function", "functional", "grad_mode", "graph", "variable"}
+_OF_PARTS = {"Variable": "variable"}
+
+
+def __getattr__(name: str):
+    if name in _ON_FIRST_USE:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _OF_PARTS:
+        return getattr(importlib.import_module(f".{_OF_PARTS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

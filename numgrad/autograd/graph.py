@@ -1,0 +1,163 @@
+"""The recorded graph from outside, as ``torch.autograd.graph``: what nodes save, where gradients pass, hooks on both."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ..inplace import written
+from ..tensor import Tensor
+from . import (
+    GradientEdge as GradientEdge,
+    Handle,
+    Node as Node,
+    _leading_to,
+    _modes,
+    packs,
+    set_packs,
+    switch,
+)
+
+
+class saved_tensors_hooks:
+    """Context: what ops save for their gradients is handed to ``pack_hook(tensor)``, and what that returns to
+    ``unpack_hook(packed)`` when the gradient is due; it must give back a tensor of the same values, shape and dtype.
+
+    The innermost pair counts. The tensor handed over shares the memory of the one that is saved: the hook must not
+    write to it. Values are not checked for writes in between, since what the hook keeps may be a copy.
+    """
+
+    def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]):
+        self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
+
+    def __enter__(self) -> None:
+        if _modes.no_packs is not None:
+            raise RuntimeError(_modes.no_packs)
+        set_packs((*packs(), (self.pack_hook, self.unpack_hook)))
+
+    def __exit__(self, *exception: object) -> None:
+        set_packs(packs()[:-1])
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Context: what ops save for their gradients is kept in the host's memory, and brought back to its device for the
+    gradient. ``pin_memory`` is accepted: copies are made from ordinary memory."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda"):
+        def pack(tensor):
+            if tensor.device.type == "cpu":
+                return tensor.device, tensor.clone()
+            return tensor.device, tensor.cpu()
+
+        def unpack(packed):
+            device, tensor = packed
+            return tensor.to(device)
+
+        super().__init__(pack, unpack)
+
+
+@contextlib.contextmanager
+def allow_mutation_on_saved_tensors() -> Iterator[None]:
+    """Context in which tensors may be written to after an op saved them for its gradient: copies are saved instead."""
+    with saved_tensors_hooks(Tensor.clone, Tensor.detach):
+        yield
+
+
+@contextlib.contextmanager
+def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
+    """Context in which `saved_tensors_hooks` raises RuntimeError with this message; so does entering it within one."""
+    if packs():
+        raise RuntimeError(error_message)
+    before, _modes.no_packs = _modes.no_packs, error_message
+    try:
+        yield
+    finally:
+        _modes.no_packs = before
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """Where the gradient of ``tensor`` arrives: it stands for the tensor in `autograd.grad` and `backward`, without
+    keeping its data alive."""
+    if tensor._n is None:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    return GradientEdge(tensor._n, tensor.output_nr)
+
+
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Count a write to the tensor (or each of several), so that gradients which need its old values are refused."""
+    for item in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        written(item, "increment_version")
+
+
+class _Handles(Handle):
+    """Removes the hooks of several tensors."""
+
+    def __init__(self, handles):
+        self.handles = handles
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: str = "all") -> Handle:
+    """Call ``fn`` once a backward pass with the gradients of several tensors.
+
+    ``mode="all"``: ``fn(gradients)``, one entry a tensor, None where the pass does not reach it, as soon as all others
+    are there. ``mode="any"``: ``fn(gradient)`` with the first that is there. What ``fn`` returns is not used. Takes
+    part in passes that begin after the registration.
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    tensors = tuple(tensors)
+    for tensor in tensors:
+        if tensor._n is None:
+            raise RuntimeError("register_multi_grad_hook: cannot register a hook on a tensor that doesn't require gradient")
+    nodes = [tensor._n for tensor in tensors]
+    under_way: list = [None, 0, []]  # the pass's number, how many gradients are still to come, those that are there
+
+    def begin(task):
+        roots, captures, number, ends = task
+        starts = [node for node, _ in roots]
+        reached = _reachable(starts)
+        if captures is not None:
+            reached &= _leading_to(captures, starts)
+        under_way[:] = [number, sum(node in reached for node in nodes), [None] * len(nodes)]
+        ends.append(lambda: finish(number))
+
+    def finish(number):
+        if under_way[0] == number and under_way[1]:  # paths on which no gradient came
+            under_way[1] = 0
+            fn(under_way[2])
+
+    def all_of(place, gradient):
+        task = _modes.task
+        if task is None:
+            return
+        if under_way[0] != task[2]:
+            begin(task)
+        under_way[2][place] = gradient
+        under_way[1] -= 1
+        if under_way[1] == 0:
+            fn(under_way[2])
+
+    def any_of(place, gradient):
+        task = _modes.task
+        if task is not None and under_way[0] != task[2]:
+            under_way[0] = task[2]
+            fn(gradient)
+
+    hook = all_of if mode == "all" else any_of
+    switch.noted = True
+    return _Handles([tensor.register_hook(functools.partial(hook, place)) for place, tensor in enumerate(tensors)])
+
+
+def _reachable(starts):
+    seen = set(starts)
+    stack = list(starts)
+    while stack:
+        for parent in stack.pop().next:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return seen

@@ -1,0 +1,229 @@
+"""What the ops do with complex tensors: which take them, with which scalar function, and how their gradient is found.
+
+Nothing of this stands in the ops themselves, and real tensors do not pay for it: the first complex tensor puts it
+there. Gradients follow PyTorch: for a real loss L of z = x + iy the gradient is dL/dx + i dL/dy. For a holomorphic
+function it is ``g * conj(f'(z))``, which the gradient for reals gives between two conjugations.
+"""
+
+import functools
+import math
+import types
+
+from . import dtypes
+from .detours import divert
+from .errors import DTypeError
+from .kernels.vmath_complex import fabs, quotient, reciprocal, sgn
+from .kernels.vocab import where
+from .op import ENTRIES, FOLLOWERS, OPS
+from .rowwise import Rowwise
+from .structured import Structured
+from .tensor import Tensor
+
+# Pointwise ops whose scalar function is the same one for complex numbers.
+_SAME = (
+    "add", "sub", "rsub", "mul", "addcmul", "lerp", "neg", "square", "cube", "pow", "eq", "ne", "where", "isnan",
+    "isinf", "isfinite", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "sin",
+    "masked_fill", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+)  # fmt: skip
+_SUMS = ("sum", "mean", "product")
+# Ops with kernels of their own that only move or add elements, and views' gradients.
+_MOVES = {
+    "contiguous_copy", "clone", "to_dtype", "_copy_into", "strided_scatter", "as_strided_gradient", "slice_gradient",
+    "diagonal_gradient", "spread", "read_back", "cleared", "gather", "index_select", "take", "index_add", "index_copy",
+    "index_fill", "put", "embedding", "_embedding_gradient", "flip", "roll", "triangle", "cumsum", "cumprod", "prod",
+    "apply_mask", "constant_pad_nd", "pad", "masked_select", "masked_scatter", "scatter", "scatter_add", "scatter_read",
+    "windows", "overlapped", "index", "index_put", "_sliced_gradient",
+}  # fmt: skip
+_PRODUCTS = {"matrix_product", "linear"}
+# Composites that order numbers or read memory themselves.
+_COMPOSITE = (
+    "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive", "bincount",
+    "histc", "histogram", "searchsorted", "bucketize", "argmax", "argmin", "max", "min", "aminmax", "amax", "amin",
+    "cummax", "cummin", "quantile", "nanquantile", "clamp", "multinomial", "bernoulli_", "index_reduce_",
+    "scatter_reduce_", "max_pool1d", "max_pool2d", "max_pool3d", "logsumexp", "cov", "corrcoef",
+    "floor_divide", "remainder", "nan_to_num", "nan_to_num_", "renorm",
+)  # fmt: skip
+
+
+# --- scalar functions ------------------------------------------------------------------------------------------------
+
+
+def _divided(input, other):
+    return quotient(input, other)
+
+
+def _dividing(input, other):
+    return quotient(other, input)
+
+
+def _reciprocal(input):
+    return reciprocal(input)
+
+
+def _reciprocal_square(input):
+    return reciprocal(input * input)
+
+
+def _added_quotient(input, tensor1, tensor2, value):
+    return input + value * quotient(tensor1, tensor2)
+
+
+def _absolute(input):
+    return fabs(input)
+
+
+def _sign(input):
+    return sgn(input)
+
+
+def _average(total, count):
+    return complex(total.real / count, total.imag / count)
+
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+
+
+def _holomorphic(gradient, g, *saved):
+    conj = ENTRIES["conj"]
+    found = gradient(conj(g), *saved)
+    found = found if isinstance(found, tuple) else (found,)
+    return tuple(conj(value) if isinstance(value, Tensor) else value for value in found)
+
+
+def _of_power(gradient, g, input, exponent, out):
+    def parts(g, input, exponent, out):
+        by_base = g * (exponent * ENTRIES["pow"](input, exponent - 1.0))
+        if isinstance(exponent, Tensor):
+            by_base = where(exponent == 0.0, 0.0, by_base)
+            real = ENTRIES["real"](exponent)
+        else:
+            by_base = by_base if exponent else by_base * 0.0
+            real = exponent
+        if not isinstance(input, Tensor):  # a number as the base
+            input = ENTRIES["full_like"](out, input)
+        return by_base, g * where((input == 0.0) & (real >= 0.0), 0.0, out * input.log())
+
+    return _holomorphic(parts, g, input, exponent, out)
+
+
+def _of_magnitude(gradient, g, input):
+    return g * ENTRIES["sgn"](input)
+
+
+def _of_acosh(gradient, g, input):
+    # Two roots: the root of the product is on another branch where the real part is negative.
+    rsqrt = ENTRIES["rsqrt"]
+    return g * ENTRIES["conj"](rsqrt(input - 1.0) * rsqrt(input + 1.0))
+
+
+def _of_sign(gradient, g, input):
+    # The part of g along z is lost: |sgn(z)| is 1.
+    size = input.abs()
+    unit = ENTRIES["sgn"](input)
+    along = ENTRIES["real"](unit.conj() * g)
+    return where(size == 0.0, 0.0, (g - unit * along) / where(size == 0.0, 1.0, size))
+
+
+# --- ops with kernels of their own -----------------------------------------------------------------------------------
+
+
+def has_complex(values) -> bool:
+    """Whether a Tensor among the values, also in lists and tuples, is complex."""
+    for value in values:
+        if isinstance(value, Tensor):
+            if value._m.dtype.is_complex:
+                return True
+        elif type(value) in (list, tuple) and has_complex(value):
+            return True
+    return False
+
+
+def _refused(original, args, kwargs, name=None):
+    if has_complex(args) or has_complex(kwargs.values()):
+        raise DTypeError(
+            f'"{name or original.__name__}" is not supported for complex tensors; apply it to .real, .imag or .abs(), or to '
+            "view_as_real(...)"
+        )
+    return original(*args, **kwargs)
+
+
+def _product(original, args, kwargs):
+    if not has_complex(args) and not has_complex(kwargs.values()):
+        return original(*args, **kwargs)
+    return ENTRIES[f"complex_{original.__name__}"](*args, **kwargs)
+
+
+def _of_sizes(original, args, kwargs):
+    """A norm: that of the absolute values."""
+    input, *rest = args
+    return original(input.abs() if input._m.dtype.is_complex else input, *rest, **kwargs)
+
+
+def _of_both_parts(original, args, kwargs):
+    """A variance: the sum of those of the parts."""
+    input, *rest = args
+    if not input._m.dtype.is_complex:
+        return original(*args, **kwargs)
+    real, imag = (original(ENTRIES[part](input), *rest, **kwargs) for part in ("real", "imag"))
+    return real + imag if original.__name__ == "var" else (real * real + imag * imag).sqrt()
+
+
+def _parts_filled(original, args, kwargs):
+    """Random numbers: of the parts, which share the variance."""
+    target, *rest = args
+    if not target._m.dtype.is_complex:
+        return original(*args, **kwargs)
+    if original.__name__ == "uniform_":
+        original(ENTRIES["view_as_real"](target), *rest, **kwargs)
+        return target
+    names = dict(zip(("mean", "std"), rest)) | kwargs
+    mean, std = names.pop("mean", 0.0), names.pop("std", 1.0)
+    original(ENTRIES["view_as_real"](target), 0.0, std * math.sqrt(0.5), **names)
+    return target.add_(mean)
+
+
+def _between_conjugations(gradient):
+    def complex_or_real(g, *saved):
+        return _holomorphic(gradient, g, *saved) if g._m.dtype.is_complex else gradient(g, *saved)
+
+    return complex_or_real
+
+
+def _divert_op(op):
+    if isinstance(op, Rowwise) or (isinstance(op, Structured) and op.kind != "view" and op.name not in _KNOWN):
+        divert(op.entry, _product if op.name in _PRODUCTS else _refused)
+
+
+def prepare() -> None:
+    """Let the ops know of complex tensors; done once, for good."""
+    for name in _SAME:
+        OPS[name].complex_fn, OPS[name].complex_gradient = OPS[name].fn, _holomorphic
+    for name, fn in {
+        "div": _divided, "rdiv": _dividing, "reciprocal": _reciprocal, "reciprocal_square": _reciprocal_square,
+        "addcdiv": _added_quotient,
+    }.items():  # fmt: skip
+        OPS[name].complex_fn, OPS[name].complex_gradient = fn, _holomorphic
+    OPS["pow"].complex_gradient, OPS["acosh"].complex_gradient = _of_power, _of_acosh
+    OPS["abs"].complex_fn, OPS["abs"].complex_gradient, OPS["abs"].complex_to_real = _absolute, _of_magnitude, True
+    OPS["sgn"].complex_fn, OPS["sgn"].complex_gradient = _sign, _of_sign
+    for name in _SUMS:
+        OPS[name].takes_complex = True
+    OPS["mean"].complex_finish = _average
+    for name in ("prod", "cumprod"):
+        OPS[name].gradient = _between_conjugations(OPS[name].gradient)
+    for op in list(OPS.values()):
+        _divert_op(op)
+    FOLLOWERS.append(_divert_op)  # ops that are defined from now on
+    for name in _COMPOSITE:
+        for entry in {ENTRIES.get(name), getattr(Tensor, name, None)}:
+            if isinstance(entry, types.FunctionType) and not hasattr(entry, "op"):
+                divert(entry, functools.partial(_refused, name=name))
+    for names, around in (
+        (("norm",), _of_sizes), (("var", "std"), _of_both_parts), (("normal_", "uniform_"), _parts_filled)
+    ):  # fmt: skip
+        for name in names:
+            divert(ENTRIES[name], around)
+
+
+_KNOWN = _MOVES | {"view_as_real", "view_as_complex", "complex_matrix_product", "fft_c2c", "fft_r2c", "fft_c2r"}
+dtypes.complex64.unprepared.append(prepare)

@@ -1,0 +1,124 @@
+"""What all function transforms stand on: inputs whose history starts afresh, and derivatives towards them.
+
+A transform calls the function on stand-ins of its inputs. Their nodes, `Source`, start the transform's own part of the
+graph and go on to the history that the input itself has, so that transforms can be nested in each other and in
+ordinary recording. Derivatives of outputs come from a backward walk to the sources. Directional derivatives come
+from two: the gradient ``J^T u`` is linear in ``u``, and its derivative with respect to ``u`` towards ``v`` is ``J v``.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ..autograd import Node, is_grad_enabled, next_seq, walk
+from ..dtypes import dtype
+from ..ops.create import zeros, zeros_like
+from ..tensor import Tensor, alias
+
+
+class Source(Node):
+    """Where a transform's part of the graph starts; ``meta`` describes the input."""
+
+    __slots__ = ("meta",)
+
+    name = "FunctionalInput"
+
+    def __init__(self, tensor: Tensor):
+        self.seq = next_seq()
+        self.next = () if tensor._n is None else (tensor._n,)
+        self.saved = self.storages = ()
+        self.hooks = None
+        self.meta = tensor._m
+
+    def backward(self, gradient):
+        return (gradient,)
+
+    backward_recorded = backward
+
+    def zeros(self) -> Tensor:
+        """The gradient with respect to an input that was not used."""
+        return zeros_of(self.meta)
+
+
+def zeros_of(m) -> Tensor:
+    """Zeros of the shape, dtype and device of a Meta."""
+    return zeros(tuple(m.shape), dtype=m.dtype, device=m.device)
+
+
+def stand_in(op: str, tensor: Tensor) -> Tensor:
+    """A tensor over ``tensor``'s memory whose history starts with a `Source`."""
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"{op}: expected Tensors to differentiate with respect to, got {type(tensor).__name__}")
+    kind: dtype = tensor._m.dtype
+    if not kind.is_floating_point:
+        raise RuntimeError(
+            f"{op}: only Tensors of floating point dtype can require gradients, got {kind!r}; leave this argument out of "
+            "argnums, or convert it with .float() first"
+        )
+    found = alias(tensor, tensor._d, tensor._m)
+    found._n = Source(tensor)
+    return found
+
+
+def reaches_outside(tensors: Iterable, sources: Iterable[Node]) -> bool:
+    """Whether a tensor's history has other beginnings than these sources: leaves, or the inputs of outer transforms."""
+    seen = set()
+    own = set(sources)
+    stack = [t._n for t in tensors if isinstance(t, Tensor) and t._n is not None]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.leaf or type(node) is Source and not node.next and node not in own:
+            return True
+        stack.extend(parent for parent in node.next if parent is not None and parent not in seen)
+    return False
+
+
+def settled(tensors: Sequence, sources: Iterable[Node]) -> list:
+    """The results of a transform without the part of their history that ends with it: those that depend on nothing
+    outside of it, and all where nothing is recorded, are detached. What is no Tensor stays."""
+    record = is_grad_enabled()
+    return [
+        t.detach() if isinstance(t, Tensor) and t._n is not None and not (record and reaches_outside([t], sources)) else t
+        for t in tensors
+    ]
+
+
+def pull(outputs: Sequence[Tensor], cotangents: Sequence, sources: Sequence[Node], record: bool, retain: bool) -> list:
+    """The gradients of ``outputs``, weighted by ``cotangents``, with respect to the sources; None where unused."""
+    captures = dict.fromkeys(sources)
+    roots = [(t._n, g) for t, g in zip(outputs, cotangents) if t._n is not None and g is not None]
+    walk(roots, retain, record, captures, accumulate=False)
+    return [captures[source] for source in sources]
+
+
+def linear_map(
+    outputs: Sequence[Tensor], sources: Sequence[Node], keep: bool | None = None
+) -> Callable[[Sequence], list]:
+    """The function from tangents of the sources (None for zero) to tangents of the outputs (None for zero).
+
+    ``keep``: whether its results are recorded; None for those that depend on something outside.
+    """
+    weights: list = []
+    for tensor in outputs:
+        weight = None
+        if tensor._n is not None:
+            weight = zeros_like(tensor).detach()
+            weight._n = Source(weight)
+        weights.append(weight)
+    gradients = pull(outputs, weights, sources, True, True)
+    places = [None if weight is None else weight._n for weight in weights]
+
+    def push(tangents: Sequence) -> list:
+        record = keep
+        if record is None:
+            record = is_grad_enabled() and reaches_outside([*outputs, *tangents], sources)
+        captures = {place: None for place in places if place is not None}
+        roots = [
+            (g._n, t) for g, t in zip(gradients, tangents) if g is not None and g._n is not None and t is not None
+        ]
+        walk(roots, True, record, captures, accumulate=False)
+        found = [None if place is None else captures[place] for place in places]
+        return found if keep else settled(found, [*sources, *captures])
+
+    return push

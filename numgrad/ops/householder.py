@@ -1,0 +1,55 @@
+"""Householder reflections: products of them, and QR factorizations in terms of them."""
+
+from ..inplace import write_out
+from ..kernels import lapack
+from ..op import as_tensor_operand, function
+from ..tensor import Tensor
+from .create import eye
+from .factor import unit_lower
+from .matmul import matmul
+from .results import return_type
+from .solve import from_host, matrices, mT, results, same_dtype
+
+geqrf_result = return_type("geqrf", "a", "tau")
+
+
+def householder_product(A, tau, *, out=None) -> Tensor:
+    """The first columns of the product of the reflections ``I - tau[k] v v^T``, whose vectors ``v`` stand below the
+    diagonal in the columns of ``A`` (..., m, n), as LAPACK's geqrf leaves them."""
+    name = "linalg.householder_product"
+    A, tau = matrices(name, A), as_tensor_operand(name, tau, "tau")
+    m, n = A._m.shape[-2:]
+    if m < n or tau._m.shape[-1] > n:
+        raise RuntimeError(
+            f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1], and that to tau.shape[-1]; got "
+            f"{list(A._m.shape)} and {list(tau._m.shape)}"
+        )
+    if tuple(tau._m.shape[:-1]) != tuple(A._m.shape[:-2]):
+        raise RuntimeError(
+            f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], got {list(tau._m.shape)} for "
+            f"{list(A._m.shape)}"
+        )
+    same_dtype(name, A, tau)
+    vectors = unit_lower(A)
+    found = eye(m, n, dtype=A._m.dtype, device=A._m.device).expand(tuple(A._m.shape))
+    for k in reversed(range(tau._m.shape[-1])):
+        v = vectors[..., k : k + 1]
+        found = found - matmul(v, matmul(mT(v), found)) * tau[..., k, None, None]
+    found = found if tau._m.shape[-1] else found + vectors * 0.0
+    return found if out is None else write_out(name, found, out, A, tau)
+
+
+@function
+def orgqr(input, tau) -> Tensor:
+    """`linalg.householder_product` under its old name."""
+    return householder_product(input, tau)
+
+
+@function
+def geqrf(input, *, out=None):
+    """The QR factorization of matrices (..., m, n) as LAPACK leaves it: ``a`` with R on and above the diagonal and the
+    vectors of the reflections below it, ``tau`` (..., min(m, n)); see `linalg.householder_product`. No gradient."""
+    A = matrices("geqrf", input)
+    if A.requires_grad:
+        A = A.detach()
+    return results("geqrf", geqrf_result(*[from_host(part, A) for part in lapack.geqrf(A._host())]), out, A)

@@ -1,0 +1,290 @@
+"""``autograd.graph``: hooks on what is saved and on gradients, edges of the graph; and what goes with `Function`."""
+
+import numpy as np
+import pytest
+
+import numgrad as ng
+from numgrad import nn
+from numgrad.autograd import Function, Variable, graph
+from numgrad.autograd.function import once_differentiable
+from numgrad.nn import functional as F
+
+
+def network(x, w):
+    """Ops of all forms, whose gradients need inputs, results, both or neither."""
+    h = (x @ w).tanh() * x.sigmoid() + x.exp().relu()
+    h = F.softmax(F.layer_norm(h, (3,)), -1) + ng.cat([h[:, :1], h[:, 1:]], 1).t().t()
+    return (h * h.sum(0, keepdim=True).expand(4, 3)).norm() + h.amax(1).sum() + (h.logsumexp(1) / h.std()).mean()
+
+
+def inputs():
+    g = np.random.default_rng(5)
+    return [ng.tensor(g.standard_normal(shape), requires_grad=True) for shape in ((4, 3), (3, 3))]
+
+
+class Counts:
+    def __init__(self, pack=lambda t: t.numpy().copy(), unpack=ng.tensor):
+        self.packed = self.unpacked = 0
+        self.hooks = graph.saved_tensors_hooks(self.count(pack, "packed"), self.count(unpack, "unpacked"))
+
+    def count(self, fn, name):
+        def counted(value):
+            setattr(self, name, getattr(self, name) + 1)
+            return fn(value)
+
+        return counted
+
+
+def test_saved_tensors_come_back():
+    x, w = inputs()
+    expected = ng.autograd.grad(network(x, w), (x, w), create_graph=True)
+    counts = Counts()
+    with counts.hooks:
+        out = network(x, w)
+    assert counts.packed > 10 and counts.unpacked == 0
+    found = ng.autograd.grad(out, (x, w), create_graph=True)
+    assert counts.unpacked > 10
+    for a, b in zip(found, expected):
+        assert ng.allclose(a, b)
+    again = ng.autograd.grad((found[0] ** 2).sum() + found[1].sum(), (x, w))
+    second = ng.autograd.grad((expected[0] ** 2).sum() + expected[1].sum(), (x, w))
+    for a, b in zip(again, second):
+        assert ng.allclose(a, b)
+
+
+def test_saved_values_may_be_changed_by_the_hooks():
+    x = ng.tensor([1.0, 2.0], requires_grad=True)
+    with graph.saved_tensors_hooks(lambda t: t * 10, lambda t: t):
+        (x * x).sum().backward()
+    assert x.grad.tolist() == [20.0, 40.0]
+
+
+def test_layouts_are_restored():
+    x = ng.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    y = ng.tensor([[1.0], [2.0], [3.0]], requires_grad=True)
+    for a, b in ((x.t(), y.expand(3, 2)), (x, y.t().expand(2, 3))):
+        expected = ng.autograd.grad((a * b).exp().sum(), (x, y), retain_graph=True)
+        with Counts().hooks:
+            out = (a * b).exp().sum()
+        for found, right in zip(ng.autograd.grad(out, (x, y)), expected):
+            assert ng.allclose(found, right)
+
+
+def test_the_innermost_hooks_count_and_only_inside():
+    x = ng.tensor([1.0], requires_grad=True)
+    outer, inner = Counts(), Counts()
+    with outer.hooks:
+        x.exp()
+        with inner.hooks:
+            x.exp()
+            x.sin()
+    x.cos()
+    assert (outer.packed, inner.packed) == (1, 2)
+
+
+def test_custom_functions_pass_the_hooks():
+    class Cube(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, gradient):
+            (x,) = ctx.saved_tensors
+            return gradient * 3 * x * x
+
+    x = ng.tensor([2.0], requires_grad=True)
+    counts = Counts()
+    with counts.hooks:
+        y = Cube.apply(x)
+    y.backward()
+    assert x.grad.tolist() == [12.0] and (counts.packed, counts.unpacked) == (1, 1)
+
+
+def test_a_model_saved_on_the_cpu():
+    ng.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2))
+    x = ng.randn(2, 1, 6, 6)
+    model(x).square().sum().backward()
+    expected = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    with graph.save_on_cpu():
+        loss = model(x).square().sum()
+    loss.backward()
+    for p, right in zip(model.parameters(), expected):
+        assert ng.allclose(p.grad, right, atol=1e-5)
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_what_unpacking_may_return():
+    x = ng.tensor([1.0, 2.0], requires_grad=True)
+    for returned, error, text in ((3, TypeError, "got result of type int"), (ng.ones(3), RuntimeError, r"shape \[2\]")):
+        with graph.saved_tensors_hooks(lambda t: t, lambda t: returned):
+            out = x.exp().sum()
+        with pytest.raises(error, match=text):
+            out.backward()
+
+
+def test_hooks_can_be_forbidden():
+    with graph.disable_saved_tensors_hooks("not here"):
+        with pytest.raises(RuntimeError, match="not here"):
+            with Counts().hooks:
+                pass
+    with Counts().hooks, pytest.raises(RuntimeError, match="not here"):
+        with graph.disable_saved_tensors_hooks("not here"):
+            pass
+
+
+def test_saved_tensors_may_be_written_to():
+    x, w = ng.tensor([1.0, 2.0], requires_grad=True), ng.tensor([3.0, 4.0])
+    with graph.allow_mutation_on_saved_tensors():
+        out = (x * w).sum()
+        w.zero_()
+    out.backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+
+
+def test_multi_grad_hook_where_no_gradient_comes():
+    class Nothing(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return None
+
+    a, b = (ng.tensor(float(k), requires_grad=True) for k in (1, 2))
+    seen = []
+    graph.register_multi_grad_hook((a, b), lambda gradients: seen.append([g and g.item() for g in gradients]))
+    (Nothing.apply(a) * b).backward()
+    assert seen == [[None, 1.0]]
+
+
+def test_multi_grad_hook():
+    a, b, c, d = (ng.tensor(float(k), requires_grad=True) for k in (1, 2, 3, 4))
+    seen, first = [], []
+    handle = graph.register_multi_grad_hook((a, b, c, d), lambda gradients: seen.append([g and g.item() for g in gradients]))
+    graph.register_multi_grad_hook((b, c), lambda g: first.append(g.item()), mode="any")
+    (a * b * c).backward()
+    assert seen == [[6.0, 3.0, 2.0, None]] and len(first) == 1
+    (c * d).backward()
+    assert seen[1] == [None, None, 4.0, 3.0] and len(first) == 2
+    ng.autograd.grad(a * b, a)
+    assert seen[2:] == [[2.0, None, None, None]] and len(first) == 2
+    handle.remove()
+    (a * b).backward()
+    assert len(seen) == 3 and len(first) == 3
+    with pytest.raises(ValueError, match="'all', 'any'"):
+        graph.register_multi_grad_hook((a,), print, mode="some")
+
+
+def test_node_hooks():
+    x = ng.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    seen = []
+    y.grad_fn.register_prehook(lambda outputs: (outputs[0] * 2,))
+    y.grad_fn.register_hook(lambda inputs, outputs: seen.append((inputs[0].tolist(), outputs[0].tolist())))
+    y.sum().backward()
+    assert x.grad.tolist() == [6.0, 6.0] and seen == [([6.0, 6.0], [2.0, 2.0])]
+    assert isinstance(y.grad_fn, graph.Node)
+    y.grad_fn.metadata["key"] = 1
+    assert y.grad_fn.metadata == {"key": 1} and (x + 1).grad_fn.metadata == {}
+
+
+def test_names_of_nodes():
+    class Own(Function):
+        forward = staticmethod(lambda ctx, x: x * 2)
+        backward = staticmethod(lambda ctx, gradient: gradient * 2)
+
+    x = ng.ones(2, 2, requires_grad=True)
+    for out, name in ((x * 2, "MulBackward0"), (x.sum(), "SumBackward0"), (x.t(), "TBackward0"), (Own.apply(x), "OwnBackward")):
+        assert out.grad_fn.name() == name and out.grad_fn.name == name and type(out.grad_fn.name()) is str
+    assert (x * 2).grad_fn.next_functions[0][0].name() == "AccumulateGrad"
+
+
+def test_gradient_edges():
+    x = ng.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    edge = graph.get_gradient_edge(y)
+    assert edge.node is y.grad_fn and edge.output_nr == 0
+    out = (y * y).sum()
+    assert ng.autograd.grad(out, edge, retain_graph=True)[0].tolist() == [4.0, 8.0]
+    assert ng.autograd.grad(out, [graph.get_gradient_edge(x)], retain_graph=True)[0].tolist() == [8.0, 16.0]
+    assert ng.autograd.grad(edge, x, ng.ones(2), retain_graph=True)[0].tolist() == [2.0, 2.0]
+    ng.autograd.backward(edge, ng.ones(2), inputs=graph.get_gradient_edge(x))
+    assert x.grad.tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="does not require gradients"):
+        graph.get_gradient_edge(ng.ones(1))
+    with pytest.raises(RuntimeError, match="needs its gradient"):
+        ng.autograd.grad(edge, x)
+
+
+def test_increment_version():
+    x = ng.tensor([1.0], requires_grad=True)
+    w = ng.tensor([2.0])
+    out = x * w
+    before = w._version
+    graph.increment_version(w)
+    assert w._version == before + 1
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        out.backward()
+
+
+def test_batched_gradients():
+    x = ng.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    z = ng.tensor(1.0, requires_grad=True)
+    weights = ng.eye(3)
+    found = ng.autograd.grad(x * x, (x, z), weights, is_grads_batched=True, allow_unused=True, retain_graph=False)
+    assert found[0].tolist() == [[2.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 6.0]] and found[1] is None
+    with pytest.raises(RuntimeError, match="first dimension"):
+        ng.autograd.grad(x.sum(), x, is_grads_batched=True)
+
+
+def test_once_differentiable():
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx, gradient):
+            return 2 * gradient * ctx.saved_tensors[0]
+
+    x = ng.tensor([3.0], requires_grad=True)
+    (first,) = ng.autograd.grad((Square.apply(x) ** 2).sum(), x, create_graph=True)
+    assert first.tolist() == [108.0]
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.backward()
+
+
+def test_vjp_stands_for_backward():
+    class Twice(Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            return 2 * x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.set_materialize_grads(False)
+
+        @staticmethod
+        def vjp(ctx, gradient):
+            return 2 * gradient
+
+    x = ng.ones(3)
+    assert ng.vmap(ng.func.grad(lambda a: Twice.apply(a)))(x).tolist() == [2.0] * 3
+    assert ng.func.jvp(Twice.apply, (x,), (x,))[1].tolist() == [2.0] * 3
+
+
+def test_variable():
+    x = Variable(ng.ones(2), requires_grad=True)
+    assert type(x) is ng.Tensor and x.requires_grad and isinstance(ng.ones(1), Variable)
+    with pytest.raises(TypeError, match="got list"):
+        Variable([1.0])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import numgrad as ng
+import numgrad.fft
 import numgrad.linalg as L
 import numgrad.nn.functional as F
 import numgrad.special
@@ -141,6 +142,13 @@ CALLS = {
     "pinv": (lambda x: L.pinv(x), (4, 2)),
     "lstsq": (lambda x, b: L.lstsq(x, b).solution, (4, 2), (4, 2)),
     "matrix_exp": (lambda x: L.matrix_exp(x * 0.3), (3, 3)),
+    # complex numbers, as pairs of reals
+    "fft": (lambda x: ng.view_as_real(numgrad.fft.fft(ng.view_as_complex(x))) ** 2, (4, 2)),
+    "rfft": (lambda x: ng.view_as_real(numgrad.fft.rfft(x)) ** 2, (5,)),
+    "irfft": (lambda x: numgrad.fft.irfft(ng.view_as_complex(x), n=4) ** 2, (3, 2)),
+    "complex_product": (
+        lambda x, y: ng.view_as_real(ng.view_as_complex(x) @ ng.view_as_complex(y)) ** 2, (2, 3, 2), (3, 2, 2)
+    ),
     "cdist": (lambda x, y: ng.cdist(x, y), (3, 2), (4, 2)),
     "vander": (lambda x: ng.vander(x), (3,)),
     "cdist_product": (lambda x, y: ng.cdist(x, y, compute_mode="use_mm_for_euclid_dist"), (3, 2), (4, 2)),

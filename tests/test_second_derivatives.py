@@ -218,6 +218,20 @@ CALLS = {
             x, x, x, 4, 2, w, b, None, None, False, 0.0, v, c, need_weights=False)[0],
         (3, 2, 4), (12, 4), (12,), (4, 4), (4,),
     ),
+    "complex": (
+        lambda T, a, b: tuple(T.view_as_real(x) for x in (
+            T.conj(T.complex(a, b)).resolve_conj() * T.polar(a.exp(), b),
+            T.resolve_conj(T.complex(a, b)) ** 2,
+        )) + (T.real(T.complex(a, b) ** 2), T.imag(T.complex(a, b) ** 2), T.view_as_real_copy(T.complex(a, b)) ** 2,
+              T.resolve_neg(a) ** 2),
+        (3,), (3,),
+    ),
+    "stft": (
+        lambda T, a: T.view_as_real(T.stft(a, 4, 2, window=T.ones(4, dtype=T.float64), return_complex=True)) ** 2, (9,),
+    ),
+    "istft": (lambda T, a, b: T.istft(T.complex(a, b), 4, 2, window=T.ones(4, dtype=T.float64)) ** 2, (3, 4), (3, 4)),
+    "norm_except_dim": (lambda T, a: T.norm_except_dim(a, 2, 0), (3, 4)),
+    "as_strided_scatter": (lambda T, a, b: T.as_strided_scatter(a, b, (2, 2), (4, 2), 1) ** 2, (3, 4), (2, 2)),
 }  # fmt: skip
 
 
@@ -259,7 +273,7 @@ def test_derivatives_are_those_of_pytorch(call):
 # --- completeness --------------------------------------------------------------------------------------------------
 
 # Functions of whole numbers, of shapes and settings, of chance, those that make tensors of numbers, and those
-# that PyTorch cannot differentiate (frexp and gammainc by every input, view_as_real without complex numbers).
+# that PyTorch cannot differentiate (frexp, geqrf, view_as_complex_copy, gammainc by its first input).
 WITHOUT_GRADIENT = set(
     """
     allclose arange argsort argwhere as_tensor asarray bernoulli bincount bitwise_not broadcast_shapes bucketize can_cast
@@ -272,8 +286,10 @@ WITHOUT_GRADIENT = set(
     set_num_threads get_num_interop_threads set_num_interop_threads get_default_dtype set_default_dtype
     get_default_device set_default_device set_printoptions use_deterministic_algorithms
     are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode
-    get_deterministic_debug_mode get_float32_matmul_precision set_float32_matmul_precision view_as_real
-    gammainc gammaincc
+    get_deterministic_debug_mode get_float32_matmul_precision set_float32_matmul_precision
+    view_as_complex_copy gammainc gammaincc is_complex is_conj is_neg geqrf to_dlpack binomial bartlett_window
+    blackman_window hamming_window
+    hann_window kaiser_window set_default_tensor_type
     """.split()
 )
 

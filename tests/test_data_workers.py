@@ -353,6 +353,8 @@ def test_only_the_part_that_is_used_travels():
 
 
 def test_what_a_tensor_is_travels_too():
+    import numgrad.multiprocessing  # noqa: F401  (it has a way of its own to send tensors)
+
     weight = nn.Parameter(ng.ones(2, 3))
     marked = ng.zeros(2)
     marked.note = "kept"

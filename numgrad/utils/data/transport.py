@@ -56,9 +56,11 @@ class _Pickler(reduction.ForkingPickler):
                 f"a tensor of shape {list(obj.shape)} with a grad_fn cannot be pickled for another process: its history stays "
                 "here; send tensor.detach()"
             )
+        if not isinstance(obj, Tensor):
+            return NotImplemented
         plain = type(obj) in (Tensor, Parameter) and obj._m.device is CPU
         if not plain or any(not key.startswith("_") for key in obj.__dict__):
-            return NotImplemented  # with the values that its own reduction keeps; arrays in them are blocks too
+            return obj.__reduce_ex__(5)  # with the values that it keeps; arrays in them are blocks too
         self.tensors.append(obj)
         return _rebuilt, (len(self.tensors) - 1,)
 

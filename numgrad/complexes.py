@@ -11,7 +11,7 @@ import types
 
 from . import dtypes
 from .detours import divert
-from .errors import DTypeError
+from .errors import no_complex_form
 from .kernels.vmath_complex import fabs, quotient, reciprocal, sgn
 from .kernels.vocab import where
 from .op import ENTRIES, FOLLOWERS, OPS
@@ -140,10 +140,7 @@ def has_complex(values) -> bool:
 
 def _refused(original, args, kwargs, name=None):
     if has_complex(args) or has_complex(kwargs.values()):
-        raise DTypeError(
-            f'"{name or original.__name__}" is not supported for complex tensors; apply it to .real, .imag or .abs(), or to '
-            "view_as_real(...)"
-        )
+        raise no_complex_form(name or original.__name__)
     return original(*args, **kwargs)
 
 

@@ -16,6 +16,14 @@ class DTypeError(Error, TypeError):
     """A dtype that an op does not support."""
 
 
+def no_complex_form(op: str, dtypes: str = "") -> DTypeError:
+    """What an op raises that has no form for complex tensors; ``dtypes``: what it got."""
+    return DTypeError(
+        f'"{op}" is not supported for complex tensors{dtypes and f", got {dtypes}"}; apply it to .real, .imag or .abs(), or '
+        "to view_as_real(...)"
+    )
+
+
 class DeviceError(Error):
     """Tensors on different devices, or a device that is not there."""
 

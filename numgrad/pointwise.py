@@ -12,7 +12,7 @@ import numpy as np
 from . import config, dtypes, entries
 from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
 from .device import CPU
-from .errors import DTypeError
+from .errors import DTypeError, no_complex_form
 from .inplace import check_inplace, rebase, write_out, written
 from .kernels import emit, jit
 from .layout import (
@@ -375,10 +375,7 @@ def result_dtypes(op, operands):
     if op.check is not None:
         op.check(op.name, [d for d, _ in seen])
     if d.kind == "c" and op.complex_fn is None:
-        raise DTypeError(
-            f'"{op.name}" is not supported for complex tensors, got {d!r}; apply it to .real, .imag or .abs(), or to '
-            "view_as_real(...)"
-        )
+        raise no_complex_form(op.name, repr(d))
     if d.kind in op.refuse:
         raise DTypeError(
             f'"{op.name}" is not supported for dtype {d!r}; convert the operands first, for example with .float()'

@@ -10,7 +10,7 @@ from math import prod
 
 from . import dtypes
 from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
-from .errors import DTypeError
+from .errors import no_complex_form
 from .inplace import write_out
 from .kernels import emit
 from .layout import dense_strides, inner_to_outer, is_dense, normalize_axes
@@ -272,10 +272,7 @@ def _dtypes(op, d):
             return dtypes.bool_, dtypes.bool_, dtypes.bool_
         if op.takes_complex:
             return d, d, d
-        raise DTypeError(
-            f'"{op.name}" is not supported for complex tensors, got {d!r}; apply it to .real, .imag or .abs(), or to '
-            "view_as_real(...)"
-        )
+        raise no_complex_form(op.name, repr(d))
     if op.result == "sum":
         wide = dtypes.int64 if d.kind in "bi" else d
         return d, wide, wide

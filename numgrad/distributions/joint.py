@@ -75,7 +75,28 @@ class Independent(Distribution):
         return f"Independent({self.base_dist}, {self.reinterpreted_batch_ndims})"
 
 
-class MultivariateNormal(Distribution):
+class ByCovariance(Distribution):
+    """What has a covariance, of which ``_factor`` (*, n, n) is the lower factor."""
+
+    _factor: ng.Tensor
+
+    @lazy_property
+    def scale_tril(self):
+        """The lower factor of the covariance."""
+        return self._factor
+
+    @lazy_property
+    def covariance_matrix(self):
+        """The covariance."""
+        return self._factor @ self._factor.mT
+
+    @lazy_property
+    def precision_matrix(self):
+        """The inverse of the covariance."""
+        return ng.cholesky_inverse(self._factor)
+
+
+class MultivariateNormal(ByCovariance):
     """The normal distribution of mean ``loc`` (*, n) and one of ``covariance_matrix``, ``precision_matrix`` and
     ``scale_tril`` (*, n, n), the lower factor of the covariance."""
 
@@ -111,21 +132,6 @@ class MultivariateNormal(Distribution):
             upper = flipped.flip(-2, -1).mT
             eye = ng.eye(loc.shape[-1], dtype=loc.dtype, device=loc.device)
             self._factor = ng.linalg.solve_triangular(upper, eye, upper=False)
-
-    @lazy_property
-    def scale_tril(self):
-        """The lower factor of the covariance."""
-        return self._factor
-
-    @lazy_property
-    def covariance_matrix(self):
-        """The covariance."""
-        return self._factor @ self._factor.mT
-
-    @lazy_property
-    def precision_matrix(self):
-        """The inverse of the covariance."""
-        return ng.cholesky_inverse(self._factor)
 
     @property
     def mean(self):

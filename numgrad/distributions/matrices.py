@@ -6,9 +6,9 @@ import warnings
 import numgrad as ng
 
 from . import constraints
-from .distribution import Distribution, ExponentialFamily, broadcast_all, lazy_property
+from .distribution import Distribution, ExponentialFamily, broadcast_all
 from .gamma import Beta, Chi2
-from .joint import MultivariateNormal, _solved
+from .joint import ByCovariance, MultivariateNormal, _solved
 
 
 class LKJCholesky(Distribution):
@@ -56,7 +56,7 @@ class LKJCholesky(Distribution):
         return (order * logs).sum(-1) - norm
 
 
-class Wishart(ExponentialFamily):
+class Wishart(ByCovariance, ExponentialFamily):
     """``X.mT @ X`` of ``df`` normal rows of length n whose covariance is given by one of ``covariance_matrix``,
     ``precision_matrix`` and ``scale_tril`` (*, n, n); ``df`` above n - 1 need not be whole."""
 
@@ -92,21 +92,6 @@ class Wishart(ExponentialFamily):
             "covariance_matrix": constraints.positive_definite, "precision_matrix": constraints.positive_definite,
             "scale_tril": constraints.lower_cholesky, "df": constraints.greater_than(self._event_shape[-1] - 1),
         }  # fmt: skip
-
-    @lazy_property
-    def scale_tril(self):
-        """The lower factor of the rows' covariance."""
-        return self._factor
-
-    @lazy_property
-    def covariance_matrix(self):
-        """The rows' covariance."""
-        return self._factor @ self._factor.mT
-
-    @lazy_property
-    def precision_matrix(self):
-        """The inverse of the rows' covariance."""
-        return ng.cholesky_inverse(self._factor)
 
     def _matrix(self, numbers):
         return numbers.unsqueeze(-1).unsqueeze(-1)

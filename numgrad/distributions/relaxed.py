@@ -49,7 +49,26 @@ class LogitRelaxedBernoulli(_Odds):
         return self.temperature.log() + away - 2 * softplus(away)
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class _Relaxed(TransformedDistribution):
+    """A relaxed distribution, whose parameters are those of the one that it transforms."""
+
+    @property
+    def temperature(self):
+        """How far values lie from those of the distribution that is relaxed."""
+        return self.base_dist.temperature
+
+    @property
+    def logits(self):
+        """The logarithms of the odds, or of the categories' probabilities."""
+        return self.base_dist.logits
+
+    @property
+    def probs(self):
+        """The probabilities that values have as the temperature falls to 0."""
+        return self.base_dist.probs
+
+
+class RelaxedBernoulli(_Relaxed):
     """Numbers in (0, 1) that gather at 0 and 1 as ``temperature`` falls to 0, where they are Bernoulli's."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -58,21 +77,6 @@ class RelaxedBernoulli(TransformedDistribution):
     def __init__(self, temperature, probs=None, logits=None, validate_args=None):
         base = LogitRelaxedBernoulli(temperature, probs, logits)
         super().__init__(base, SigmoidTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self):
-        """How far from 0 and 1 values lie."""
-        return self.base_dist.temperature
-
-    @property
-    def logits(self):
-        """The logarithm of the odds."""
-        return self.base_dist.logits
-
-    @property
-    def probs(self):
-        """The probability of values near 1, as the temperature falls to 0."""
-        return self.base_dist.probs
 
 
 class ExpRelaxedCategorical(Distribution):
@@ -119,7 +123,7 @@ class ExpRelaxedCategorical(Distribution):
         return score + math.lgamma(n) + (n - 1) * self.temperature.log()
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(_Relaxed):
     """Shares that gather in one category as ``temperature`` falls to 0, where they are one-hot."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -128,21 +132,6 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     def __init__(self, temperature, probs=None, logits=None, validate_args=None):
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args=validate_args)
         super().__init__(base, ExpTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self):
-        """How far from one-hot values lie."""
-        return self.base_dist.temperature
-
-    @property
-    def logits(self):
-        """The logarithms of the probabilities."""
-        return self.base_dist.logits
-
-    @property
-    def probs(self):
-        """The probabilities of the categories, as the temperature falls to 0."""
-        return self.base_dist.probs
 
 
 class LogisticNormal(TransformedDistribution):

@@ -1,9 +1,7 @@
 """What ``to()`` and its kin are made of."""
 
-from .. import dtypes
 from ..device import Device, resolve
 from ..dtypes import dtype as DType
-from ..errors import DTypeError
 from ..tensor import Tensor
 from ._traps import type_name
 
@@ -39,12 +37,3 @@ class OncePerTensor:
         if entry is None:
             entry = self.done[id(tensor)] = tensor, self.fn(tensor)  # keeps the tensor, and so its id, alive
         return entry[1]
-
-
-def low_precision(op: str, name: str) -> DType:
-    """The dtype ``name``, where there is such a one. Raises DTypeError."""
-    found = dtypes.BY_NAME.get(name)
-    if found is None:
-        known = ", ".join(d.name for d in dtypes.ALL if d.is_floating_point)
-        raise DTypeError(f"Module.{op}: there is no dtype {name}; expected one of {known}: use float() or double()")
-    return found

@@ -9,7 +9,7 @@ from ..autograd import no_grad
 from ..device import Device, resolve
 from ..dtypes import dtype as DType
 from ..tensor import Tensor
-from ._convert import OncePerTensor, low_precision, parse_to
+from ._convert import OncePerTensor, parse_to
 from ._hooks import HookMethods, buffer_registrations, module_registrations, parameter_registrations
 from ._registry import Members, Registry
 from ._state import StateMethods
@@ -370,11 +370,11 @@ class Module(HookMethods, StateMethods):
 
     def half(self) -> "Module":
         """Convert floating-point tensors to float16, in place."""
-        return self.to(dtype=low_precision("half", "float16"))
+        return self.to(dtype=dtypes.float16)
 
     def bfloat16(self) -> "Module":
         """Convert floating-point tensors to bfloat16, in place."""
-        return self.to(dtype=low_precision("bfloat16", "bfloat16"))
+        return self.to(dtype=dtypes.bfloat16)
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> "Module":
         """Move to a device without copying the values, which are then undefined."""

@@ -7,6 +7,7 @@ from . import (
     linalg as linalg,
     nn as nn,
     optim as optim,
+    paths as paths,
     testing as testing,
 )
 from .autograd import (
@@ -570,11 +571,12 @@ from .tensor_types import (
 )
 
 __version__ = "0.1.0"
+paths.install()
 
 
 _ON_FIRST_USE = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "hub", "multiprocessing",
-    "random", "serialization", "signal", "special", "utils",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
+    "multiprocessing", "random", "serialization", "signal", "special", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",

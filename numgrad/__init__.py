@@ -55,8 +55,10 @@ from .layout import (
     channels_last as channels_last,
     channels_last_3d as channels_last_3d,
     contiguous_format as contiguous_format,
+    layout as layout,
     memory_format as memory_format,
     preserve_format as preserve_format,
+    strided as strided,
 )
 from .ops.activation import (
     celu as celu,
@@ -615,7 +617,6 @@ double = float64
 long = int64
 int = int32
 short = int16
-strided = "strided"
 inf = 1e999
 nan = inf - inf
 pi = 3.141592653589793

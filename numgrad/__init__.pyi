@@ -21,11 +21,13 @@ from .autograd import enable_grad as enable_grad
 from .dtypes import finfo as finfo
 from .dtypes import iinfo as iinfo
 from .autograd import inference_mode as inference_mode
+from .layout import layout as layout
 from . import linalg as linalg
 from .layout import memory_format as memory_format
 from . import nn as nn
 from .autograd import no_grad as no_grad
 from . import optim as optim
+from . import paths as paths
 from .autograd import set_grad_enabled as set_grad_enabled
 from . import testing as testing
 
@@ -334,7 +336,7 @@ def max_pool3d(input: _Operand, kernel_size: Any, stride: Any = ..., padding: An
 def maximum(input: _Operand, other: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def mean(input: _Operand, dim: builtins.int | Sequence[builtins.int] | None = ..., keepdim: builtins.bool = ..., *, dtype: _dtype | None = ..., out: Tensor | None = ...) -> Tensor: ...
 def median(input: _Operand, dim: builtins.int | Sequence[builtins.int] | None = ..., keepdim: builtins.bool = ..., *, out: Tensor | None = ...) -> Any: ...
-def meshgrid(*tensors: Any, indexing: builtins.str = ...) -> Any: ...
+def meshgrid(*tensors: Any, indexing: Any = ...) -> Any: ...
 def min(input: _Operand, *args: Any, dim: builtins.int | Sequence[builtins.int] | None = ..., keepdim: builtins.bool = ..., other: Any = ..., out: Tensor | None = ...) -> Tensor: ...
 def minimum(input: _Operand, other: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def mm(input: _Operand, mat2: Any, *, out: Tensor | None = ...) -> Tensor: ...
@@ -463,7 +465,7 @@ def stack(tensors: Any, dim: builtins.int | Sequence[builtins.int] | None = ...,
 def std(input: _Operand, dim: builtins.int | Sequence[builtins.int] | None = ..., unbiased: Any = ..., keepdim: builtins.bool = ..., *, correction: Any = ..., out: Tensor | None = ...) -> Tensor: ...
 def std_mean(input: _Operand, dim: builtins.int | Sequence[builtins.int] | None = ..., unbiased: Any = ..., keepdim: builtins.bool = ..., *, correction: Any = ...) -> builtins.tuple[Tensor, Tensor]: ...
 def stft(input: _Operand, n_fft: Any, hop_length: Any = ..., win_length: Any = ..., window: Any = ..., center: builtins.bool = ..., pad_mode: builtins.str = ..., normalized: builtins.bool = ..., onesided: Any = ..., return_complex: Any = ..., align_to_window: Any = ...) -> Tensor: ...
-strided: builtins.str
+strided: Any
 def structured(fn: Any = ..., **options: Any) -> Any: ...
 def sub(input: _Operand, other: _Operand, alpha: builtins.float = ..., *, out: Tensor | None = ...) -> Tensor: ...
 def subtract(input: _Operand, other: _Operand, alpha: builtins.float = ..., *, out: Tensor | None = ...) -> Tensor: ...
@@ -587,14 +589,17 @@ from . import backends as backends
 from . import compiler as compiler
 from . import cpu as cpu
 from . import cuda as cuda
+from . import distributed as distributed
 from . import distributions as distributions
 from . import fft as fft
 from . import func as func
 from . import hub as hub
+from . import jit as jit
 from . import multiprocessing as multiprocessing
 from . import random as random
 from . import serialization as serialization
 from . import signal as signal
 from . import special as special
 from . import utils as utils
+from . import version as version
 from .func import vmap as vmap

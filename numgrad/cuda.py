@@ -11,7 +11,6 @@ from .errors import DeviceError, OutOfMemoryError
 from .kernels.cuda import memory, random
 from .kernels.cuda.matmul import set_precision
 
-
 __path__: list[str] = []  # so that ``import torch.cuda.amp`` looks for it: numgrad/paths.py has it
 
 

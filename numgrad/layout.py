@@ -45,6 +45,22 @@ def contiguous_strides(shape):
     return tuple(reversed(strides))
 
 
+class layout:
+    """How a tensor's elements are stored."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __repr__(self):
+        return f"torch.{self.name}"
+
+    def __reduce__(self):
+        return self.name
+
+
+strided = layout("strided")
+
+
 class memory_format:
     """An order of the dimensions in memory: ``contiguous_format`` is row-major, ``channels_last`` puts dimension 1 of
     four (``channels_last_3d``: of five) innermost, ``preserve_format`` keeps the order of the source."""

@@ -290,6 +290,7 @@ from .ops.join import (
 from .ops.loss import (
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
 )
+from .ops.lowrank import pca_lowrank as pca_lowrank, svd_lowrank as svd_lowrank
 from .ops.mask import (
     argwhere as argwhere,
     masked_fill as masked_fill,

@@ -132,8 +132,9 @@ def broadcast_shapes(op, *shapes):
                 if out[axis] != 1:
                     listed = " and ".join(str(list(s)) for s in shapes)
                     raise ShapeError(
-                        f"{op}: shapes {listed} cannot be broadcast: at dimension {axis} the sizes are {out[axis]} "
-                        f"and {size}. Sizes must be equal or 1; reshape or unsqueeze one of the tensors."
+                        f"{op}: The size of tensor a ({out[axis]}) must match the size of tensor b ({size}) at "
+                        f"non-singleton dimension {axis}: shapes {listed} cannot be broadcast. Sizes must be equal or 1; "
+                        "reshape or unsqueeze one of the tensors."
                     )
                 out[axis] = size
     return tuple(out)

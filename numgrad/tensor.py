@@ -1,6 +1,7 @@
 """Tensor: storage, shape, dtype, grad, node, conversions and the entry to the recorder. No maths: the op table
 installs methods and operators."""
 
+import warnings
 import weakref
 from collections.abc import Iterator
 
@@ -241,7 +242,16 @@ class Tensor:
         n = self._n
         if n is not None and n.leaf:
             return n.grad
-        return self._grad
+        found = self._grad
+        if found is None and n is not None and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+                "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure "
+                "you access the leaf Tensor instead.",
+                stacklevel=2,
+            )
+        return found
 
     @grad.setter
     def grad(self, value):
@@ -447,7 +457,7 @@ class Tensor:
     def _number(self):
         if self._m.numel != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
-        if self._n is not None:
+        if self._n is not None and autograd.is_grad_enabled():
             warn_once(
                 "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
                 "Consider using tensor.detach() first.",

@@ -62,7 +62,9 @@ def _sequence(op, data):
         raise ValueError(f"{op}(): expected a rectangular sequence of numbers: {error}") from None
     if array.dtype == object and array.size and array.reshape(-1)[0] is None:
         raise RuntimeError(f"{op}(): Could not infer dtype of NoneType")
-    if array.dtype == object or array.dtype.kind in "USO":
+    if array.dtype.kind in "US" and isinstance(data, (list, tuple)):
+        raise ValueError(f"{op}(): too many dimensions 'str': expected numbers in the sequence, got {data!r:.80}")
+    if array.dtype == object:
         raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
     if array.size == 0 or array.dtype == np.float64 and not _holds(data, (np.ndarray, np.generic, Tensor)):
         return array, dtypes.get_default_dtype()

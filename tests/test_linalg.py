@@ -255,3 +255,19 @@ def test_lowrank(shape):
     for wrong in ({"q": 9}, {"niter": -1}):
         with pytest.raises(ValueError, match="non-negative"):
             ng.pca_lowrank(ng.ones(3, 3), **wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_batches_of_small_triangles(dtype):
+    rng = np.random.default_rng(0)
+    for n in (1, 4, 17):  # row by row, and one by one
+        a, b = rng.standard_normal((20, n, n)) + 4 * np.eye(n), rng.standard_normal((2, 20, n, 3))
+        for upper in (False, True):
+            for unit in (False, True):
+                full = np.triu(a, int(unit)) if upper else np.tril(a, -int(unit))
+                full = 0.1 * full + np.eye(n) if unit else full
+                given = ng.from_numpy((full if not unit else full - np.eye(n)).astype(dtype))
+                x = linalg.solve_triangular(given, ng.from_numpy(b.astype(dtype)), upper=upper, unitriangular=unit)
+                np.testing.assert_allclose(full @ x.numpy(), b, atol=2e-4 if dtype == np.float32 else 1e-10)
+    x = linalg.solve_triangular(ng.zeros(3, 2, 2), ng.ones(3, 2, 1), upper=False)
+    assert x[:, 0].isinf().all()

@@ -345,11 +345,21 @@ def set_rng_state(new_state) -> None:
 # --- dropout -----------------------------------------------------------------------------------------------------
 
 
-def _keep_mask(shape, like, p, generator=None):
-    """1 / (1 - p) with probability 1 - p, else 0, of ``like``'s dtype."""
-    m = meta(like._m.dtype, tuple(shape), like._m.device)
-    mask = empty_tensor(m)
-    _draw(mask, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, generator), ("bernoulli", 1.0 - p), generator)
+def _kept(shape, like, p):
+    """1 with probability 1 - p, else 0, of ``like``'s dtype; of its shape also drawn and laid out as it lies in memory."""
+    m = like._m
+    order = None
+    if shape == m.shape and not m.contiguous:
+        order = _memory_order(empty_like(like)._m)
+        shape = [shape[k] for k in order]
+    mask = empty_tensor(meta(m.dtype, tuple(shape), m.device))
+    _draw(mask, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, None), ("bernoulli", 1.0 - p))
+    return mask if order is None else mask.permute(*np.argsort(order).tolist())
+
+
+def _keep_mask(shape, like, p):
+    """1 / (1 - p) with probability 1 - p, else 0; see `_kept`."""
+    mask = _kept(shape, like, p)
     if p < 1:
         mask.mul_(1.0 / (1.0 - p))
     return mask
@@ -445,8 +455,7 @@ def _alpha(input, p, shape, inplace):
     if p == 1:
         return _masked(input, p, shape, inplace)
     saturation = -1.7580993408473766
-    keep = empty_tensor(meta(input._m.dtype, shape, input._m.device))
-    _draw(keep, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, None))
+    keep = _kept(shape, input, p)
     a = 1.0 / ((saturation * saturation * p + 1.0) * (1.0 - p)) ** 0.5
     shift = (1.0 - keep) * (saturation * a) - saturation * a * p
     return input.mul_(keep * a).add_(shift) if inplace else apply_mask(input, keep * a) + shift

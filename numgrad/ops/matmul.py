@@ -2,7 +2,7 @@
 
 from ..kernels import gemm
 from ..layout import broadcast_shapes, broadcast_strides
-from ..op import ENTRIES, as_tensor_operand, function, method, plain, same_device, sum_to
+from ..op import ENTRIES, as_tensor_operand, called, function, method, plain, same_device, sum_to
 from ..storage import Meta, meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, make
@@ -97,6 +97,8 @@ def matmul(input, other, *, out=None) -> Tensor:
         found = found.squeeze(-2)
     if ny == 1:
         found = found.squeeze(-1)
+        if nx < 3:
+            found = called(found, "MvBackward0" if nx == 2 else "DotBackward0")
     return found
 
 
@@ -116,7 +118,7 @@ def _shaped(name, ndims, doc):
                 f"bmm: Expected size for first two dimensions of batch2 tensor to be: [{input._m.shape[0]}, "
                 f"{input._m.shape[2]}] but got: {list(mat2._m.shape[:2])}."
             )
-        found = matmul(input, mat2)
+        found = matmul(input, mat2) if name != "bmm" else called(matmul(input, mat2), "BmmBackward0")
         return found if out is None else ENTRIES["write_out"](name, found, out)
 
     product.__name__ = product.__qualname__ = name

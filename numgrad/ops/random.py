@@ -365,7 +365,7 @@ def _keep_mask(shape, like, p):
     return mask
 
 
-@structured(install=(), cases="none")
+@structured(install=(), cases="none", grad_name="MulBackward0")
 def apply_mask(input, *, mask):
     """``input * mask`` with a mask that is no variable."""
     return input * mask

@@ -274,12 +274,12 @@ def _scaled(name, inputs, beta, alpha):
 def _adding(name, product, doc, first, second):
     source = (
         f"def {name}(input, {first}, {second}, *, beta=1, alpha=1, out=None) -> Tensor:\n"
-        f"    found = scaled({name!r}, (input, product({first}, {second})), beta, alpha)\n"
+        f"    found = called(scaled({name!r}, (input, product({first}, {second})), beta, alpha), {name.capitalize()!r} + 'Backward0')\n"
         f"    return found if out is None else entries['write_out']({name!r}, found, out)\n\n"
         f"def {name}_(self, {first}, {second}, *, beta=1, alpha=1):\n"
         f"    return self.copy_({name}(self, {first}, {second}, beta=beta, alpha=alpha))\n"
     )
-    env = {"Tensor": Tensor, "scaled": _scaled, "product": product, "entries": ENTRIES}
+    env = {"Tensor": Tensor, "scaled": _scaled, "product": product, "entries": ENTRIES, "called": called}
     exec(compile(source, f"<{name}>", "exec"), env)
     env[name].__doc__ = doc
     env[f"{name}_"].__doc__ = f"In-place version of `{name}`."

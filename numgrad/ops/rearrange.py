@@ -255,7 +255,7 @@ def _triangular(name, lower, doc):
             raise RuntimeError(
                 f"{name}: input tensor must have at least 2 dimensions, got shape {list(input._m.shape)}"
             )
-        found = _triangle(input, int(diagonal), lower)
+        found = called(_triangle(input, int(diagonal), lower), f"{name.capitalize()}Backward0")
         return found if out is None else write_out(name, found, out)
 
     def inplace(self, diagonal=0):

@@ -2,7 +2,7 @@
 
 from . import dtypes
 from .autograd import Node, is_grad_enabled, next_seq, switch
-from .layout import overlaps_itself
+from .layout import may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta
 from .tensor import Tensor, address, empty_tensor, storage_of
@@ -127,13 +127,21 @@ class _CopySlices(Node):
 
 class _ViewOfBase(Node):
     __slots__ = ()
+    frees = False
     name = "AsStridedBackward0"
 
     def backward(self, gradient):
         base, offset, m = self.saved
         zeros = _as_pairs(empty_tensor(meta(base.dtype, base.shape, base.device)).zero_(), m)
-        strides = _steps_in(base, m)
-        found = ENTRIES["strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset))
+        shape, strides, place = tuple(m.shape), _steps_in(base, m), _place_in(base, offset)
+        repeated = [k for k, (size, step) in enumerate(zip(shape, strides)) if step == 0 and size > 1]
+        if repeated:  # of an expanded view
+            gradient = ENTRIES["sum"](gradient, tuple(repeated), True)
+            shape = tuple(gradient._m.shape)
+        if may_overlap(shape, strides):
+            found = ENTRIES["as_strided_gradient"](gradient, zeros._m, shape, strides, place)
+        else:
+            found = ENTRIES["strided_scatter"](zeros, gradient, shape, strides, place)
         return (_as_base(found, base),)
 
     backward_recorded = backward

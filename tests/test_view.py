@@ -216,3 +216,8 @@ def test_sum_to_size_undoes_broadcasting():
 def test_new_empty_strided_keeps_the_dtype():
     found = ng.ones(2, dtype=ng.float64).new_empty_strided((2, 3), (1, 2))
     assert found.stride() == (1, 2) and found.dtype is ng.float64
+
+
+def test_expand_as_fewer_dimensions():
+    with pytest.raises(RuntimeError, match="number of sizes provided"):
+        ng.ones(2, 3).expand_as(ng.ones(3))

@@ -46,6 +46,7 @@ class Node:
 
     anomaly = None
     leaf = False
+    frees = True  # whether a pass frees what is saved: not where that is no memory but shapes and numbers
     name = NodeName("Node")
 
     def __init_subclass__(cls, **options):
@@ -509,8 +510,8 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
             gradients = _run_post_hooks(hooks.post, gradients, gradient)
         if switch.anywhere and checks_nan():
             _check_finite(node, gradients)
-        if not retain_graph and node.saved:
-            node.saved = None  # a second pass is refused; nodes that saved nothing may run again
+        if not retain_graph and node.saved and node.frees:
+            node.saved = None  # a second pass is refused; nodes that saved no values may run again
         gradient = None
         following = None
         for parent, gradient in zip(node.next, gradients):

@@ -287,7 +287,7 @@ def expand(self, *shape, implicit=False) -> Tensor:
 @method
 def expand_as(self, other) -> Tensor:
     """`expand` to the shape of ``other``."""
-    return _expand(self, tuple(other._m.shape))
+    return expand(self, tuple(other._m.shape))
 
 
 @method

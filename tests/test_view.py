@@ -221,3 +221,9 @@ def test_new_empty_strided_keeps_the_dtype():
 def test_expand_as_fewer_dimensions():
     with pytest.raises(RuntimeError, match="number of sizes provided"):
         ng.ones(2, 3).expand_as(ng.ones(3))
+
+
+def test_as_strided_of_an_expanded_tensor_counts_each_element_once():
+    x = ng.ones(1, 3, requires_grad=True)
+    x.expand(3, 3).as_strided((2, 2), (0, 1), 1).sum().backward()
+    assert x.grad.tolist() == [[0.0, 2.0, 2.0]]

@@ -1,6 +1,7 @@
 """Views of any sizes and strides over a tensor's memory, and their gradients."""
 
 from ..device import CPU
+from ..layout import overlaps_itself
 from ..op import function
 from ..storage import meta
 from ..structured import structured
@@ -93,6 +94,8 @@ def as_strided(input, size, stride, storage_offset=None) -> Tensor:
     """A view with any sizes and strides over the tensor's storage; ``storage_offset`` counts from its start."""
     size, stride = sizes("as_strided", (size,)), sizes("as_strided", (stride,))
     root, offset = as_strided_view(input, size, stride, storage_offset)
+    if overlaps_itself(input._m.shape, input._m.strides):  # an expanded view: one of what repeats, so that it counts once
+        input = input[tuple([slice(1) if step == 0 else slice(None) for step in input._m.strides])]
     here = 0
     if root is not input._d and len(input._d):
         here = (address(input._d) - address(root)) // input._m.dtype.itemsize

@@ -572,3 +572,13 @@ def test_requires_grad_off_and_on_again():
     assert x.grad.tolist() == [2.0, 2.0]
     y.backward()
     assert x.grad.tolist() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("exponent", [0.5, -1])
+def test_results_of_powers_may_be_written_to(exponent):
+    """As with other powers, the gradient asks for the base alone: ``inverse[isinf(inverse)] = 0`` may follow."""
+    x = ng.tensor([4.0, 1.0, 0.25], dtype=ng.float64, requires_grad=True)
+    y = x**exponent
+    y[1:] = 0.0
+    y.sum().backward()
+    assert x.grad.tolist() == [exponent * 4.0 ** (exponent - 1), 0.0, 0.0]

@@ -1,7 +1,7 @@
 """Writing to tensors that exist: what in-place forms and ``out=`` check, and how a change shows in the graph."""
 
 from . import dtypes
-from .autograd import Node, is_grad_enabled, next_seq, switch
+from .autograd import RETAIN, Node, is_grad_enabled, next_seq, switch
 from .layout import may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta
@@ -41,15 +41,27 @@ def written(tensor, writer):
 def rebase(tensor, node):
     """After a recorded in-place op: ``node`` is the new history of ``tensor``; its base and the other views of that
     base follow."""
-    base = tensor._base
+    base, before = tensor._base, tensor._n
     views = storage_of(tensor).views
     if base is None:
         tensor._n = node
         _regenerate(tensor, views)
-        return
-    if base._n is not None or node is not None:
-        base._n = _copy_slices(base, tensor, node)
-    _regenerate(base, views)
+    else:
+        if base._n is not None or node is not None:
+            former, base._n = base._n, _copy_slices(base, tensor, node)
+            if base.retains_grad:
+                _retain_at(former, base._n)
+        _regenerate(base, views)
+    if "_retains_grad" in tensor.__dict__:
+        _retain_at(before, tensor._n)
+
+
+def _retain_at(former, node):
+    """A tensor that keeps its gradient keeps that of what it is now."""
+    if former is not None and former.hooks is not None and node is not None:
+        keep = former.hooks.tensor.pop(RETAIN, None)
+        if keep is not None:
+            node.retain(keep)
 
 
 def _copy_slices(base, tensor, node):
@@ -99,7 +111,9 @@ def _regenerate(base, views):
             node.next = (base._n,)
             node.saved = (base._m, _offset(base, other), other._m)
             node.storages, node.hooks = (), None
-            other._n = node
+            former, other._n = other._n, node
+            if "_retains_grad" in other.__dict__:
+                _retain_at(former, node)
 
 
 class _CopySlices(Node):

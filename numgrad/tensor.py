@@ -298,7 +298,7 @@ class Tensor:
                 held = tensor._grad
                 tensor.__dict__["_grad"] = gradient if held is None else autograd.add(held, gradient)
 
-        self.register_hook(keep)
+        n.retain(keep)
 
     def register_hook(self, hook):
         """Call ``hook(grad)`` when the gradient of this tensor is computed; it may return a replacement."""

@@ -582,3 +582,18 @@ def test_results_of_powers_may_be_written_to(exponent):
     y[1:] = 0.0
     y.sum().backward()
     assert x.grad.tolist() == [exponent * 4.0 ** (exponent - 1), 0.0, 0.0]
+
+
+def test_retained_gradients_follow_hooks_and_writes():
+    """The gradient that is kept is that of what the tensor is at last, after all its hooks."""
+    x = ng.ones(3, requires_grad=True)
+    y = x * 1
+    y.retain_grad()
+    y.mul_(2)
+    y.register_hook(lambda g: 3 * g)
+    part = y[:2]
+    part.retain_grad()
+    y.mul_(5)
+    (y.sum() + part.sum()).backward()
+    assert y.grad.tolist() == [2.0, 2.0, 1.0] and part.grad.tolist() == [1.0, 1.0]
+    assert x.grad.tolist() == [60.0, 60.0, 30.0]

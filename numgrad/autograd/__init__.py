@@ -82,7 +82,15 @@ class Node:
 
     def register_tensor_hook(self, hook):
         """Call ``hook(grad)`` with the gradient of this node's output; it may return a replacement."""
-        return Handle(self._hooks().tensor, hook)
+        hooks = self._hooks().tensor
+        handle = Handle(hooks, hook)
+        if RETAIN in hooks:
+            hooks[RETAIN] = hooks.pop(RETAIN)
+        return handle
+
+    def retain(self, keep):
+        """Call ``keep(grad)`` with the gradient of this node's output after all other hooks on it."""
+        self._hooks().tensor[RETAIN] = keep
 
     def check(self):
         """Raise if a saved value was written to after this node was recorded, or is freed."""
@@ -108,6 +116,9 @@ class Node:
             f"already been freed): the buffers saved by {self.name} were freed by the first backward pass. Specify "
             "retain_graph=True if you need to backward through the graph a second time."
         )
+
+
+RETAIN = -1  # the number of the hook of `Tensor.retain_grad`, which stays the last
 
 
 class Hooks:

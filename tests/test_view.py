@@ -239,3 +239,20 @@ def test_windows_of_windows_and_of_expanded_tensors(view):
     (found,) = ng.autograd.grad((view(x) ** 3).sum(), x)
     assert ng.allclose(found, expected)
     assert ng.testing.gradgradcheck(lambda x: view(x) ** 3, (x,))
+
+
+def test_results_are_no_views_of_hidden_tensors():
+    """States and new tensors may be detached in place, and writes to them and to views of them are recorded."""
+    x = ng.arange(6.0).reshape(2, 3).requires_grad_()
+    for make in (
+        lambda: x.t().reshape(6), lambda: x.repeat(2, 1), lambda: x.roll(1), lambda: x.index_fill(0, ng.tensor([1]), 2.0),
+        lambda: x.scatter_add(0, ng.zeros(1, 3, dtype=ng.int64), x), lambda: ng.nn.LSTMCell(3, 4)(x)[1],
+        lambda: ng.nn.LSTM(3, 4)(x[None])[0],
+    ):  # fmt: skip
+        y = make()
+        assert y.requires_grad and y._base is None and not y.detach_().requires_grad
+    y = x.t().reshape(6)
+    y.mul_(2)
+    y[:3].mul_(3)
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [[0.0, 72.0, 16.0], [216.0, 32.0, 40.0]]

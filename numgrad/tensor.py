@@ -1,6 +1,7 @@
 """Tensor: storage, shape, dtype, grad, node, conversions and the entry to the recorder. No maths: the op table
 installs methods and operators."""
 
+import warnings
 import weakref
 from collections.abc import Iterator
 
@@ -8,8 +9,9 @@ import numpy as np
 
 from . import autograd, dtypes
 from .autograd import GradientEdge, Leaf
+from .config import warn_once
 from .device import CPU, Device
-from .layout import Size, in_format, is_dense
+from .layout import Size, in_format, is_dense, layout, strided
 from .printing import tensor_text
 from .storage import Meta, Storage, flat, meta, pinned, segment_of, shaped, shared_segment, strided_meta
 
@@ -118,9 +120,9 @@ class Tensor:
     is_sparse = is_quantized = is_meta = is_mkldnn = is_nested = False
 
     @property
-    def layout(self) -> str:
+    def layout(self) -> layout:
         """How elements are stored: always ``numgrad.strided``."""
-        return "strided"
+        return strided
 
     def get_device(self) -> int:
         """The CUDA device's number, -1 on the CPU."""
@@ -241,7 +243,16 @@ class Tensor:
         n = self._n
         if n is not None and n.leaf:
             return n.grad
-        return self._grad
+        found = self._grad
+        if found is None and n is not None and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+                "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure "
+                "you access the leaf Tensor instead.",
+                stacklevel=2,
+            )
+        return found
 
     @grad.setter
     def grad(self, value):
@@ -447,13 +458,19 @@ class Tensor:
     def _number(self):
         if self._m.numel != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
+        if self._n is not None and autograd.is_grad_enabled():
+            warn_once(
+                "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
+                "Consider using tensor.detach() first.",
+                stacklevel=4,
+            )
         return self.item()
 
     def __float__(self) -> float:
         return float(self._number())
 
     def __int__(self) -> int:
-        return int(self._number())
+        return int(self.item() if self._m.numel == 1 else self._number())
 
     def __complex__(self) -> complex:
         return complex(self._number())

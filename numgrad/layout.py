@@ -122,6 +122,16 @@ def overlaps_itself(shape, strides):
     return any(stride == 0 and size > 1 for size, stride in zip(shape, strides))
 
 
+def may_overlap(shape, strides):
+    """Whether a view's strides alone do not rule out that two of its indices name the same element (windows)."""
+    reach = 0
+    for stride, size in sorted((stride, size) for size, stride in zip(shape, strides) if size > 1):
+        if stride <= reach:
+            return True
+        reach += (size - 1) * stride
+    return False
+
+
 def broadcast_shapes(op, *shapes):
     """The common shape that ``shapes`` broadcast to; `ShapeError` in the name of ``op``."""
     ndim = max(map(len, shapes), default=0)

@@ -220,15 +220,16 @@ class Tensor:
                     f"only Tensors of floating point dtype can require gradients, got {self._m.dtype!r}; convert with "
                     ".float() first"
                 )
-            leaf = Leaf()
+            leaf = self.__dict__.pop("_leaf", None) or Leaf()  # the former one: graphs that lead to it still do
             leaf.grad = self.__dict__.pop("_grad", None)
-            if not self._m.contiguous and is_dense(self._m.shape, self._m.strides):
-                leaf.strides = self._m.strides
+            dense_only = not self._m.contiguous and is_dense(self._m.shape, self._m.strides)
+            leaf.strides = self._m.strides if dense_only else None
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:
                 self.__dict__["_grad"] = n.grad
-            self._n = None
+                n.grad = None  # what a graph still sends there is dropped
+            self.__dict__["_leaf"], self._n = n, None
         return self
 
     @property
@@ -308,7 +309,7 @@ class Tensor:
                 held = tensor._grad
                 tensor.__dict__["_grad"] = gradient if held is None else autograd.add(held, gradient)
 
-        self.register_hook(keep)
+        n.retain(keep)
 
     def register_hook(self, hook):
         """Call ``hook(grad)`` when the gradient of this tensor is computed; it may return a replacement."""

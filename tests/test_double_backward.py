@@ -157,7 +157,7 @@ CALLS = {
 OF_GRADIENTS = [
     "clone", "as_strided", "strided_scatter", "slices", "select", "diagonal", "convolution", "convolution_1d",
     "embedding_padding", "max_pool", "avg_pool", "adaptive_avg_pool", "grid_sample", "scatter_prod", "masked", "fold",
-    "index_fill", "index_copy",
+    "index_fill", "index_copy", "unfold",
 ]  # fmt: skip
 
 

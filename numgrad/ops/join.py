@@ -22,6 +22,7 @@ class _CatNode(Node):
     """The node of `cat`: every input's gradient is its part of the result's."""
 
     __slots__ = ()
+    frees = False
     name = "CatBackward0"
 
     def backward(self, gradient):
@@ -42,6 +43,7 @@ class _StackNode(Node):
     """The node of `stack`."""
 
     __slots__ = ()
+    frees = False
     name = "StackBackward0"
 
     def backward(self, gradient):

@@ -94,7 +94,13 @@ def reshape(input, *shape) -> Tensor:
                 _reshapes.clear()
             _reshapes[key] = plan
     full, needs_copy = plan
-    return _view(contiguous_copy(input) if needs_copy else input, full)
+    return as_own(_view(contiguous_copy(input), full)) if needs_copy else _view(input, full)
+
+
+def as_own(view):
+    """A view of memory that no other tensor will show, as no view: it may be detached in place."""
+    view._base = None
+    return view
 
 
 _reshapes: dict = {}  # (meta, sizes) -> (shape, whether a copy is needed)
@@ -294,7 +300,7 @@ def expand(self, *shape, implicit=False) -> Tensor:
 @method
 def expand_as(self, other) -> Tensor:
     """`expand` to the shape of ``other``."""
-    return _expand(self, tuple(other._m.shape))
+    return expand(self, tuple(other._m.shape))
 
 
 @method

@@ -207,6 +207,14 @@ def as_tensor_operand(op, value, name):
     )
 
 
+def admitted(op, value, name, kinds):
+    """`as_tensor_operand` for operands that are no plain `Tensor`; classes that are taken as one are noted in ``kinds``."""
+    found = as_tensor_operand(op.name, value, name)
+    if not found._m.batched:
+        kinds.add(type(found))
+    return found
+
+
 def same_device(op, tensors):
     """The common device; 0-d CPU tensors may join any."""
     device = None

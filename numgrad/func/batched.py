@@ -48,7 +48,7 @@ def sample_meta(m: Meta, count: int) -> BatchMeta:
 
 
 def _refuse_value(what: str) -> NoReturn:
-    raise RuntimeError(
+    raise BatchedRead(
         f"vmap: It looks like you're calling {what} on a Tensor. We don't support vmap over calling {what} on a Tensor: it has "
         "another value for each sample. Use tensor operations instead, for example numgrad.where for a choice, or take the "
         "call out of vmap."
@@ -134,7 +134,7 @@ class Batched(Tensor):
         _refuse_value("a NumPy function")
 
     def __bool__(self) -> bool:
-        raise RuntimeError(
+        raise BatchedRead(
             "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that: "
             "the condition may differ from sample to sample. Compute both branches and choose with numgrad.where."
         )
@@ -165,11 +165,16 @@ def batched(value: Tensor, levels: tuple[int, ...]) -> Tensor:
 # --- the maps under way ----------------------------------------------------------------------------------------------
 
 
+def next_level() -> int:
+    """The number of a level inside of all that there are."""
+    return next(_numbers)
+
+
 class Level:
     """One `vmap` under way: its number, larger than those around it, its batch's size and what it says on random numbers."""
 
     def __init__(self, size: int, randomness: str):
-        self.number, self.size, self.randomness = next(_numbers), size, randomness
+        self.number, self.size, self.randomness = next_level(), size, randomness
 
     def __enter__(self):
         _active.levels = (*_active.levels, self)

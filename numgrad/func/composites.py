@@ -12,12 +12,12 @@ from collections.abc import Callable
 from ..detours import divert
 from ..function import Function
 from ..op import ENTRIES
-from ..ops import random, subscript
+from ..ops import activation, classification, loss, random, reduce, subscript
 from ..ops.view import reshape
 from ..tensor import Tensor
 from . import structured_rules as structured_rules
-from .batched import Batched, BatchedRead, active, batched, one_batch, from_one_batch, sizes_of, tensors_in, tree_of, whole
-from .batching import refused_write, slices
+from .batched import Batched, BatchedRead, active, batched, one_batch, from_one_batch, sizes_of, tensors_in, tree_of, value_of, whole
+from .batching import gradients_of as gradients_of, refused_write, slices
 from .randomness import masked, sampled
 
 
@@ -154,6 +154,11 @@ def _embedding(original, args, kwargs):
         return result
     rows = weight._m.shape[0]
     return ENTRIES["where"]((input == padding % rows).unsqueeze(-1), result.detach(), result)
+
+
+def _on_values(original, args, kwargs):
+    """Checks of values, of all samples at once."""
+    return original(*map(value_of, args), **kwargs)
 
 
 def _filled(original, args, kwargs):
@@ -327,8 +332,11 @@ def prepare() -> None:
                     divert(entry, around)
     for entry in (random.rand, random.randn, random.randint, random.randperm, random.normal):
         divert(entry, functools.partial(sampled, slices))
+    for entry in (classification.check_targets, loss.check_probabilities, reduce.has_nan):
+        divert(entry, _on_values)
     divert(random._masked, masked)
-    divert(random._alpha, functools.partial(sampled, slices))
+    for entry in (random._alpha, activation._random_slopes):
+        divert(entry, functools.partial(sampled, slices))
 
 
 Batched.__getitem__, Batched.__setitem__ = _getitem, _setitem

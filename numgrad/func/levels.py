@@ -12,12 +12,13 @@ tensor operations.
 
 import importlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from ..autograd import Node, is_grad_enabled, next_seq, walk
 from ..dtypes import dtype
 from ..ops.create import zeros, zeros_like
 from ..tensor import Tensor, alias
-from .batched import Batched, batched, everywhere, levels_of, seeded, under, value_of
+from .batched import Batched, batched, everywhere, levels_of, next_level, seeded, under, value_of
 
 
 class Source(Node):
@@ -112,7 +113,33 @@ def propagate(roots: Sequence, retain: bool, record: bool, captures: dict) -> No
 
 def rules():
     """The module of the rules for batched tensors, imported when it is first needed."""
-    return importlib.import_module(".batching", __package__)
+    return importlib.import_module(".composites", __package__)
+
+
+def gradients_within(outputs: Sequence, inputs: Sequence, gradients: Sequence, retain: bool, record: bool) -> list:
+    """`autograd.grad` where outputs or their gradients are batched: one gradient an input, None where unused."""
+    levels = {level for tensor in outputs for level in levels_of(tensor)}
+    for tensor in inputs:
+        if not levels.issubset(levels_of(tensor)):
+            raise RuntimeError(
+                "autograd.grad: within vmap an output differs from sample to sample, but an input is one tensor for all "
+                "samples, so that its gradient would mix them; use numgrad.func.grad or numgrad.func.vjp inside of vmap"
+            )
+    captures = {tensor._n: None for tensor in inputs}
+    propagate([(t._n, seeded(t, g)) for t, g in zip(outputs, gradients)], retain, record, captures)
+    return [None if (g := captures[t._n]) is None else under(g, levels_of(t)) for t in inputs]
+
+
+def batch_of(*tensors: Tensor) -> tuple[list[Tensor], Callable[..., Any]]:
+    """Tensors with their first dimension, of one size, as that of a batch, and what makes an ordinary tensor of what is
+    computed from them: with the samples along dimension ``dim``, 0 by default. None stays None."""
+    level, size = next_level(), tensors[0]._m.shape[0]
+    mapped = rules()
+
+    def ordinary(found, dim=0):
+        return None if found is None else mapped.left(found, dim, level, size)
+
+    return [mapped.entered(tensor, 0, level) for tensor in tensors], ordinary
 
 
 def linear_map(

@@ -336,7 +336,10 @@ class StructuredNode(Node):
     def backward_recorded(self, gradient):
         op = self.op
         fn = op.recorded_gradient or op.gradient
-        gradients = fn(gradient, *[_restore(self, item) for item in self.saved])
+        saved = [_restore(self, item) for item in self.saved]
+        if switch.selective:
+            self._leave_out(saved)
+        gradients = fn(gradient, *saved)
         return gradients if isinstance(gradients, tuple) else (gradients,)
 
 

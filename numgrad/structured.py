@@ -22,7 +22,6 @@ from .op import (
 from .storage import Storage, strided_meta
 from .tensor import Tensor, new, storage_of
 
-
 KINDS: set = set()  # subclasses of Tensor that ops take as they are
 
 
@@ -81,8 +80,6 @@ def {name}({signature}):
     {checks}
     plan = plans.get(({first}._m, {key}))
     if plan is None:
-        if {first}._m.batched:
-            return entries['batched_view'](op, {first}, ({key}))
         plan = plan_view(op, {first}, ({key}))
     out = new(Tensor)
     out._m, from_, until_ = plan
@@ -141,7 +138,7 @@ def _structured_source(op):
     checks = [
         f"if type({x}) is not Tensor and type({x}) not in kinds" + ("" if x in required else f" and {x} is not None")
         + f":\n        {x} = admitted(op, {x}, {x!r}, kinds)\n        if {x}._m.batched:\n            "
-        + f"return entries['batched_op'](op, {everything})"
+        + f"return entries['batched_view' if op.kind == 'view' else 'batched_op'](op, {everything})"
         for x in inputs
     ]  # fmt: skip
     optional = [x for x in inputs if x not in required]

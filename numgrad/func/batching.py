@@ -15,7 +15,7 @@ from ..inplace import write_out
 from ..layout import normalize_axes
 from ..op import ENTRIES, OPS, cast
 from ..ops.copy import copy_
-from ..ops.join import stack
+from ..ops.join import cat, stack
 from ..ops.parts import select
 from ..ops.view import reshape, unsqueeze
 from ..pointwise import result_dtypes
@@ -191,8 +191,9 @@ _VIEWS: dict[str, Callable] = {
 }  # fmt: skip
 
 
-def view(op, tensor, attributes) -> Tensor:
+def view(op, inputs, attributes) -> Tensor:
     """A view of every sample."""
+    (tensor,) = inputs
     rule = _VIEWS.get(op.name)
     if rule is None:  # a view that someone else defined
         return slices(op.entry, (tensor, *attributes), {})
@@ -211,7 +212,7 @@ class Samples:
     def __init__(self, op, inputs, attributes):
         self.op, self.attributes = op, dict(zip(op.attributes, attributes))
         self.inputs: dict[str, Any] = dict(zip(op.inputs, inputs))
-        found = tensors_in((*inputs, *[place for a in attributes for place in indices_of(a)]))
+        found = tensors_in((*inputs, *attributes, *[place for a in attributes for place in indices_of(a)]))
         self.sizes = sizes_of(found)
         self.n = prod(self.sizes.values())
         self.batched = {name for name, value in self.inputs.items() if type(value) is Batched}
@@ -266,7 +267,9 @@ def _rows(samples):
 def join(entry, tensors, dim, out) -> Tensor:
     """`cat` or `stack` of tensors some of which are batched."""
     sizes = sizes_of(tensors_in(tensors))
-    ndim = tensors[0]._m.ndim + (entry is stack)
+    ndim = max(tensor._m.ndim for tensor in tensors) + (entry is stack)
+    if entry is cat and ndim > 1:  # which leaves out empty vectors
+        tensors = [tensor for tensor in tensors if tensor._m.ndim != 1 or tensor._m.numel]
     if not -ndim <= dim < ndim:
         raise IndexError(
             f"{entry.__name__}: Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim})"

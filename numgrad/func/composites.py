@@ -9,14 +9,28 @@ import inspect
 import types
 from collections.abc import Callable
 
+from .. import linalg
 from ..detours import divert
 from ..function import Function
 from ..op import ENTRIES
 from ..ops import activation, classification, loss, random, reduce, subscript
-from ..ops.view import reshape
+from ..ops.view import reshape, sizes
 from ..tensor import Tensor
 from . import structured_rules as structured_rules
-from .batched import Batched, BatchedRead, active, batched, one_batch, from_one_batch, sizes_of, tensors_in, tree_of, value_of, whole
+from .batched import (
+    Batched,
+    BatchedRead,
+    RefusedWrite,
+    active,
+    batched,
+    from_one_batch,
+    one_batch,
+    sizes_of,
+    tensors_in,
+    tree_of,
+    value_of,
+    whole,
+)
 from .batching import gradients_of as gradients_of, refused_write, slices
 from .randomness import masked, sampled
 
@@ -36,8 +50,21 @@ def _as_ops_or_slices(original, args, kwargs):
         return original(*args, **kwargs)
     try:
         return original(*args, **kwargs)
-    except BatchedRead:
+    except (BatchedRead, RefusedWrite):
         return slices(original, args, kwargs)
+
+
+def _strided(original, args, kwargs):
+    """A view with any strides: of every sample, counted from the first one's place in the storage."""
+    if not args or type(args[0]) is not Batched:
+        return original(*args, **kwargs)
+    bound = inspect.signature(original).bind(*args, **kwargs)
+    input, size, stride, *_ = bound.arguments.values()
+    value, count = input.value, len(input.levels)
+    offset = bound.arguments.get("storage_offset")
+    offset = value.storage_offset() if offset is None else offset
+    shape = (*value._m.shape[:count], *sizes("as_strided", (size,)))
+    return batched(original(value, shape, (*value._m.strides[:count], *sizes("as_strided", (stride,))), offset), input.levels)
 
 
 def _write_slices(original, args, kwargs):
@@ -282,8 +309,13 @@ _PLANES = {
     "max_pool3d_with_indices": 4, "adaptive_max_pool1d": 2, "adaptive_max_pool2d": 3, "adaptive_max_pool3d": 4,
     "adaptive_max_pool1d_with_indices": 2, "adaptive_max_pool2d_with_indices": 3, "adaptive_max_pool3d_with_indices": 4,
 }  # fmt: skip
-_MATRICES = (
-    "cholesky", "inverse", "det", "slogdet", "qr", "svd", "matrix_exp", "pinverse", "linalg_inv", "linalg_det",
+_MATRICES = ("cholesky", "inverse", "det", "slogdet", "qr", "svd", "matrix_exp", "pinverse", "logdet")
+_LINALG = (
+    "cholesky", "cholesky_ex", "eigh", "eigvalsh", "qr", "svd", "svdvals", "lu", "lu_factor", "lu_factor_ex", "det", "slogdet",
+    "matrix_exp", "matrix_rank", "pinv", "inv", "inv_ex", "solve", "solve_ex", "solve_triangular",
+)  # fmt: skip
+_LINALG_BY_OPS = (
+    "cond", "matrix_norm", "norm", "lu_solve", "tensorinv", "tensorsolve", "multi_dot", "matrix_power", "householder_product", "lstsq",
 )  # fmt: skip
 _INDEXED = (
     "gather", "take_along_dim", "index_select", "take", "index_add", "index_copy", "index_fill", "scatter", "scatter_add",
@@ -293,7 +325,7 @@ _OTHERS = (
     "aminmax", "histc", "histogram", "searchsorted", "bucketize", "isin", "interpolate", "grid_sample", "ctc_loss", "quantile",
     "nanquantile", "cdist", "pdist", "bincount", "one_hot", "allclose", "equal", "embedding_bag", "masked_scatter",
     "fractional_max_pool2d", "fractional_max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "cholesky_solve",
-    "cholesky_inverse", "lu_solve", "triangular_solve", "logdet", "matrix_power", "geqrf", "orgqr", "nll_loss",
+    "cholesky_inverse", "lu_solve", "triangular_solve", "geqrf", "orgqr", "norm", "gaussian_nll_loss",
     "multi_margin_loss", "multilabel_margin_loss", "combinations", "repeat_interleave", "renorm",
 )  # fmt: skip
 _SHAPED_BY_DATA = ("nonzero", "argwhere", "unique", "unique_consecutive", "masked_select")
@@ -319,7 +351,7 @@ def prepare() -> None:
     """Let the functions know of batched tensors; done once, for good."""
     rules: list[tuple[tuple, Callable]] = [
         (_DIMENSION, _along_dim), (_MATRICES, _leading), (_INDEXED, _spread_first), (_OTHERS, _as_ops_or_slices),
-        (_SHAPED_BY_DATA, _depends_on_data), (_IN_PLACE, _write_slices), (_MAKERS, _filled), (("embedding",), _embedding),
+        (_SHAPED_BY_DATA, _depends_on_data), (("as_strided",), _strided), (_IN_PLACE, _write_slices), (_MAKERS, _filled), (("embedding",), _embedding),
         (_SAMPLERS, functools.partial(sampled, slices)), (("scaled_dot_product_attention",), _attention),
     ]  # fmt: skip
     rules += [((name,), functools.partial(_in_front, count)) for name, count in _PLANES.items()]
@@ -330,6 +362,11 @@ def prepare() -> None:
                 if id(entry) not in done:
                     done.add(id(entry))
                     divert(entry, around)
+    for names, around in ((_LINALG, _leading), (_LINALG_BY_OPS, _as_ops_or_slices)):
+        for entry in [getattr(linalg, name) for name in names]:
+            if id(entry) not in done:
+                done.add(id(entry))
+                divert(entry, around)
     for entry in (random.rand, random.randn, random.randint, random.randperm, random.normal):
         divert(entry, functools.partial(sampled, slices))
     for entry in (classification.check_targets, loss.check_probabilities, reduce.has_nan):

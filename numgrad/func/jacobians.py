@@ -1,7 +1,7 @@
 """Jacobians and Hessians: `jacrev` by rows, `jacfwd` by columns, `hessian` as both; all rows or columns at once."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..ops.join import cat
@@ -11,7 +11,7 @@ from .transforms import Call, argnums_t, chosen
 from .tree import unflatten
 
 
-def unit_vectors(m, chunk_size: int | None):
+def unit_vectors(m, chunk_size: int | None) -> Iterator[tuple[Tensor, Callable[..., Any]]]:
     """The tensors of Meta ``m`` with a single one, in the order of the elements: pairs of a batch of at most ``chunk_size``
     of them, as `batch_of` gives it, and what makes ordinary tensors of what is computed from it."""
     shape = tuple(m.shape)

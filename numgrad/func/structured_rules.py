@@ -27,11 +27,10 @@ def rule(*names):
 
 @rule(
     "contiguous_copy", "to_dtype", "to_other_device", "view_as_real", "view_as_complex", "matrix_inverse", "determinant",
-    "matrix_exponential", "triangle", "avg_pool", "adaptive_avg_pool", "max_pool", "complex_matrix_product", "ctc_losses",
+    "matrix_exponential", "triangle", "avg_pool", "adaptive_avg_pool", "max_pool", "complex_matrix_product", "solution",
+    "triangular_solution",
 )  # fmt: skip
 def _in_front(samples):
-    if samples.op.name in ("ctc_losses",):
-        return None
     if samples.attributes.get("memory_format") is not None:
         return None
     ranks = {tensor._m.ndim for tensor in samples.inputs.values()}
@@ -77,10 +76,8 @@ for _names, _attribute in (
 
 @rule("roll")
 def _roll(samples):
-    shifts = samples.attributes["shifts"]
-    if len(shifts) != samples.inputs["input"]._m.ndim:
-        return None
-    return samples.call(samples.value("input"), shifts=(0, *shifts))
+    shifts = tuple([(axis + 1, shift) for axis, shift in samples.attributes["shifts"]])
+    return samples.call(samples.value("input"), shifts=shifts)
 
 
 @rule("constant_pad_nd")
@@ -97,7 +94,7 @@ def _upsample(samples):
 @rule("slice_gradient", "diagonal_gradient", "_sliced_gradient")
 def _of_part(samples):
     m = samples.attributes["input_meta"]
-    changed = {"input_meta": meta(m.dtype, (samples.n, *m.shape), m.device)}
+    changed: dict = {"input_meta": meta(m.dtype, (samples.n, *m.shape), m.device)}
     for name, value in samples.attributes.items():
         if name.startswith("dim"):
             changed[name] = value % m.ndim + 1
@@ -106,7 +103,9 @@ def _of_part(samples):
     return samples.call(samples.value("g"), **changed)
 
 
-@rule("windows", "overlapped", "cross_entropy_columns")
+@rule(
+    "windows", "overlapped", "cross_entropy_columns", "grid_sampler", "grid_sampler_input_grad", "grid_sampler_weight_grad"
+)
 def _folded(samples):
     """The batch dimension becomes part of the first one."""
     found = samples.call(*[_fold(samples.value(name)) for name in samples.inputs])
@@ -253,9 +252,7 @@ def _batch_norm(samples):
             "be False. If you are using a prebuilt module and do not need eval mode, please see "
             "numgrad.func.replace_all_batch_norm_modules_"
         )
-    if any(type(value) is Batched for value in running.values()):
-        return None
-    running = {name: None if value is None else value.repeat(samples.n) for name, value in running.items()}
+    running = {name: None if value is None else reshape(samples.one(value), (-1,)) for name, value in running.items()}
     x = _merge_channels(samples.value("input"))
     scale = [None if samples.inputs[name] is None else reshape(samples.value(name), (-1,)) for name in ("weight", "bias")]
     return _split_channels(samples.call(x, *scale, **running), samples.n)
@@ -303,7 +300,7 @@ def _to_places(samples, value, moves):
     return value if order is None else value.permute(*sorted(range(len(order)), key=order.__getitem__))
 
 
-@rule("gather", "index_select", "take", "read_back", "index", "scatter_read", "embedding")
+@rule("pad", "gather", "index_select", "take", "read_back", "index", "scatter_read", "embedding")
 def _read(samples):
     at, moves = _placed(samples)
     if at is None or samples.attributes.get("by_frequency"):

@@ -9,7 +9,18 @@ from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
 from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
-from ..op import ENTRIES, as_operand, as_tensor_operand, cast_gradient, function, method, plain, record, recording, sum_to
+from ..op import (
+    ENTRIES,
+    as_operand,
+    as_tensor_operand,
+    cast_gradient,
+    function,
+    method,
+    plain,
+    record,
+    recording,
+    sum_to,
+)
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured

@@ -116,6 +116,9 @@ class Batched(Tensor):
 
         return self.value.register_hook(of_sample)
 
+    def storage_offset(self) -> int:
+        return self.value.storage_offset()
+
     def item(self):
         _refuse_value(".item()")
 

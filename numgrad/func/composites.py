@@ -198,6 +198,8 @@ def _filled(original, args, kwargs):
 
 def _depends_on_data(original, args, kwargs):
     found = _found(args, kwargs)
+    if found and original.__name__ == "masked_select" and len(args) > 1 and type(args[1]) is not Batched:
+        return slices(original, args, kwargs)
     if found:
         raise RuntimeError(
             f"vmap: It looks like you're attempting to use {original.__name__}, whose result has another shape for each sample. "

@@ -3,6 +3,7 @@ that the kernel has anyway, or into the groups of a convolution. None: there is 
 
 from math import prod
 
+from ..op import dense
 from ..ops.create import arange
 from ..ops.matmul import matrix_product
 from ..ops.places import Along, Places
@@ -27,7 +28,7 @@ def rule(*names):
 
 @rule(
     "contiguous_copy", "to_dtype", "to_other_device", "view_as_real", "view_as_complex", "matrix_inverse", "determinant",
-    "matrix_exponential", "triangle", "avg_pool", "adaptive_avg_pool", "max_pool", "complex_matrix_product", "solution",
+    "matrix_exponential", "triangle", "avg_pool", "adaptive_avg_pool", "complex_matrix_product", "solution",
     "triangular_solution",
 )  # fmt: skip
 def _in_front(samples):
@@ -42,9 +43,11 @@ def _clone(samples):
     return samples.call(samples.value("input")) if samples.attributes["memory_format"] is None else None
 
 
-@rule("avg_pool_input_grad", "adaptive_avg_pool_input_grad", "max_pool_input_grad")
+@rule("max_pool", "avg_pool_input_grad", "adaptive_avg_pool_input_grad", "max_pool_input_grad")
 def _of_shape(samples):
-    return samples.call(*map(samples.value, samples.inputs), shape=(samples.n, *samples.attributes["shape"]))
+    shape = {"shape": (samples.n, *samples.attributes["shape"])} if "shape" in samples.attributes else {}
+    # Kernels read indices as they were made, row-major.
+    return samples.call(*[dense(samples.value(name)) for name in samples.inputs], **shape)
 
 
 def _shifted(name):

@@ -260,6 +260,8 @@ def places(found, indices):
 
     A mask alone over dimensions that are evenly strided is an index into them as one.
     """
+    if any(index._m.batched for _, index in indices):
+        found, indices = ENTRIES["batched_indices"](found, indices)
     if len(indices) == 1 and indices[0][1]._m.dtype.kind in "b" or (
         len(indices) == 1 and indices[0][1]._m.dtype is dtypes.uint8
     ):
@@ -274,8 +276,6 @@ def places(found, indices):
             merged = m.shape[:first] + (mask._m.numel,) + m.shape[first + count :]
             return found.view(merged), Places("index", (true_positions(mask),), (first,))
     tensors, dims = [], []
-    if any(index._m.batched for _, index in indices):
-        found, indices = ENTRIES["batched_indices"](found, indices)
     for first, index in indices:
         if index._m.dtype.kind == "b" or index._m.dtype is dtypes.uint8:
             for k, column in enumerate(coordinates(index).unbind(1)):

@@ -29,7 +29,7 @@ CALLS = {
     "in place": (lambda x, y: (x * 1.0).add_(y).mul_(2.0).clamp_(max=2.0), [(2, 3), (3,)]),
     "sum": (lambda x: (x.sum(), x.sum(0), x.mean(-1, True), x.sum((0, 1))), [(2, 3)]),
     "extremes": (lambda x: (x.amax(0), x.amin(), x.max(1)[0], x.min(), x.argmax(-1), x.argmin()), [(2, 3)]),
-    "norms": (lambda x: (x.norm(), x.norm(1, 0), x.var(0), x.std(), x.logsumexp(1), x.prod(1)), [(2, 3)]),
+    "norms": (lambda x: (x.norm(), x.norm(1, 0), x.var(0), x.std(), x.logsumexp(1), x.prod(1), x.prod()), [(2, 3)]),
     "order": (lambda x: (x.sort(-1)[0], x.topk(2)[0], x.median(0)[0], x.argsort(0), x.cumsum(1), x.cumprod(0)), [(2, 3)]),
     "all and any": (lambda x: ((x > 0.7).all(), (x > 0.7).any(0)), [(2, 3)]),
     "views": (lambda x: x.reshape(3, 2).t().unsqueeze(0).transpose(1, 2).squeeze(0).flatten(), [(2, 3)]),

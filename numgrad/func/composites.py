@@ -109,6 +109,8 @@ def _along_dim(original, args, kwargs):
     dim = bound.arguments.get("dim", signature.parameters["dim"].default if "dim" in signature.parameters else None)
     if len(found) > 1 or isinstance(dim, Tensor) or "other" in bound.arguments:
         return _as_ops_or_slices(original, args, kwargs)
+    if dim is None and original.__name__ in ("argmax", "argmin") and not bound.arguments.get("keepdim"):
+        return _along_dim(original, (reshape(x, (-1,)),), {"dim": 0})
     if type(x) is not Batched or not x._m.ndim or not isinstance(dim, int):
         return slices(original, args, kwargs)
     if not -x._m.ndim <= dim < x._m.ndim:

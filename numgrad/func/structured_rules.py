@@ -6,7 +6,7 @@ from math import prod
 from ..op import dense
 from ..ops.create import arange
 from ..ops.matmul import matrix_product
-from ..ops.places import Along, Places
+from ..ops.places import Along, Places, spread
 from ..ops.view import reshape
 from ..storage import meta
 from .batched import Batched
@@ -68,13 +68,21 @@ def _shifted(name):
 
 
 for _names, _attribute in (
-    (("shared_amax", "shared_amin", "prod", "cumsum", "cumprod", "logcumsumexp", "fft_c2c", "fft_r2c", "fft_c2r",
+    (("shared_amax", "shared_amin", "cumsum", "cumprod", "logcumsumexp", "fft_c2c", "fft_r2c", "fft_c2r",
       "cumulative_extreme", "max_values", "min_values", "sort_values", "topk_values", "kthvalue_values", "median_values",
       "nanmedian_values", "mode_values"), "dim"),
     (("flip",), "dims"),
     (("softmax_columns", "log_softmax_columns", "logsumexp_columns", "variance_columns"), "axes"),
 ):  # fmt: skip
     rule(*_names)(_shifted(_attribute))
+
+
+@rule("prod")
+def _prod(samples):
+    if samples.attributes["dim"] is not None:
+        return _shifted("dim")(samples)
+    found = samples.call(reshape(samples.value("input"), (samples.n, -1)), dim=1, keepdim=False)
+    return reshape(found, (-1, *(1,) * samples.inputs["input"]._m.ndim)) if samples.attributes["keepdim"] else found
 
 
 @rule("roll")
@@ -322,6 +330,14 @@ def _spread(samples):
     m = samples.attributes["shape_of"]
     g = _to_places(samples, samples.value("g"), moves)
     return samples.call(g, at=at, shape_of=meta(m.dtype, (samples.n, *m.shape), m.device))
+
+
+@rule("_embedding_gradient")
+def _embedding_gradient(samples):
+    at, _ = _placed(samples)
+    m, padding = samples.attributes["weight_meta"], samples.attributes["padding_idx"]
+    found = spread(samples.value("g"), shape_of=meta(m.dtype, (samples.n, *m.shape), m.device), at=at)
+    return found if padding is None else found * (arange(m.shape[0], device=m.device) != padding).unsqueeze(-1)
 
 
 @rule("cleared")

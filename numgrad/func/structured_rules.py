@@ -4,11 +4,14 @@ that the kernel has anyway, or into the groups of a convolution. None: there is 
 from math import prod
 
 from ..op import dense
+from ..ops.conv import conv_input_grad, conv_weight_grad, convolution
 from ..ops.create import arange
 from ..ops.matmul import matrix_product
+from ..ops.parts import select
 from ..ops.places import Along, Places, spread
 from ..ops.view import reshape
 from ..storage import meta
+from ..structured import structured
 from .batched import Batched
 from .batching import RULES, Samples, indices_of
 
@@ -186,22 +189,70 @@ def _split_channels(tensor, n):
     return reshape(tensor, (count, n, channels // n, *size)).transpose(0, 1)
 
 
+@structured(install=(), cases="none", grad_name="ConvolutionBackward0")
+def sample_convolution(input, weight, *, stride, padding, dilation, groups, out_size):
+    """`convolution` with a weight for each of n samples: (n, N, C, *size), (n, K, C / groups, *taps) -> (n, N, K, *out_size).
+
+    Weights that are one repeated tensor, as of samples that differentiate with respect to it, are read as that one.
+    """
+    return _by_samples(convolution, input, weight, stride, padding, dilation, groups, out_size=out_size)
+
+
+@sample_convolution.backward
+def _(g, input, weight, stride, padding, dilation, groups):
+    d_input = d_weight = None
+    if input._n is not None:
+        d_input = sample_conv_input_grad(g, weight, tuple(input._m.shape)[3:], stride, padding, dilation, groups)
+    if weight._n is not None:
+        d_weight = _weight_gradients(g, input, weight, stride, padding, dilation, groups)
+    return d_input, d_weight
+
+
+@structured(install=(), cases="none", grad_name="ConvolutionBackwardBackward0")
+def sample_conv_input_grad(g, weight, *, size, stride, padding, dilation, groups):
+    """`conv_input_grad` with a weight for each of n samples."""
+    return _by_samples(conv_input_grad, g, weight, stride, padding, dilation, groups, size=size)
+
+
+@sample_conv_input_grad.backward
+def _(gg, g, weight, stride, padding, dilation, groups):
+    d_g = d_weight = None
+    if g._n is not None:
+        d_g = sample_convolution(gg, weight, stride, padding, dilation, groups, tuple(g._m.shape)[3:])
+    if weight._n is not None:
+        d_weight = _weight_gradients(g, gg, weight, stride, padding, dilation, groups)
+    return d_g, d_weight
+
+
+def _by_samples(product, x, weight, stride, padding, dilation, groups, **size):
+    n = x._m.shape[0]
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, **size}
+    if weight._m.strides[0] == 0:
+        found = product(_fold(x), select(weight, 0, 0), groups=groups, **settings)
+        return reshape(found, (*x._m.shape[:2], *found._m.shape[1:]))
+    return _split_channels(product(_merge_channels(x), _fold(weight), groups=n * groups, **settings), n)
+
+
+def _weight_gradients(g, input, weight, stride, padding, dilation, groups):
+    taps, n = tuple(weight._m.shape)[3:], g._m.shape[0]
+    found = conv_weight_grad(_merge_channels(g), _merge_channels(input), taps, stride, padding, dilation, n * groups)
+    return reshape(found, tuple(weight._m.shape))
+
+
 @rule("convolution", "conv_input_grad")
 def _convolution(samples):
     first, *_ = samples.inputs
     weight, bias = samples.inputs["weight"], samples.inputs.get("bias")
     more = (None,) if "bias" in samples.inputs else ()
-    if "weight" not in samples.batched:
+    if "weight" in samples.batched:
+        product = sample_convolution if samples.op.name == "convolution" else sample_conv_input_grad
+        found = product(samples.value(first), samples.value("weight"), **samples.attributes)
+        if bias is not None and "bias" not in samples.batched:
+            found = found + reshape(bias, (-1, *(1,) * (found._m.ndim - 3)))
+    else:
         x = samples.value(first) if first in samples.batched else samples.inputs[first].unsqueeze(0)
         found = samples.call(_fold(x), weight, *((bias,) if more and "bias" not in samples.batched else more))
         found = reshape(found, (*x._m.shape[:2], *found._m.shape[1:]))
-    else:
-        w = samples.value("weight")
-        groups = samples.n * samples.attributes["groups"]
-        found = samples.call(_merge_channels(samples.value(first)), _fold(w), *more, groups=groups)
-        found = _split_channels(found, samples.n)
-        if bias is not None and "bias" not in samples.batched:
-            found = found + reshape(bias, (-1, *(1,) * (found._m.ndim - 3)))
     if "bias" in samples.batched:
         found = found + reshape(samples.value("bias"), (samples.n, 1, -1, *(1,) * (found._m.ndim - 3)))
     return found
@@ -210,8 +261,7 @@ def _convolution(samples):
 @rule("conv_weight_grad")
 def _conv_weight_grad(samples):
     g, x = samples.value("g"), samples.value("input")
-    groups = samples.n * samples.attributes["groups"]
-    found = samples.call(_merge_channels(g), _merge_channels(x), groups=groups)
+    found = samples.call(_merge_channels(g), _merge_channels(x), groups=samples.n * samples.attributes["groups"])
     return reshape(found, (samples.n, -1, *found._m.shape[1:]))
 
 

@@ -234,6 +234,15 @@ def test_random_numbers():
         func.vmap(lambda a: ng.empty(2).normal_(), randomness="different")(x)
 
 
+def test_distributions():
+    (x,) = tensors([(3, 2)])
+    normal = ng.distributions.Normal
+    assert_same(func.vmap(lambda a: normal(a, 1.0).log_prob(a + 1))(x), normal(x, 1.0).log_prob(x + 1))
+    assert func.vmap(lambda a: normal(a, 1.0).sample(), randomness="different")(x).shape == (3, 2)
+    with pytest.raises(ValueError, match="invalid values"):
+        func.vmap(lambda a: normal(0.0, a))(x - 1.0)
+
+
 class Doubled(ng.autograd.Function):
     @staticmethod
     def forward(ctx, x):

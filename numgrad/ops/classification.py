@@ -194,7 +194,7 @@ def _rows(name, input, target, weight):
     return input, target, expected
 
 
-def _check_targets(name, loss, target, classes, ignore_index):
+def check_targets(name, loss, target, classes, ignore_index):
     """A NaN loss may come from a target out of range: then say so."""
     if loss._m.device is not CPU or not np.isnan(loss._host()).any():
         return
@@ -205,14 +205,14 @@ def _check_targets(name, loss, target, classes, ignore_index):
 
 
 def _reduce(name, loss, target, weight, reduction, ignore_index, shape, classes):
-    _check_targets(name, loss, target, classes, ignore_index)
+    check_targets(name, loss, target, classes, ignore_index)
     if reduction == "none":
         return reshape(loss, shape)
     total = loss.sum()
     if reduction == "sum":
         return total
     if weight is None:
-        if target._m.device is CPU:
+        if target._m.device is CPU and not target._m.batched:
             count = target._m.numel - np.count_nonzero(target._host() == ignore_index)
             return total / float(count)
         return total / (target != ignore_index).sum()

@@ -210,6 +210,14 @@ def as_tensor_operand(op, value, name):
     )
 
 
+def admitted(op, value, name, kinds):
+    """`as_tensor_operand` for operands that are no plain `Tensor`; classes that are taken as one are noted in ``kinds``."""
+    found = as_tensor_operand(op.name, value, name)
+    if not found._m.batched:
+        kinds.add(type(found))
+    return found
+
+
 def same_device(op, tensors):
     """The common device; 0-d CPU tensors may join any."""
     device = None
@@ -331,7 +339,10 @@ class StructuredNode(Node):
     def backward_recorded(self, gradient):
         op = self.op
         fn = op.recorded_gradient or op.gradient
-        gradients = fn(gradient, *[_restore(self, item) for item in self.saved])
+        saved = [_restore(self, item) for item in self.saved]
+        if switch.selective:
+            self._leave_out(saved)
+        gradients = fn(gradient, *saved)
         return gradients if isinstance(gradients, tuple) else (gradients,)
 
 

@@ -120,6 +120,8 @@ def _source(op):
 
 def _call(op, tensor, attributes, dim, keepdim, dtype, out):
     tensor = as_tensor_operand(op.name, tensor, "input")
+    if tensor._m.batched:
+        return ENTRIES["batched_reduction"](op, tensor, attributes, dim, keepdim, dtype, out)
     if dtype is not None:
         tensor = cast(tensor, dtypes.as_dtype(dtype))
     key = (tensor._m, tuple(dim) if type(dim) is list else dim, keepdim, *map(type, attributes))

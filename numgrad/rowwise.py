@@ -140,6 +140,8 @@ def _call(op, tensors, attributes):
     except (AttributeError, TypeError):  # arrays
         plan = key = None
     if plan is None:
+        if any(isinstance(tensor, Tensor) and tensor._m.batched for tensor in tensors):
+            return ENTRIES["batched_op"](op, tensors, tuple(attributes.values()))
         plan, tensors, read, attributes = _prepare(op, tensors, attributes, key)
     elif not plan.setting[-1]:
         read = [None if tensor is None else _readable(tensor, plan.setting[0]) for tensor in tensors]

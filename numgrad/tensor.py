@@ -1,6 +1,7 @@
 """Tensor: storage, shape, dtype, grad, node, conversions and the entry to the recorder. No maths: the op table
 installs methods and operators."""
 
+import importlib
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -787,13 +788,18 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     if is_grads_batched:
         options = {"create_graph": create_graph, "allow_unused": allow_unused, "materialize_grads": materialize_grads}
         return _batched(outputs, inputs, gradients, retain_graph, options)
-    captures = {tensor._n: None for tensor in inputs}
-    roots = _roots("autograd.grad", outputs, gradients)
     retain = create_graph if retain_graph is None else retain_graph
-    autograd.walk(roots, retain, create_graph, captures, accumulate=False)
+    if any(isinstance(tensor, Tensor) and tensor._m.batched for tensor in (*outputs, *gradients)):
+        roots = _roots("autograd.grad", outputs, gradients)
+        levels = importlib.import_module(".func.levels", __package__)
+        reached = levels.gradients_within(outputs, inputs, [g for _, g in roots], retain, create_graph)
+    else:
+        captures = {tensor._n: None for tensor in inputs}
+        roots = _roots("autograd.grad", outputs, gradients)
+        autograd.walk(roots, retain, create_graph, captures, accumulate=False)
+        reached = [captures[tensor._n] for tensor in inputs]
     found = []
-    for tensor in inputs:
-        gradient = captures[tensor._n]
+    for tensor, gradient in zip(inputs, reached):
         if gradient is None and materialize_grads and type(tensor) is not GradientEdge:
             m = tensor._m
             gradient = from_array(np.zeros(m.shape, m.np)).to(m.device)
@@ -813,14 +819,11 @@ def _batched(outputs, inputs, gradients, retain_graph, options):
             "autograd.grad: with is_grads_batched=True every grad_outputs must be a Tensor with a first dimension of one "
             f"size, got {[None if value is None else list(value.shape) for value in gradients]}"
         )
-    size = sizes.pop()
-    rows = []
-    for k in range(size):
-        retain = k < size - 1 or (options["create_graph"] if retain_graph is None else retain_graph)
-        rows.append(grad(outputs, inputs, [value[k] for value in gradients], retain, **options))
-    if not rows:
+    retain = options["create_graph"] if retain_graph is None else retain_graph
+    if not sizes.pop():
         return tuple(from_array(np.zeros((0, *tensor._m.shape), tensor._m.np)).to(tensor.device) for tensor in inputs)
-    return tuple(None if column[0] is None else autograd.stack(column) for column in zip(*rows))
+    weights, ordinary = importlib.import_module(".func.levels", __package__).batch_of(*gradients)
+    return tuple(ordinary(found) for found in grad(outputs, inputs, weights, retain, **options))
 
 
 autograd.backward, autograd.grad = backward, grad

@@ -194,7 +194,7 @@ def _rows(name, input, target, weight):
     return input, target, expected
 
 
-def _check_targets(name, loss, target, classes, ignore_index):
+def check_targets(name, loss, target, classes, ignore_index):
     """A NaN loss may come from a target out of range: then say so."""
     if loss._m.device is not CPU or not np.isnan(loss._host()).any():
         return
@@ -205,7 +205,7 @@ def _check_targets(name, loss, target, classes, ignore_index):
 
 
 def _reduce(name, loss, target, weight, reduction, ignore_index, shape, classes):
-    _check_targets(name, loss, target, classes, ignore_index)
+    check_targets(name, loss, target, classes, ignore_index)
     if reduction == "none":
         return reshape(loss, shape)
     total = loss.sum()
@@ -213,7 +213,7 @@ def _reduce(name, loss, target, weight, reduction, ignore_index, shape, classes)
         if weight is not None:
             hot = _one_hot(target, classes, weight)
             count = ((hot * weight).sum(-1) * (target != ignore_index).to(weight._m.dtype)).sum()
-        elif target._m.device is CPU:
+        elif target._m.device is CPU and not target._m.batched:
             count = float(target._m.numel - np.count_nonzero(target._host() == ignore_index))
         else:
             count = (target != ignore_index).sum()

@@ -6,7 +6,7 @@ from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..inplace import write_out
 from ..layout import Size, broadcast_shapes, normalize_axis
-from ..op import as_tensor_operand, cast, function, note_anomaly, recording, same_device
+from ..op import ENTRIES, as_tensor_operand, cast, function, note_anomaly, recording, same_device
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
@@ -83,6 +83,8 @@ def cat(tensors, dim=0, *, out=None) -> Tensor:
     key = (dim, *[tensor._m for tensor in tensors])
     plan = _JOINS.get(key)
     if plan is None:
+        if any(tensor._m.batched for tensor in tensors):
+            return ENTRIES["batched_join"](cat, tensors, dim, out)
         plan = _remember(key, _plan_cat(tensors, dim))
     result = _joined(plan, tensors, _CatNode)
     return result if out is None else write_out("cat", result, out, *tensors)
@@ -172,6 +174,8 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
     key = ("stack", dim, *[tensor._m for tensor in tensors])
     plan = _JOINS.get(key)
     if plan is None:
+        if any(tensor._m.batched for tensor in tensors):
+            return ENTRIES["batched_join"](stack, tensors, dim, out)
         plan = _remember(key, _plan_stack(tensors, dim))
     result = _joined(plan, tensors, _StackNode)
     return result if out is None else write_out("stack", result, out)

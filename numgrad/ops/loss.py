@@ -197,6 +197,13 @@ def _(g, input, target, pos_weight):
     return by_input, g * ((pos_weight - 1.0) * cost - input), g * (target * cost)
 
 
+def check_probabilities(name, input):
+    """RuntimeError unless all elements are between 0 and 1."""
+    values = input._host()
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise RuntimeError(f"{name}: all elements of input should be between 0 and 1; apply sigmoid to logits")
+
+
 @function(install=("F",))
 def binary_cross_entropy(
     input, target, weight=None, size_average=None, reduce=None, reduction: str = "mean"
@@ -210,9 +217,7 @@ def binary_cross_entropy(
             f"{name}: Using a target size ({target._m.shape}) that is different to the input size ({input._m.shape}) "
             "is deprecated. Please ensure they have the same size."
         )
-    values = input._host()
-    if values.size and not (values.min() >= 0 and values.max() <= 1):
-        raise RuntimeError(f"{name}: all elements of input should be between 0 and 1; apply sigmoid to logits")
+    check_probabilities(name, input)
     losses = _binary_cross_entropy(input, target)
     return reduced(name, losses if weight is None else mul(losses, weight), reduction)
 

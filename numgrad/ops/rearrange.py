@@ -13,7 +13,7 @@ from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import clone, contiguous_copy
-from .create import zeros, zeros_like
+from .create import zeros_like
 from .index import index_select
 from .launch import launch
 from .parts import diagonal, select, slice_along, split, tensor_split
@@ -42,8 +42,7 @@ def repeat(self, *counts, repeats=None) -> Tensor:
     wide = [part for count, size in zip(repeats, shape) for part in (count, size)]
     found = reshape(self, tuple(paired)).expand(tuple(wide))
     found = contiguous_copy(found)
-    found = as_own(reshape(found, tuple([count * size for count, size in zip(repeats, shape)])))
-    return called(found, "RepeatBackward0")
+    return called(as_own(reshape(found, tuple([count * size for count, size in zip(repeats, shape)]))), "RepeatBackward0")
 
 
 @function
@@ -306,8 +305,7 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1) -> Tensor:
     shape = list(input._m.shape[:-1])
     for axis in sorted((dim1, dim2)):
         shape.insert(axis, size)
-    out = zeros(tuple(shape), dtype=input._m.dtype, device=input._m.device)
-    return diagonal_scatter(out, input, offset, dim1, dim2)
+    return diagonal_scatter(input.new_zeros(tuple(shape)), input, offset, dim1, dim2)
 
 
 @function

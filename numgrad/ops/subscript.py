@@ -11,7 +11,7 @@ from .. import dtypes
 from ..autograd import is_grad_enabled, switch
 from ..inplace import check_inplace
 from ..kernels.index import ADD, SET
-from ..op import as_tensor_operand, cast, function, method
+from ..op import ENTRIES, as_tensor_operand, cast, function, method
 from ..storage import Storage, meta, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
@@ -177,7 +177,7 @@ def _as_index(item):
         m = item._m
         if m.dtype.kind == "f":
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        if not m.ndim:
+        if not m.ndim and not m.batched:
             return bool(item.item()) if m.dtype.kind == "b" else int(item.item())
         return item
     if isinstance(item, np.ndarray):
@@ -283,6 +283,8 @@ def places(found, indices):
 
     A mask alone over dimensions that are evenly strided is an index into them as one.
     """
+    if any(index._m.batched for _, index in indices):
+        found, indices = ENTRIES["batched_indices"](found, indices)
     if len(indices) == 1 and indices[0][1]._m.dtype.kind in "b" or (
         len(indices) == 1 and indices[0][1]._m.dtype is dtypes.uint8
     ):

@@ -7,7 +7,7 @@ from ..storage import Meta, meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, make
 from .copy import contiguous_copy
-from .view import reshape, transpose
+from .view import as_own, reshape, transpose
 
 _products: dict = {}  # metas of the operands -> how their product runs
 _LIMIT = 1 << 14
@@ -97,7 +97,7 @@ def matmul(input, other, *, out=None) -> Tensor:
         found = found.squeeze(-2)
     if ny == 1:
         found = found.squeeze(-1)
-    return found
+    return as_own(found)
 
 
 def _shaped(name, ndims, doc):

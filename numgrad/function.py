@@ -6,7 +6,7 @@ from . import autograd
 from .autograd import Node, OutputNode, Pending, next_seq, no_grad, switch
 from .errors import GradientError
 from .inplace import written
-from .op import SavedResult, cast_gradient, note_anomaly, recording, sum_to
+from .op import ENTRIES, SavedResult, cast_gradient, note_anomaly, recording, sum_to
 from .storage import meta
 from .tensor import Tensor, alias, empty_tensor, storage_of
 
@@ -136,8 +136,8 @@ class Function(Context, metaclass=_FunctionMeta):
 
     ``forward(ctx, *args)`` (or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``) computes on Tensors,
     unrecorded; ``backward(ctx, *grad_outputs)`` (or ``vjp``) returns one gradient (or None) an argument. Call `apply`.
-    `vmap` calls it slice by slice and directional derivatives come from ``backward``, so that neither a ``vmap`` nor
-    a ``jvp`` method is called, nor does it take ``generate_vmap_rule``.
+    ``vmap(info, in_dims, *args)`` computes on whole batches and returns the outputs and their batch dimensions; without
+    it, `func.vmap` calls it slice by slice. Directional derivatives come from ``backward``: ``jvp`` is not called.
     """
 
     generate_vmap_rule = False
@@ -174,6 +174,8 @@ class Function(Context, metaclass=_FunctionMeta):
     def apply(cls, *args, **kwargs):
         """Run ``forward`` and record the call."""
         tensors = [value for value in args if isinstance(value, Tensor)]
+        if any(tensor._m.batched for tensor in tensors):
+            return ENTRIES["batched_function"](cls, args, kwargs)
         record = recording(tensors)
         context = Context()
         context.needs_input_grad = tuple(isinstance(value, Tensor) and value._n is not None for value in args)

@@ -69,6 +69,8 @@ CALLS = {
     "linear": (lambda x, w, b: F.linear(x, w, b), (3, 4), (2, 4), (2,)),
     "convolution": (lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1, groups=2), (1, 4, 5, 4), (2, 2, 3, 3), (2,)),
     "convolution_1d": (lambda x, w: F.conv1d(x, w, dilation=2), (2, 2, 7), (3, 2, 2)),
+    "convolution_by_samples": (lambda x, w: ng.vmap(lambda a, b: F.conv1d(a, b, stride=2))(x, w), (2, 2, 2, 5), (2, 3, 2, 2)),
+    "convolution_of_a_repeated_weight": (lambda x, w: ng.vmap(F.conv1d)(x, w.expand(2, 3, 2, 2)), (2, 2, 2, 4), (3, 2, 2)),
     "transposed": (lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2), (1, 2, 3, 2), (2, 2, 2, 2), (2,)),
     # indices
     "gather": (lambda x: x.gather(1, I) ** 2, (3, 4)),
@@ -156,6 +158,7 @@ CALLS = {
 # Calls whose gradients are made of ops of their own: these gradients are differentiated twice as well.
 OF_GRADIENTS = [
     "clone", "as_strided", "strided_scatter", "slices", "select", "diagonal", "convolution", "convolution_1d",
+    "convolution_by_samples",
     "embedding_padding", "max_pool", "avg_pool", "adaptive_avg_pool", "grid_sample", "scatter_prod", "masked", "fold",
     "index_fill", "index_copy", "unfold",
 ]  # fmt: skip

@@ -456,11 +456,12 @@ def unshared(tensor, references):
     return sys.getrefcount(tensor) <= references + 1 and (tensor._s is None or sys.getrefcount(tensor._s) <= 2)
 
 
-def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulate=True):
+def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulate=True, step=None):
     """Propagate gradients from ``roots``, pairs of (node, gradient), to the leaves.
 
     ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
-    them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``.
+    them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``. ``step``: a
+    function (node, gradient) -> gradients in place of the node's own, whose results are not written to.
     """
     needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
     before, outer = _set("enabled", bool(create_graph)), _modes.needed
@@ -471,9 +472,9 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
             switch.selective += 1
     try:
         if switch.noted:
-            _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+            _noted_walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed)
         else:
-            _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+            _walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed)
     finally:
         if selective:
             with _switch_lock:
@@ -526,7 +527,12 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
             node.check()
         if hooks is not None and hooks.pre:
             gradient = _run_pre_hooks(node, gradient)
-        gradients = node.backward_recorded(gradient) if create_graph else node.backward(gradient)
+        if not create_graph:
+            gradients = node.backward(gradient)
+        elif create_graph is True:
+            gradients = node.backward_recorded(gradient)
+        else:
+            gradients = create_graph(node, gradient)
         if hooks is not None and hooks.post:
             gradients = _run_post_hooks(node, gradients, gradient)
         if switch.anywhere and checks_nan():

@@ -1,5 +1,6 @@
 """Views of all elements, in another shape or order. No kernels; gradients are views."""
 
+from ..config import warn_once
 from ..inplace import check_inplace
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
 from ..op import ENTRIES, as_tensor_operand, function, method, sum_to
@@ -206,6 +207,12 @@ def t(input) -> Tensor:
 
 def _reversed(self) -> Tensor:
     """All dimensions reversed."""
+    if self._m.ndim != 2:
+        warn_once(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw an "
+            "error in a future release. Consider `x.mT` to transpose batches of matrices or "
+            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor."
+        )
     return _permute(self, tuple(reversed(range(self._m.ndim))))
 
 

@@ -271,3 +271,21 @@ def test_batches_of_small_triangles(dtype):
                 np.testing.assert_allclose(full @ x.numpy(), b, atol=2e-4 if dtype == np.float32 else 1e-10)
     x = linalg.solve_triangular(ng.zeros(3, 2, 2), ng.ones(3, 2, 1), upper=False)
     assert x[:, 0].isinf().all()
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_solve_of_batches(upper):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    for factor, right in ((3, 3), (3, 2)), ((2, 3, 3), (3, 1)), ((3, 3), (2, 3, 2)), ((2, 1, 3, 3), (2, 3, 1)):
+        found = []
+        values = rng.standard_normal(factor) + 3 * np.eye(3), rng.standard_normal(right)
+        for T in (ng, torch):
+            L, B = (T.from_numpy(value.copy()).requires_grad_() for value in values)
+            X = T.cholesky_solve(B, L.triu() if upper else L.tril(), upper)
+            first = T.autograd.grad(X.square().sum(), (B, L), create_graph=True)
+            found.append([X, *first, *T.autograd.grad(sum(g.square().sum() for g in first), (B, L))])
+        for ours, theirs in zip(*found, strict=True):
+            np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-8, atol=1e-10)
+    with pytest.raises(RuntimeError, match="each A matrix is 2 by 2 but each b matrix is 3 by 1"):
+        ng.cholesky_solve(ng.ones(3, 1), ng.ones(2, 2), upper)

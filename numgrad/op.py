@@ -70,6 +70,9 @@ class Op:
         fn.__name__ = f"{self.name}_backward"
         self.gradient = fn
         self.prepare_backward()
+        self.node_class.frees = not all(
+            name in self.attributes or name.endswith("_meta") or name == "count" for name in self.needs
+        )
         return self.entry
 
     def backward_as_ops(self, fn):

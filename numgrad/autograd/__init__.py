@@ -46,6 +46,7 @@ class Node:
 
     anomaly = None
     leaf = False
+    frees = True  # whether a pass frees what is saved: not where that is no memory but shapes and numbers
     name = NodeName("Node")
 
     def __init_subclass__(cls, **options):
@@ -81,7 +82,15 @@ class Node:
 
     def register_tensor_hook(self, hook):
         """Call ``hook(grad)`` with the gradient of this node's output; it may return a replacement."""
-        return Handle(self._hooks().tensor, hook)
+        hooks = self._hooks().tensor
+        handle = Handle(hooks, hook)
+        if RETAIN in hooks:
+            hooks[RETAIN] = hooks.pop(RETAIN)
+        return handle
+
+    def retain(self, keep):
+        """Call ``keep(grad)`` with the gradient of this node's output after all other hooks on it."""
+        self._hooks().tensor[RETAIN] = keep
 
     def check(self):
         """Raise if a saved value was written to after this node was recorded, or is freed."""
@@ -107,6 +116,9 @@ class Node:
             f"already been freed): the buffers saved by {self.name} were freed by the first backward pass. Specify "
             "retain_graph=True if you need to backward through the graph a second time."
         )
+
+
+RETAIN = -1  # the number of the hook of `Tensor.retain_grad`, which stays the last
 
 
 class Hooks:
@@ -515,8 +527,8 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
             gradients = _run_post_hooks(hooks.post, gradients, gradient)
         if switch.anywhere and checks_nan():
             _check_finite(node, gradients)
-        if not retain_graph and node.saved:
-            node.saved = None  # a second pass is refused; nodes that saved nothing may run again
+        if not retain_graph and node.saved and node.frees:
+            node.saved = None  # a second pass is refused; nodes that saved no values may run again
         gradient = None
         following = None
         for parent, gradient in zip(node.next, gradients):

@@ -22,6 +22,7 @@ class _CatNode(Node):
     """The node of `cat`: every input's gradient is its part of the result's."""
 
     __slots__ = ()
+    frees = False
     name = "CatBackward0"
 
     def backward(self, gradient):
@@ -42,6 +43,7 @@ class _StackNode(Node):
     """The node of `stack`."""
 
     __slots__ = ()
+    frees = False
     name = "StackBackward0"
 
     def backward(self, gradient):
@@ -326,9 +328,14 @@ def common_shape(*shapes):
 
 
 @function(install=("ng",))
-def meshgrid(*tensors, indexing="ij"):
+def meshgrid(*tensors, indexing=None):
     """The coordinates of a grid, one tensor an axis, each a view of the grid's shape; "xy" exchanges the first two
-    axes."""
+    axes, "ij" does not. It warns, once, where neither is said, and takes "ij"."""
+    if indexing is None:
+        config.warn_once(
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument."
+        )
+        indexing = "ij"
     tensors = _unpacked(tensors)
     if not tensors:
         raise ValueError("meshgrid expects a non-empty TensorList")
@@ -364,7 +371,7 @@ def cartesian_prod(*tensors) -> Tensor:
             raise RuntimeError(f"cartesian_prod: Expect a 1D vector, but got shape {list(tensor._m.shape)}")
     if len(tensors) == 1:
         return tensors[0]
-    return stack([reshape(grid, (-1,)) if grid._m.numel else reshape(grid, (0,)) for grid in meshgrid(*tensors)], 1)
+    return stack([reshape(grid, (-1,)) if grid._m.numel else reshape(grid, (0,)) for grid in meshgrid(*tensors, indexing="ij")], 1)
 
 
 @function

@@ -39,7 +39,7 @@ def _pair(name, input, target):
     input, target = as_tensor_operand(name, input, "input"), as_tensor_operand(name, target, "target")
     if input._m.shape != target._m.shape:
         warnings.warn(
-            f"{name}: Using a target size ({target._m.shape}) that is different to the input size ({input._m.shape}). "
+            f"Using a target size ({target._m.shape}) that is different to the input size ({input._m.shape}). "
             "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=3,
         )

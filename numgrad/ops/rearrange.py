@@ -17,7 +17,7 @@ from .create import zeros_like
 from .index import index_select
 from .launch import launch
 from .parts import diagonal, select, slice_along, split, tensor_split
-from .view import reshape, sizes, unsqueeze
+from .view import as_own, reshape, sizes, unsqueeze
 
 # --- repetition ----------------------------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ def repeat(self, *counts, repeats=None) -> Tensor:
     wide = [part for count, size in zip(repeats, shape) for part in (count, size)]
     found = reshape(self, tuple(paired)).expand(tuple(wide))
     found = contiguous_copy(found)
-    return reshape(found, tuple([count * size for count, size in zip(repeats, shape)]))
+    return as_own(reshape(found, tuple([count * size for count, size in zip(repeats, shape)])))
 
 
 @function
@@ -202,7 +202,7 @@ def roll(input, shifts, dims=None) -> Tensor:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         if not input._m.numel:
             return clone(input)
-        return reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape))
+        return as_own(reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape)))
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if not shifts:
         raise RuntimeError("`shifts` required")

@@ -61,7 +61,30 @@ def basic_geometry(m, spec):
     return offset if 0 not in shape else 0, tuple(shape), tuple(strides)
 
 
-@structured(kind="view", install=(), name="slice_view", grad_name="SliceBackward0", node=PartNode)
+class _SubscriptNode(PartNode):
+    """Named after the last item that changes anything, as if items were applied one by one."""
+
+    __slots__ = ()
+
+    def overload(self):
+        spec, m = self.plan[0], self.next[0].plan
+        found, axis = 0 if len(spec) == 1 else 3, 0
+        for item in spec:
+            if item is None:
+                found = 2
+                continue
+            if type(item) is int:
+                found = 1
+            elif item != (0, 1, m.shape[axis]):
+                found = 0
+            axis += 1
+        return found
+
+
+_NAMES = ("SliceBackward0", "SelectBackward0", "UnsqueezeBackward0", "AliasBackward0")
+
+
+@structured(kind="view", install=(), name="slice_view", grad_name=_NAMES, node=_SubscriptNode)
 def _sliced(input, *, spec):
     return basic_geometry(input._m, spec)
 

@@ -27,6 +27,7 @@ CALLS = {
     "no dimensions": (lambda x, y: x * y.sum() - x.sum(0), [(), ()]),
     "vector and number": (lambda x, y: x * y, [(3,), ()]),
     "in place": (lambda x, y: (x * 1.0).mul_(y).mul_(2.0), [(2, 3), (3,)]),
+    "views in place": (lambda x: (x * 1.0).unsqueeze_(0).transpose_(0, 1).squeeze_(1), [(2, 3)]),
     "sum": (lambda x: (x.sum(), x.sum(0), x.mean(-1, True), x.sum((0, 1))), [(2, 3)]),
     "extremes": (lambda x: (x.amax(0), x.max(1)[0], x.argmax(-1), x.argmax()), [(2, 3)]),
     "norms": (lambda x: (x.norm(), x.logsumexp(1), x.prod(1), x.prod()), [(2, 3)]),

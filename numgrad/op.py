@@ -390,12 +390,26 @@ def record(op, tensors, out, values, node_class=None):
     return node
 
 
+class _OverloadName:
+    """The name of a node whose op has several, unless it was `called` something."""
+
+    def __get__(self, node, owner):
+        return self if node is None else NodeName(node.op.grad_name[node.overload()])
+
+
 def node_class_of(op, base):
     """The Node subclass of one op."""
     name = names = op.grad_name
     if type(names) is tuple:
-        name, names = names[0], property(lambda node: NodeName(op.grad_name[node.overload()]))
+        name, names = names[0], _OverloadName()
     return type(name, (base,), {"name": names, "op": op, "__slots__": ()})
+
+
+def called(out, name: str):
+    """``out``, the result of the last op of a composite, with its node called ``name``, as the composite's own would be."""
+    if out._n is not None:
+        out._n.name = NodeName(name)
+    return out
 
 
 # --- composites ----------------------------------------------------------------------------------------------------

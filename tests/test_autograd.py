@@ -597,3 +597,31 @@ def test_retained_gradients_follow_hooks_and_writes():
     (y.sum() + part.sum()).backward()
     assert y.grad.tolist() == [2.0, 2.0, 1.0] and part.grad.tolist() == [1.0, 1.0]
     assert x.grad.tolist() == [60.0, 60.0, 30.0]
+
+
+def test_checkpoints_have_all_derivatives():
+    from numgrad.utils.checkpoint import checkpoint
+
+    x, w = leaf(4, seed=1), leaf(4, seed=2)
+    runs = []
+
+    def f(a):
+        runs.append(1)
+        return ((a * w).sin() * a).exp().sum()
+
+    def derivatives(y):
+        first = autograd.grad(y, [x, w], create_graph=True)
+        return [*first, *autograd.grad(sum((g * g).sum() for g in first), [x, w])]
+
+    expected = derivatives(f(x))
+    for found, known in zip(derivatives(checkpoint(f, x, use_reentrant=False)), expected):
+        assert ng.allclose(found, known)
+    assert len(runs) >= 3
+    nested = checkpoint(lambda a: checkpoint(f, a * 1, use_reentrant=False) * 1, x, use_reentrant=False)
+    assert ng.allclose(autograd.grad(nested, w)[0], expected[1])
+    assert not checkpoint(lambda a: a * 2, x.detach(), use_reentrant=False).requires_grad
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        autograd.grad(checkpoint(f, x, use_reentrant=True), x, create_graph=True)
+    grows = checkpoint(lambda a: [runs.append(1), (a.exp() * w if len(runs) % 2 else a.exp())][1], x, use_reentrant=False)
+    with pytest.raises(RuntimeError, match="different number of tensors"):
+        grows.sum().backward()

@@ -153,6 +153,8 @@ def test_warnings_of_likely_mistakes(monkeypatch):
         ng.ones(1, 2, 3).T  # noqa: B018
     with pytest.warns(UserWarning, match="Support for mismatched key_padding_mask and attn_mask"):
         attention(q, q, q, key_padding_mask=hidden, attn_mask=ng.zeros(2, 2))
+    with pytest.warns(UserWarning, match="changed to align_corners=False"):
+        F.affine_grid(ng.zeros(1, 2, 3), (1, 1, 2, 2))
     with pytest.warns(UserWarning, match="does not match num_features"):
         ng.nn.InstanceNorm1d(3)(ng.ones(2, 4, 5))
     with warnings.catch_warnings():
@@ -165,3 +167,23 @@ def test_absent_members_are_not_expected():
         ng.nn.Linear(2, 2, bias=False).load_state_dict(ng.nn.Linear(2, 2).state_dict())
     found = ng.nn.InstanceNorm1d(2).load_state_dict({"running_mean": ng.zeros(2)}, strict=False)
     assert found.unexpected_keys == ["running_mean"]
+
+
+NODES = (
+    "F.mse_loss(x, y)", "F.mse_loss(x, y, reduction='sum')", "F.smooth_l1_loss(x, y)", "F.huber_loss(x, y)", "F.l1_loss(x, y)",
+    "F.cross_entropy(x, t)", "F.cross_entropy(x, t, weight=y[0])", "F.nll_loss(x, t)", "F.binary_cross_entropy(x, y)",
+    "F.binary_cross_entropy_with_logits(x, y)", "x[None].bmm(x[None])", "x @ x", "x @ x[0]", "x[0] @ x[0]", "x.mv(x[0])",
+    "T.addmm(x, x, x)", "x.max()", "x.min()", "x.max(0).values", "2 / x", "F.dropout(x)", "x.tril()", "x.triu()",
+    "x.repeat(2, 1)", "x.split(1)[0]", "x.split([1, 1])[0]", "x.chunk(2)[0]", "F.max_pool2d(x[None, None], 2)",
+    "F.avg_pool2d(x[None, None], 2)", "F.interpolate(x[None, None], scale_factor=2)", "F.pixel_shuffle(x.view(1, 4, 1, 1), 2)",
+    "F.grid_sample(x[None, None], T.zeros(1, 1, 1, 2), align_corners=False)", "F.conv_transpose2d(x[None, None], x[None, None])",
+)  # fmt: skip
+
+
+def test_nodes_have_the_names_of_pytorch():
+    torch = pytest.importorskip("torch")
+    names = []
+    for T in (ng, torch):
+        known = {"T": T, "F": T.nn.functional, "x": T.ones(2, 2, requires_grad=True), "y": T.ones(2, 2), "t": T.tensor([0, 1])}
+        names.append({text: eval(text, known).grad_fn.name() for text in NODES})
+    assert names[0] == names[1]

@@ -441,6 +441,7 @@ NOT_VIEWS = {
     "expand_wrong": lambda T: T.zeros(2, 3).expand(3, 3),
     "expand_fewer": lambda T: T.zeros(2, 3).expand(3),
     "as_strided_outside": lambda T: T.zeros(4).as_strided((3,), (2,), 1),
+    "as_strided_negative_size": lambda T: T.zeros(4).as_strided((2, -1), (1, 1)),
     "as_strided_negative": lambda T: T.zeros(4).as_strided((2,), (-1,), 1),
     "permute_twice": lambda T: T.zeros(2, 3).permute(0, 0),
     "permute_few": lambda T: T.zeros(2, 3).permute(0),

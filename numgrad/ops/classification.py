@@ -4,7 +4,7 @@ import numpy as np
 
 from ..device import CPU
 from ..kernels.vocab import exp, lanes, leader, log, maxnum, row_max, row_sum
-from ..op import as_tensor_operand
+from ..op import as_tensor_operand, called
 from ..rowwise import rowwise
 from ..tensor import Tensor
 from .columns import by_columns, cross_entropy_columns
@@ -209,15 +209,16 @@ def _reduce(name, loss, target, weight, reduction, ignore_index, shape, classes)
     if reduction == "none":
         return reshape(loss, shape)
     total = loss.sum()
-    if reduction == "sum":
-        return total
-    if weight is None:
-        if target._m.device is CPU and not target._m.batched:
-            count = target._m.numel - np.count_nonzero(target._host() == ignore_index)
-            return total / float(count)
-        return total / (target != ignore_index).sum()
-    scale = (_one_hot(target, classes, weight) * weight).sum(-1) * (target != ignore_index).to(weight._m.dtype)
-    return total / scale.sum()
+    if reduction == "mean":
+        if weight is not None:
+            hot = _one_hot(target, classes, weight)
+            count = ((hot * weight).sum(-1) * (target != ignore_index).to(weight._m.dtype)).sum()
+        elif target._m.device is CPU and not target._m.batched:
+            count = float(target._m.numel - np.count_nonzero(target._host() == ignore_index))
+        else:
+            count = (target != ignore_index).sum()
+        total = total / count
+    return called(total, "NllLossBackward0" if len(shape) < 2 else "NllLoss2DBackward0")
 
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean") -> Tensor:

@@ -3,7 +3,7 @@
 import warnings
 
 from ..kernels.vocab import exp, fabs, log, log1p, maximum, sigmoid as logistic, where
-from ..op import as_tensor_operand, function
+from ..op import as_tensor_operand, called, function
 from ..pointwise import pointwise
 from ..tensor import Tensor
 from .arithmetic import mul
@@ -24,11 +24,19 @@ def legacy_reduction(reduction, size_average, reduce):
     return found
 
 
+_NODES = {
+    "binary_cross_entropy": "BinaryCrossEntropyBackward0",
+    "binary_cross_entropy_with_logits": "BinaryCrossEntropyWithLogitsBackward0",
+    "huber_loss": "HuberLossBackward0", "mse_loss": "MseLossBackward0", "multi_margin_loss": "MultiMarginLossBackward0",
+    "multilabel_margin_loss": "MultilabelMarginLossBackward0", "smooth_l1_loss": "SmoothL1LossBackward0",
+    "soft_margin_loss": "SoftMarginLossBackward0",
+}  # fmt: skip
+
+
 def reduced(name, losses, reduction):
-    if reduction == "mean":
-        return mean(losses)
-    if reduction == "sum":
-        return sum(losses)
+    if reduction in ("mean", "sum"):
+        found = mean(losses) if reduction == "mean" else sum(losses)
+        return called(found, _NODES[name]) if name in _NODES else found
     if reduction == "none":
         return losses
     raise ValueError(f"{name}: {reduction} is not a valid value for reduction; use 'none', 'mean' or 'sum'")

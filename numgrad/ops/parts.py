@@ -3,7 +3,7 @@
 from .. import autograd
 from ..inplace import write_out
 from ..layout import normalize_axis
-from ..op import function, method
+from ..op import called, function, method
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, view as make_view
@@ -143,7 +143,9 @@ def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
         if step < 0 or (step == 0 and size):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
         sections = [min(step, size - at) for at in range(0, size, step)] if size else [0]
+        name = "SplitBackward0"
     else:
+        name = "SplitWithSizesBackward0"
         sections = list(split_size_or_sections)
         if any(n < 0 for n in sections) or sum(sections) != size:
             raise RuntimeError(
@@ -152,7 +154,7 @@ def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
             )
     found, at = [], 0
     for n in sections:
-        found.append(_slice(tensor, dim, at, 1, n))
+        found.append(called(_slice(tensor, dim, at, 1, n), name))
         at += n
     return tuple(found)
 

@@ -374,7 +374,7 @@ def _keep_mask(shape, like, p, generator=None):
     return mask
 
 
-@structured(install=(), cases="none")
+@structured(install=(), cases="none", grad_name="MulBackward0")
 def apply_mask(input, *, mask):
     """``input * mask`` with a mask that is no variable."""
     return input * mask

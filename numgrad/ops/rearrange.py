@@ -8,7 +8,7 @@ from ..function import Function
 from ..inplace import write_out
 from ..kernels import rearrange as kernels
 from ..layout import normalize_axes, normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, method
+from ..op import as_tensor_operand, called, cast, dense, function, method
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
@@ -42,7 +42,7 @@ def repeat(self, *counts, repeats=None) -> Tensor:
     wide = [part for count, size in zip(repeats, shape) for part in (count, size)]
     found = reshape(self, tuple(paired)).expand(tuple(wide))
     found = contiguous_copy(found)
-    return as_own(reshape(found, tuple([count * size for count, size in zip(repeats, shape)])))
+    return called(as_own(reshape(found, tuple([count * size for count, size in zip(repeats, shape)]))), "RepeatBackward0")
 
 
 @function
@@ -255,7 +255,7 @@ def _triangular(name, lower, doc):
             raise RuntimeError(
                 f"{name}: input tensor must have at least 2 dimensions, got shape {list(input._m.shape)}"
             )
-        found = _triangle(input, int(diagonal), lower)
+        found = called(_triangle(input, int(diagonal), lower), f"{name.capitalize()}Backward0")
         return found if out is None else write_out(name, found, out)
 
     def inplace(self, diagonal=0):

@@ -19,6 +19,8 @@ def as_strided_view(input, size, stride, offset):
         raise RuntimeError(
             f"as_strided: mismatch in length of strides and shape: {len(size)} sizes and {len(stride)} strides"
         )
+    if any(n < 0 for n in size):
+        raise RuntimeError(f"as_strided: sizes must not be negative, got {list(size)}")
     if any(step < 0 for step in stride):
         raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if 0 not in size else offset

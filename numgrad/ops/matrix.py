@@ -119,7 +119,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> T
     """``sum(|x|^ord)^(1/ord)`` over ``dim`` (all by default); the largest or smallest ``|x|`` for infinite ``ord``,
     the number of non-zeros for 0."""
     name = "linalg.vector_norm"
-    if isinstance(x, Tensor) and x._m.dtype.is_complex:
+    if isinstance(x, Tensor) and x._m.dtype.is_complex and dtype is not None:
         x = x.abs()
     x = _in_dtype(name, x, dtype)
     if isinstance(ord, str):
@@ -169,9 +169,6 @@ def norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None) -> Tenso
     """A vector or matrix norm: `linalg.matrix_norm` if ``ord`` is given and ``dim`` names two dimensions (or is not
     given and ``A`` has two), else `linalg.vector_norm`, of order 2 by default."""
     name = "linalg.norm"
-    if isinstance(A, Tensor) and A._m.dtype.is_complex:
-        of_matrices = A._m.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
-        A = A if of_matrices and ord in ("nuc", 2, -2) else A.abs()
     A = _in_dtype(name, A, dtype)
     if dim is not None:
         dim = (dim,) if isinstance(dim, int) else tuple(dim)

@@ -85,6 +85,8 @@ def _(g, input, exponent, out):
         by_base = 0.0
     if not isinstance(exponent, Tensor):
         return by_base, 0.0
+    if not isinstance(input, Tensor):
+        input = ENTRIES["full_like"](exponent, input)
     base = where((input == 0.0) & (exponent >= 0.0), 1.0, input)
     return by_base, g * (out * logarithm(base))
 

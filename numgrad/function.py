@@ -69,14 +69,20 @@ class _FunctionNode(Node):
     def backward_recorded(self, gradient):
         return self._run(gradient, True)
 
-    def _run(self, gradient, recorded):
+    def outputs(self, gradient):
         gradients: list = [None] * len(self.metas)
-        if isinstance(gradient, Pending):
-            for place, value in gradient:
-                held = gradients[place]
-                gradients[place] = value if held is None else autograd.add(held, value)
-        else:
-            gradients[0] = gradient
+        for place, value in gradient if isinstance(gradient, Pending) else [(0, gradient)]:
+            held = gradients[place]
+            gradients[place] = value if held is None else autograd.add(held, value)
+        return tuple(gradients)
+
+    def incoming(self, outputs):
+        if len(self.metas) == 1:
+            return outputs[0]
+        return Pending((place, value) for place, value in enumerate(outputs) if value is not None)
+
+    def _run(self, gradient, recorded):
+        gradients = list(self.outputs(gradient))
         context = self.context
         if context._materialize:
             for k, m in enumerate(self.metas):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import autograd, dtypes
-from .autograd import GradientEdge, Leaf
+from .autograd import GradientEdge, Leaf, OutputNode
 from .config import warn_once
 from .device import CPU, Device
 from .layout import Size, in_format, is_dense, layout, strided
@@ -283,7 +283,7 @@ class Tensor:
     @property
     def grad_fn(self):
         n = self._n
-        return None if n is None or n.leaf else n
+        return None if n is None or n.leaf else n.next[0] if type(n) is OutputNode else n
 
     @property
     def output_nr(self) -> int:

@@ -65,7 +65,17 @@ class Node:
 
     @property
     def next_functions(self):
-        return tuple((parent, 0) for parent in self.next)
+        return tuple(
+            (parent.next[0], parent.output_nr) if type(parent) is OutputNode else (parent, 0) for parent in self.next
+        )
+
+    def outputs(self, gradient):
+        """What hooks see of the gradient that comes to this node: a tuple with one for each output."""
+        return (gradient,)
+
+    def incoming(self, outputs):
+        """The reverse of `outputs`."""
+        return outputs[0]
 
     def _hooks(self):
         if self.hooks is None:
@@ -516,7 +526,7 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
         if node.saved is None or switch.last_write < node.seq:
             node.check()
         if hooks is not None and hooks.pre:
-            gradient = _run_pre_hooks(hooks.pre, gradient)
+            gradient = _run_pre_hooks(node, gradient)
         if not create_graph:
             gradients = node.backward(gradient)
         elif create_graph is True:
@@ -524,7 +534,7 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
         else:
             gradients = create_graph(node, gradient)
         if hooks is not None and hooks.post:
-            gradients = _run_post_hooks(hooks.post, gradients, gradient)
+            gradients = _run_post_hooks(node, gradients, gradient)
         if switch.anywhere and checks_nan():
             _check_finite(node, gradients)
         if not retain_graph and node.saved and node.frees:
@@ -618,19 +628,19 @@ def _run_hooks(hooks, gradient):
     return gradient
 
 
-def _run_pre_hooks(hooks, gradient):
-    outputs = (gradient,)
-    for hook in list(hooks.values()):
+def _run_pre_hooks(node, gradient):
+    outputs = node.outputs(gradient)
+    for hook in list(node.hooks.pre.values()):
         changed = hook(outputs)
         if changed is not None:
             outputs = changed if isinstance(changed, tuple) else (changed,)
-    return outputs[0]
+    return node.incoming(outputs)
 
 
-def _run_post_hooks(hooks, gradients, gradient):
-    gradients = tuple(gradients)
-    for hook in list(hooks.values()):
-        changed = hook(gradients, (gradient,))
+def _run_post_hooks(node, gradients, gradient):
+    gradients, outputs = tuple(gradients), node.outputs(gradient)
+    for hook in list(node.hooks.post.values()):
+        changed = hook(gradients, outputs)
         if changed is not None:
             gradients = changed if isinstance(changed, tuple) else (changed,)
     return gradients
@@ -638,6 +648,8 @@ def _run_post_hooks(hooks, gradients, gradient):
 
 def _run_accumulate_hooks(leaf):
     tensor = leaf.tensor() if leaf.tensor is not None else None
+    if tensor is None and leaf.tensor is not None:  # nobody can see its gradient any more
+        return
     for hook in list(leaf.hooks.post.values()):
         hook(tensor)
 

@@ -180,6 +180,10 @@ def _diagonal(value, count, m, offset, dim1, dim2):
     return OPS["diagonal_view"].entry(value, offset, _behind(dim1, count), _behind(dim2, count))
 
 
+def _slices_along(value, count, m, dimension, *windows):
+    return OPS["slices_along"].entry(value, _behind(dimension, count), *windows)
+
+
 def _slice_view(value, count, m, spec):
     return OPS["slice_view"].entry(value, (*[(0, 1, size) for size in value._m.shape[:count]], *spec))
 
@@ -187,7 +191,7 @@ def _slice_view(value, count, m, spec):
 _VIEWS: dict[str, Callable] = {
     "view": _view, "permute": _permute, "transpose": _transpose, "t": _t, "expand": _expand, "unsqueeze": _unsqueeze,
     "squeeze": _squeeze, "as_strided": _as_strided, "slice": _slice, "select": _select, "unbind": _unbind,
-    "diagonal_view": _diagonal, "slice_view": _slice_view,
+    "diagonal_view": _diagonal, "slice_view": _slice_view, "slices_along": _slices_along,
 }  # fmt: skip
 
 

@@ -39,11 +39,6 @@ def _found(args, kwargs):
     return tensors_in(args) or (kwargs and tensors_in(kwargs.values()))
 
 
-def _over_slices(original, args, kwargs):
-    """Slice by slice."""
-    return slices(original, args, kwargs) if _found(args, kwargs) else original(*args, **kwargs)
-
-
 def _as_ops_or_slices(original, args, kwargs):
     """By its ops where it only reads batched tensors through them, else slice by slice."""
     if not _found(args, kwargs):
@@ -335,8 +330,7 @@ _OTHERS = (
 _SHAPED_BY_DATA = ("nonzero", "argwhere", "unique", "unique_consecutive", "masked_select")
 _IN_PLACE = (
     "index_fill_", "masked_fill_", "fill_diagonal_", "cumsum_", "cumprod_", "renorm_", "index_add_", "index_copy_", "put_",
-    "masked_scatter_", "scatter_", "scatter_add_", "scatter_reduce_", "index_reduce_", "index_put_", "squeeze_",
-    "unsqueeze_", "t_", "transpose_", "apply_", "map_",
+    "masked_scatter_", "scatter_", "scatter_add_", "scatter_reduce_", "index_reduce_", "index_put_", "apply_", "map_",
 )  # fmt: skip
 _SAMPLERS = (
     "normal_", "uniform_", "log_normal_", "exponential_", "geometric_", "cauchy_", "random_", "bernoulli_", "bernoulli",
@@ -380,7 +374,20 @@ def prepare() -> None:
         divert(entry, functools.partial(sampled, slices))
 
 
+def _becoming(name):
+    """The in-place form of a view: the batched tensor becomes it."""
+
+    def become(self, *args):
+        found = getattr(self, name)(*args)
+        self.value, self._m = found.value, found._m
+        return self
+
+    return become
+
+
 Batched.__getitem__, Batched.__setitem__ = _getitem, _setitem
+for _name in ("squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims"):
+    setattr(Batched, f"{_name}_", _becoming(_name))
 ENTRIES.update({"batched_indices": _indices, "batched_function": _function})
 prepare()
 

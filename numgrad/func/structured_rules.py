@@ -105,7 +105,7 @@ def _upsample(samples):
     return samples.call(samples.value("input"), passes=passes)
 
 
-@rule("slice_gradient", "diagonal_gradient", "_sliced_gradient")
+@rule("slice_gradient", "diagonal_gradient", "_sliced_gradient", "slices_along_gradient")
 def _of_part(samples):
     m = samples.attributes["input_meta"]
     changed: dict = {"input_meta": meta(m.dtype, (samples.n, *m.shape), m.device)}

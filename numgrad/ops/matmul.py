@@ -7,7 +7,7 @@ from ..storage import Meta, meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, make
 from .copy import contiguous_copy
-from .view import reshape, transpose
+from .view import as_own, reshape, transpose
 
 _products: dict = {}  # metas of the operands -> how their product runs
 _LIMIT = 1 << 14
@@ -99,7 +99,7 @@ def matmul(input, other, *, out=None) -> Tensor:
         found = found.squeeze(-1)
         if nx < 3:
             found = called(found, "MvBackward0" if nx == 2 else "DotBackward0")
-    return found
+    return as_own(found)
 
 
 def _shaped(name, ndims, doc):

@@ -141,6 +141,7 @@ CALLS = {
     "solve": (lambda x, b: L.solve(spread_out(x), b), (2, 3, 3), (2, 3, 2)),
     "triangular": (lambda x, b: L.solve_triangular(spread_out(x).tril(), b, upper=False), (3, 3), (3, 2)),
     "cholesky": (lambda x: L.cholesky(symmetric(x)), (3, 3)),
+    "cholesky_solve": (lambda b, x: ng.cholesky_solve(b, L.cholesky(symmetric(x))), (3, 2), (3, 3)),
     "lu": (lambda x: L.lu_factor(spread_out(x))[0], (3, 3)),
     "determinant": (lambda x: (L.det(spread_out(x)), L.slogdet(spread_out(x))[1]), (3, 3)),
     "pinv": (lambda x: L.pinv(x), (4, 2)),

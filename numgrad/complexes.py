@@ -31,7 +31,7 @@ _MOVES = {
     "contiguous_copy", "clone", "to_dtype", "_copy_into", "strided_scatter", "as_strided_gradient", "slice_gradient",
     "slices_along_gradient", "diagonal_gradient", "spread", "read_back", "cleared", "gather", "index_select", "take",
     "index_add", "index_copy", "index_fill", "put", "embedding", "_embedding_gradient", "flip", "roll", "triangle", "cumsum", "cumprod", "prod",
-    "apply_mask", "constant_pad_nd", "pad", "masked_select", "masked_scatter", "scatter", "scatter_add", "scatter_read",
+    "apply_mask", "constant_pad_nd", "bordered", "border_folded", "masked_select", "masked_scatter", "scatter", "scatter_add", "scatter_read",
     "windows", "overlapped", "index", "index_put", "_sliced_gradient",
 }  # fmt: skip
 _PRODUCTS = {"matrix_product", "linear"}

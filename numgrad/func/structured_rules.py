@@ -94,7 +94,7 @@ def _roll(samples):
     return samples.call(samples.value("input"), shifts=shifts)
 
 
-@rule("constant_pad_nd")
+@rule("constant_pad_nd", "bordered", "border_folded")
 def _pad(samples):
     return samples.call(samples.value("input"), widths=((0, 0), *samples.attributes["widths"]))
 
@@ -361,7 +361,7 @@ def _to_places(samples, value, moves):
     return value if order is None else value.permute(*sorted(range(len(order)), key=order.__getitem__))
 
 
-@rule("pad", "gather", "index_select", "take", "read_back", "index", "scatter_read", "embedding")
+@rule("gather", "index_select", "take", "read_back", "index", "scatter_read", "embedding")
 def _read(samples):
     at, moves = _placed(samples)
     if at is None or samples.attributes.get("by_frequency"):

@@ -3,14 +3,28 @@
 import numpy as np
 
 from .index import WIDTHS as WIDTHS
-from .jit import integer, kernel_template, pointer, shifted
+from .jit import inlined, integer, kernel_template, pointer, shifted
 
-DIRECT, CIRCULAR = 0, 1  # whether a coordinate beyond the end of its dimension comes in at the other
+# What a coordinate beyond the end of its dimension means: there is none; it comes in at the other end, is mirrored
+# at the last element, or is that of the last element.
+DIRECT, CIRCULAR, REFLECT, REPLICATE = range(4)
+
+
+@inlined
+def inside(k, size, mode):
+    """The index from 0 to ``size`` that stands for index ``k``, which is less than ``size`` away from these."""
+    if mode == CIRCULAR:
+        return k + size if k < 0 else k - size if k >= size else k
+    if mode == REFLECT:
+        k = abs(k)
+        return k if k < size else 2 * (size - 1) - k
+    return min(max(k, 0), size - 1)
 
 
 @kernel_template
 def copy_mapped(operands, begin, end, *, T, MODE):
-    """``out[..., k, ...] = x[..., step * k + start, ...]`` in every dimension; units: rows of the result.
+    """``out[..., k, ...] = x[..., step * k + start, ...]`` in every dimension; units: rows of the result. What would be
+    beyond the ends of x (only with step 1) is `inside`.
 
     Slots: x, out, geometry (ndim, then size of the result, size and stride of x, step, start for every dimension).
     """
@@ -29,20 +43,28 @@ def copy_mapped(operands, begin, end, *, T, MODE):
             entry = shifted(geometry, 1 + 5 * axis)
             k = rest % entry[0] * entry[3] + entry[4]
             rest = rest // entry[0]
-            if MODE == CIRCULAR and k < 0:
-                k += entry[1]
+            if MODE != DIRECT:
+                k = inside(k, entry[1], MODE)
             at += k * entry[2]
         source = shifted(x, at)
         target = shifted(out, row * n)
-        if MODE == CIRCULAR:
-            for j in range(-first):
-                target[j] = source[j + first + n]
-            rest_of_row = shifted(target, -first)
-            for j in range(n + first):
-                rest_of_row[j] = source[j]
+        if MODE != DIRECT:
+            size = last[1]
+            begun = min(-first, n)
+            ended = min(size - first, n)
+            for j in range(begun):
+                target[j] = source[inside(j + first, size, MODE)]
+            middle = shifted(target, begun)
+            for j in range(ended - begun):
+                middle[j] = source[j]
+            for j in range(ended, n):
+                target[j] = source[inside(j + first, size, MODE)]
         elif step == 1 and first == 0:
             for j in range(n):
                 target[j] = source[j]
+        elif step == -1:
+            for j in range(n):
+                target[j] = source[first - j]
         else:
             first_at = first * last[2]
             for j in range(n):

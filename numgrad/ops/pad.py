@@ -1,13 +1,15 @@
 """Padding: a constant, or what is inside reflected, repeated or taken round."""
 
-import numpy as np
-
+from ..kernels import rearrange as kernels
 from ..op import as_tensor_operand, function
 from ..storage import meta
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor, from_array, view as make_view
-from .copy import clone, write
-from .places import Places, reading
+from ..tensor import Tensor, empty_tensor, view as make_view
+from .arithmetic import add
+from .copy import contiguous_copy, write
+from .parts import slice_along
+from .rearrange import flip, mapped
+from .reduce import sum as total_sum
 
 
 @structured(install=(), name="constant_pad_nd", cases="none")
@@ -33,26 +35,53 @@ def _(g, widths):
     return _padded(g, tuple((-before, -after) for before, after in widths), 0.0)
 
 
-_MODES = ("reflect", "replicate", "circular")
+_MODES = {"reflect": kernels.REFLECT, "replicate": kernels.REPLICATE, "circular": kernels.CIRCULAR}
 
 
-def _padded_places(op, input, axis, before, after, mode):
-    """Where each element of the padded dimension comes from."""
-    size = input._m.shape[axis]
-    if mode == "circular":  # round what is left after cutting off
-        first, last = max(-before, 0), size - max(-after, 0)
-        k = first + np.arange(-max(before, 0), last - first + max(after, 0)) % max(last - first, 1)
-        return Places(op, (from_array(k.astype(np.int64)).to(input._m.device),), (axis,), wrap=False)
-    k = np.arange(-before, size + after)
-    if mode == "reflect":
-        k = np.abs(k)
-        k = np.where(k >= size, 2 * (size - 1) - k, k)
+@structured(install=(), name="bordered", cases="none")
+def _bordered(input, *, widths, mode):
+    """``input`` with borders of what is inside it; widths are not negative."""
+    shape = tuple(size + before + after for size, (before, after) in zip(input._m.shape, widths))
+    starts = {axis: (1, -before) for axis, (before, _) in enumerate(widths)}
+    return mapped(input, shape, starts, _MODES[mode])
+
+
+@_bordered.backward
+def _(g, widths, mode):
+    return _folded(g, widths, mode)
+
+
+@structured(install=(), name="border_folded", cases="none")
+def _folded(input, *, widths, mode):
+    """What is within the borders of ``input``, with these added where `_bordered` takes them from."""
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            size = input._m.shape[axis] - before - after
+            body = contiguous_copy(slice_along(input, axis, before, before + size, 1))
+            _add_border(body, slice_along(input, axis, 0, before, 1), axis, mode, True)
+            _add_border(body, slice_along(input, axis, before + size, None, 1), axis, mode, False)
+            input = body
+    return input if input._m.contiguous else contiguous_copy(input)
+
+
+@_folded.backward
+def _(g, widths, mode):
+    return _bordered(g, widths, mode)
+
+
+def _add_border(body, border, axis, mode, first):
+    """Add a border at the begin or end of dimension ``axis`` to the elements of ``body`` that it repeats."""
+    size, width = body._m.shape[axis], border._m.shape[axis]
+    if not border._m.numel:
+        return
+    if mode == "circular":
+        start = size - width if first else 0
+    elif mode == "reflect":
+        border, start = flip(border, axis), 1 if first else size - 1 - width
     else:
-        k = np.clip(k, 0, size - 1)
-    return Places(op, (from_array(k.astype(np.int64)).to(input._m.device),), (axis,), wrap=False)
-
-
-_padded_by_index = reading("pad")
+        border, start, width = total_sum(border, axis, True), 0 if first else size - 1, 1
+    inner = slice_along(body, axis, start, start + width, 1)
+    write(add(inner, border), inner)
 
 
 @function(install=())
@@ -90,10 +119,15 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
     if value is not None and value != 0:
         raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
     _check_padding(m, pairs, widths, shape, mode)
-    for axis, (before, after) in enumerate(widths):
-        if before or after:
-            input = _padded_by_index(input, _padded_places("pad", input, axis, before, after, mode))
-    return input if input._m is not m else clone(input)
+    added = tuple((max(before, 0), max(after, 0)) for before, after in widths)
+    cut = tuple((min(before, 0), min(after, 0)) for before, after in widths)
+    if mode == "circular":  # round what is left after cutting off
+        return _bordered(_cut(input, cut), added, mode)
+    return _cut(_bordered(input, added, mode), cut)
+
+
+def _cut(input, widths):
+    return _padded(input, widths, 0.0) if any(map(any, widths)) else input
 
 
 def _check_padding(m, pairs, widths, shape, mode):

@@ -113,7 +113,7 @@ def _interleaved(counts, size):
 
 @structured(install=(), name="flip", cases="none")
 def _flip(input, *, dims):
-    return _mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0)
+    return mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0)
 
 
 @_flip.backward
@@ -121,9 +121,9 @@ def _(g, dims):
     return _flip(g, dims)
 
 
-def _mapped(input, shape, maps, mode):
+def mapped(input, shape, maps, mode):
     """A copy of ``shape`` whose coordinate ``k`` along axis reads the input's ``step * k + start``, for those in
-    ``maps`` (axis -> (step, start)); beyond the ends as ``mode`` says."""
+    ``maps`` (axis -> (step, start)); beyond the ends, with step 1, as ``mode`` of `kernels.rearrange` says."""
     input = dense(input)
     m = input._m
     out = empty_tensor(meta(m.dtype, shape, m.device))
@@ -221,7 +221,7 @@ def roll(input, shifts, dims=None) -> Tensor:
 def _rolled(input, *, shifts):
     shape = tuple(input._m.shape)
     maps = {axis: (1, -(shift % shape[axis])) for axis, shift in shifts}
-    return _mapped(input, shape, maps, kernels.CIRCULAR)
+    return mapped(input, shape, maps, kernels.CIRCULAR)
 
 
 @_rolled.backward

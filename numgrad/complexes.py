@@ -150,12 +150,6 @@ def _product(original, args, kwargs):
     return ENTRIES[f"complex_{original.__name__}"](*args, **kwargs)
 
 
-def _of_sizes(original, args, kwargs):
-    """A norm: that of the absolute values."""
-    input, *rest = args
-    return original(input.abs() if input._m.dtype.is_complex else input, *rest, **kwargs)
-
-
 def _of_both_parts(original, args, kwargs):
     """A variance: the sum of those of the parts."""
     input, *rest = args
@@ -216,7 +210,7 @@ def prepare() -> None:
             if isinstance(entry, types.FunctionType) and not hasattr(entry, "op"):
                 divert(entry, functools.partial(_refused, name=name))
     for names, around in (
-        (("norm",), _of_sizes), (("var", "std"), _of_both_parts), (("normal_", "uniform_"), _parts_filled)
+        (("var", "std"), _of_both_parts), (("normal_", "uniform_"), _parts_filled)
     ):  # fmt: skip
         for name in names:
             divert(ENTRIES[name], around)

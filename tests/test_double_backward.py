@@ -102,6 +102,8 @@ CALLS = {
     # choices and running folds
     "extremes": (lambda x: (x.amax(1) ** 2, x.amin((0, 1)) ** 2, x.max(0).values ** 2, x.min(1).values ** 2), (3, 4)),
     "sort": (lambda x: (x.sort(0).values ** 2, x.topk(2).values ** 2, x.kthvalue(2).values ** 2), (3, 4)),
+    "medians": (lambda x: (x.median() ** 2, x.nanmedian() ** 2), (3, 3)),
+    "norm_of_extremes": (lambda x: (L.vector_norm(x, float("inf"), 1) ** 2, x.norm(-float("inf"), 0, True) ** 2), (3, 4)),
     "median": (lambda x: (x.median(1).values ** 2, x.nanmedian(0).values ** 2, x.mode(0).values ** 2, x.quantile(0.3)), (3, 4)),
     "cumsum": (lambda x: x.cumsum(1) ** 2, (3, 4)),
     "cumprod": (lambda x: x.cumprod(1), (3, 4)),

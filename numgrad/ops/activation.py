@@ -120,6 +120,14 @@ def _(g, input, weight):
     return where(input > 0.0, g, g * weight), where(input > 0.0, 0.0, g * input)
 
 
+@_prelu.backward_as_ops
+def _(g, input, weight):
+    # At 0 the slope is the weight, but what is derived of it is the slope above 0.
+    at_zero = (g * weight).detach() + (g - g.detach())
+    slope = where(input > 0.0, g, where(input < 0.0, g * weight, at_zero))
+    return slope, where(input < 0.0, g * input, 0.0)
+
+
 @function
 def prelu(input, weight) -> Tensor:
     """``input`` where it is positive, else ``weight * input``; ``weight`` has one element or one a channel."""
@@ -222,7 +230,7 @@ def _elu(input, *, alpha):
 
 @_elu.backward
 def _(g, input, alpha):
-    return where(input <= 0.0, g * alpha * exp(input), g)
+    return where(input <= 0.0, g * alpha * exp(where(input < 0.0, input, 0.0)), g)  # no second derivative at 0
 
 
 @function(install=("F",))
@@ -238,7 +246,7 @@ def _selu(input):
 
 @_selu.backward
 def _(g, input):
-    return where(input <= 0.0, g * (SELU_SCALE * SELU_ALPHA) * exp(input), g * SELU_SCALE)
+    return where(input <= 0.0, g * (SELU_SCALE * SELU_ALPHA) * exp(where(input < 0.0, input, 0.0)), g * SELU_SCALE)
 
 
 @function(install=("ng",))
@@ -257,7 +265,7 @@ def _celu(input, *, alpha):
 
 @_celu.backward
 def _(g, input, alpha):
-    return where(input <= 0.0, g * exp(input / alpha), g)
+    return where(input <= 0.0, g * exp(where(input < 0.0, input, 0.0) / alpha), g)
 
 
 @function(install=("ng",))
@@ -301,6 +309,12 @@ def _(g, input):
     return g * (t + input * logistic(input) * (1.0 - t * t))
 
 
+@_mish.backward_as_ops
+def _(g, input):
+    t = hyperbolic_tangent(_softplus(input, 1.0, 20.0))  # smooth at 0, which the maximum above is not
+    return g * (t + input * logistic(input) * (1.0 - t * t))
+
+
 @function(install=("F",))
 def mish(input, inplace: bool = False) -> Tensor:
     """``input * tanh(softplus(input))`` (arXiv:1908.08681)."""
@@ -316,7 +330,8 @@ def _softplus(input, *, beta, threshold):
 @_softplus.backward
 def _(g, input, beta, threshold):
     scaled = input * beta
-    return where(scaled > threshold, g, g * logistic(scaled))
+    # No second derivative from the threshold on.
+    return where(scaled > threshold, g, g * logistic(where(scaled < threshold, scaled, threshold)))
 
 
 @function(install=("F",))

@@ -263,7 +263,7 @@ def fmod(input, other):
 
 @fmod.backward
 def _(g, input, other):
-    return g, -g * trunc(input / other)
+    return g, -g * truncated_quotient(input, other)
 
 
 @pointwise(reference=np.reciprocal, domain=(0.5, 3.0), result="float")
@@ -339,7 +339,7 @@ def _(g, input):
 
 @sign.backward
 def _(g):
-    return g * 0.0
+    return 0.0
 
 
 @pointwise(reference=np.sign, name="sgn", differs=True)  # 0 for NaN
@@ -364,7 +364,8 @@ def copysign(input, other):
 
 @copysign.backward
 def _(g, input, out):
-    return where(input == 0.0, 0.0, g * (out / input)), g * 0.0
+    same = where((out < 0.0) == (input < 0.0), 1.0, -1.0)
+    return g * where(input == 0.0, 0.0, where(input == input, same, input)), g * 0.0
 
 
 # --- NaN and infinity ----------------------------------------------------------------------------------------------

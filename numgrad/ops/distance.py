@@ -6,10 +6,11 @@ from .. import dtypes
 from ..inplace import write_out
 from ..kernels.vocab import pow, sqrt, where
 from ..layout import broadcast_shapes, normalize_axes, normalize_axis
-from ..op import as_tensor_operand, cast, function, method, sum_to
+from ..op import ENTRIES, as_tensor_operand, cast, function, method, sum_to
 from ..reduction import reduction
 from ..structured import structured
 from ..tensor import Tensor
+from .arithmetic import sign
 from .factor import svdvals
 from .index import index_select
 from .matmul import matmul
@@ -17,15 +18,11 @@ from .parts import unbind
 from .places import rewritten
 from .rearrange import triu_indices
 from .reduce import amax, amin, sum as total_sum
-from .view import transpose
+from .view import transpose, unsqueeze
 
 
 def _add(a, b):
     return a + b
-
-
-def _sign(x):
-    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, x))  # of 0 and NaN, themselves
 
 
 def _finish_root(total, count):
@@ -40,7 +37,7 @@ def _norm2(total, x):
 
 @_norm2.backward
 def _(g, input, out):
-    return where(out == 0.0, 0.0, g * input / out)
+    return g * where(out == 0.0, 0.0, input / out)  # so that the derivative by g is 0 there too
 
 
 @reduction(identity=0, combine=_add, result="float", install=(), name="norm1", grad_name="LinalgVectorNormBackward0")
@@ -50,7 +47,7 @@ def _norm1(total, x):
 
 @_norm1.backward
 def _(g, input):
-    return g * _sign(input)
+    return g * sign(input)
 
 
 @reduction(identity=0, combine=_add, result="float", install=(), name="norm0", grad_name="LinalgVectorNormBackward0")
@@ -75,25 +72,64 @@ def _norm_p(total, x, *, p=3.0):
 
 @_norm_p.backward
 def _(g, input, out, p):
-    scaled = g * _sign(input) * pow(abs(input), p - 1.0) * pow(out, 1.0 - p)
+    scaled = g * sign(input) * pow(abs(input), p - 1.0) * pow(out, 1.0 - p)
     return where((input == 0.0) | (out == 0.0), 0.0, scaled)
 
 
-def norm_along(name, input, p, dim, keepdim) -> Tensor:
-    """``sum(|x|^p)^(1/p)`` over ``dim``; the largest or smallest ``|x|`` for infinite ``p``, the number of non-zeros
-    for 0."""
+@_norm_p.backward_as_ops
+def _(g, input, out, p):
+    # What is infinite at 0 is masked on its own, so that the derivative by g has no NaN there.
+    size = abs(input)
+    if p < 1.0:
+        return sign(input) * (size ** (p - 1.0)).masked_fill(input == 0.0, 0.0) * g * out ** (1.0 - p)
+    nothing = out == 0.0
+    scale = g.masked_fill(nothing, 0.0) * (out ** (1.0 - p)).masked_fill(nothing, 0.0)
+    return (sign(input) * size ** (p - 1.0) if p < 2.0 else input * size ** (p - 2.0)) * scale
+
+
+@structured(install=(), name="norm_inf", cases="none", grad_name="LinalgVectorNormBackward0")
+def _norm_inf(input, *, dim, keepdim, largest, shared):
+    return (amax if largest else amin)(input.abs(), dim, keepdim)
+
+
+@_norm_inf.backward
+def _(g, input, out, dim, keepdim, shared):
+    """The sign of every element that the norm is, or is NaN: a share of it, or the whole sign without ``shared``."""
+    if not keepdim:
+        for axis in sorted(dim):
+            g, out = unsqueeze(g, axis), unsqueeze(out, axis)
+    size = input.abs().detach()
+    hits = cast((size == out.detach()) | (size != size), g._m.dtype)
+    return sign(input) * (g * hits / total_sum(hits, dim, True) if shared else g * hits)
+
+
+def _norm_of_complex(name, input, p, dim, keepdim):
+    """The norm of the absolute values; of the parts where it is Euclidean, which has derivatives where one is 0."""
+    if p != 2.0:
+        return norm_along(name, input.abs(), p, dim, keepdim)
+    ndim = input._m.ndim
+    axes = normalize_axes(name, dim, ndim)
+    found = _norm2(ENTRIES["view_as_real"](input), (*axes, ndim), keepdim)
+    return found.squeeze(-1) if keepdim else found
+
+
+def norm_along(name, input, p, dim, keepdim, shared=True) -> Tensor:
+    """``sum(|x|^p)^(1/p)`` over ``dim``; the largest or smallest ``|x|`` for infinite ``p``, whose gradient equals share
+    if ``shared``; the number of non-zeros for 0."""
     p = float(p)
+    if input._m.dtype.is_complex:
+        return _norm_of_complex(name, input, p, dim, keepdim)
     if input._m.ndim == 0:
         dim = None
     if p in (inf, -inf):
+        axes = tuple(normalize_axes(name, dim, input._m.ndim))
         if not input._m.numel:
-            axes = normalize_axes(name, dim, input._m.ndim)
             if p < 0 or any(input._m.shape[axis] == 0 for axis in axes):
                 raise RuntimeError(
                     f"{name}: cannot compute the {p} norm over an empty dimension, it has no identity; got shape "
                     f"{list(input._m.shape)}"
                 )
-        return (amax if p > 0 else amin)(input.abs(), () if dim is None else dim, keepdim)
+        return _norm_inf(input, axes, bool(keepdim), p > 0, shared)
     if p == 2.0:
         return _norm2(input, dim, keepdim)
     if p == 1.0:
@@ -110,7 +146,7 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tenso
     input = as_tensor_operand("norm", input, "input")
     if dtype is not None:
         input = cast(input, dtypes.as_dtype(dtype))
-    if not input._m.dtype.is_floating_point:
+    if not input._m.dtype.differentiable:
         raise RuntimeError(
             f"norm(): input dtype should be either floating point or complex. Got {input._m.dtype!r} instead."
         )
@@ -195,7 +231,7 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary") -> 
     large = max(x1._m.shape[-2], x2._m.shape[-2]) > _MANY_ROWS
     if p == 2 and (compute_mode == _MODES[1] or (large and compute_mode != _MODES[2])):
         return _euclidean(x1, x2)
-    return norm_along("cdist", x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1, False)
+    return norm_along("cdist", x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1, False, shared=False)
 
 
 _MODES = (
@@ -235,7 +271,7 @@ def pdist(input, p=2.0) -> Tensor:
     count = input._m.shape[0]
     first, second = unbind(triu_indices(count, count, 1, device=input._m.device))
     difference = index_select(input, 0, first) - index_select(input, 0, second)
-    return norm_along("pdist", difference, p, -1, False) if input._m.shape[1] else total_sum(difference, -1)
+    return norm_along("pdist", difference, p, -1, False, shared=False) if input._m.shape[1] else total_sum(difference, -1)
 
 
 @function

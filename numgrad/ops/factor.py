@@ -405,7 +405,8 @@ class LinalgSvd(Function):
             return None if g_s is None else matmul(U * g_s.unsqueeze(-2), Vh), None
         m, n = U._m.shape[-2], Vh._m.shape[-1]
         row = S.unsqueeze(-2)
-        gaps = _gaps(S) * (row + S.unsqueeze(-1)) if k else S.diag_embed()
+        ones = eye(k, dtype=S._m.dtype, device=S._m.device)  # on the diagonal, where a singular value of 0 would give 0 / 0
+        gaps = _gaps(S) * (row + S.unsqueeze(-1) + ones) if k else S.diag_embed()
         found = None if g_s is None else _embedded(g_s)
         if g_u is not None:
             g_u = g_u[..., :k]

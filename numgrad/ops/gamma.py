@@ -297,7 +297,7 @@ def i1e(input):
 
 def _over(value, x):
     """``value / x`` and its limit 1/2 at 0."""
-    return where(x == 0.0, 0.5, value / x)
+    return where(x == 0.0, 0.5, value / where(x == 0.0, 1.0, x))
 
 
 @i0.backward

@@ -97,7 +97,7 @@ def _huber_error(input, target, *, delta):
 @_huber_error.backward
 def _(g, input, target, delta):
     difference = input - target
-    slope = where(difference < -delta, -g * delta, where(difference > delta, g * delta, g * difference))
+    slope = where(difference <= -delta, -g * delta, where(difference >= delta, g * delta, g * difference))
     return slope, -slope
 
 
@@ -162,7 +162,7 @@ def _binary_cross_entropy(input, target):
 @_binary_cross_entropy.backward
 def _(g, input, target):
     by_input = g * ((input - target) / maximum((1.0 - input) * input, 1e-12))
-    return by_input, g * (maximum(log1p(-input), -100.0) - maximum(log(input), -100.0))
+    return by_input, g * (log1p(-input) - log(input))
 
 
 @pointwise(name="binary_cross_entropy_with_logits", install=(), inplace=False, refuse="bi")
@@ -233,7 +233,7 @@ def _divergence(input, target):
 
 @_divergence.backward
 def _(g, input, target):
-    return -g * target, where(target == 0.0, 0.0, g * (log(target) + 1.0 - input))
+    return -g * target, g * (where(target == 0.0, 0.0, log(target) + 1.0) - input)
 
 
 @pointwise(name="log_divergence", install=(), inplace=False, refuse="bi")

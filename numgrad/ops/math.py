@@ -97,8 +97,8 @@ def logaddexp(input, other):
 
 
 @logaddexp.backward
-def _(g, input, other, out):
-    return g * exp(input - out), g * exp(other - out)
+def _(g, input, other):
+    return g * sigmoid(input - other), g * sigmoid(other - input)
 
 
 @pointwise(reference=np.logaddexp2, refuse="bi")
@@ -109,8 +109,9 @@ def logaddexp2(input, other):
 
 
 @logaddexp2.backward
-def _(g, input, other, out):
-    return g * exp2(input - out), g * exp2(other - out)
+def _(g, input, other):
+    gap = (input - other) * LN_2
+    return g * sigmoid(gap), g * sigmoid(-gap)
 
 
 @pointwise(reference=_scipy("xlogy"), domain=(0.1, 3.0), result="float")
@@ -228,7 +229,8 @@ def _(g, input):
 
 @atan2.backward
 def _(g, input, other):
-    scale = g / (input * input + other * other)
+    square = input * input + other * other
+    scale = g * where(square == 0.0, 0.0, 1.0 / square)
     return scale * other, scale * -input
 
 
@@ -395,11 +397,10 @@ def _logit(input, *, low, high):
 @_logit.backward
 def _(g, input, low, high):
     # Without bounds (low is -inf) NaN outside [0, 1]; with bounds no slope beyond them.
-    slope = g / (input * (1.0 - input))
-    inside = (input >= low) & (input <= high)
-    outside = where((low < 0.0) & isfinite(input), NAN, 0.0)
-    unbounded = where((input >= 0.0) & (input <= 1.0), slope, outside)
-    return where(low < 0.0, unbounded, where(inside, slope, 0.0))
+    slope = 1.0 / (input * (1.0 - input))
+    inside = (input >= where(low < 0.0, 0.0, low)) & (input <= where(low < 0.0, 1.0, high))
+    outside = isfinite(input) & ((input < 0.0) | (input > 1.0))
+    return where((low < 0.0) & outside, NAN, g * where(inside, slope, 0.0))
 
 
 

@@ -119,9 +119,9 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> T
     """``sum(|x|^ord)^(1/ord)`` over ``dim`` (all by default); the largest or smallest ``|x|`` for infinite ``ord``,
     the number of non-zeros for 0."""
     name = "linalg.vector_norm"
-    if isinstance(x, Tensor) and x._m.dtype.is_complex:
+    if isinstance(x, Tensor) and x._m.dtype.is_complex and (dtype is not None or ord != 2):
         x = x.abs()
-    x = _in_dtype(name, x, dtype)
+    x = x if isinstance(x, Tensor) and x._m.dtype.is_complex else _in_dtype(name, x, dtype)
     if isinstance(ord, str):
         raise TypeError(f"{name}(): argument 'ord' must be a number, not {ord!r}; linalg.matrix_norm takes names")
     found = norm_along(name, x, ord, dim if dim is None or isinstance(dim, int) or len(dim) else None, keepdim)
@@ -171,6 +171,8 @@ def norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None) -> Tenso
     name = "linalg.norm"
     if isinstance(A, Tensor) and A._m.dtype.is_complex:
         of_matrices = A._m.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
+        if dtype is None and (ord is None or (ord == "fro" if of_matrices else ord == 2)):
+            return vector_norm(A, 2, dim, keepdim, out=out)
         A = A if of_matrices and ord in ("nuc", 2, -2) else A.abs()
     A = _in_dtype(name, A, dtype)
     if dim is not None:

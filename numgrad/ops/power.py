@@ -72,6 +72,23 @@ def _(g, input, exponent, out):
     return by_base, g * where((input == 0.0) & (exponent >= 0.0), 0.0, out * logarithm(input))
 
 
+@_pow.backward_as_ops
+def _(g, input, exponent, out):
+    # Where a slope is 0 by definition, 1 stands for the base, whose powers and logarithm may be infinite.
+    if isinstance(exponent, Tensor):
+        flat = exponent == 0.0
+        base = where(flat, 1.0, input)
+        by_base = where(flat, 0.0, g) * (exponent * power(base, exponent - 1.0))
+    elif exponent:
+        by_base = g * (exponent * power(input, exponent - 1.0))
+    else:
+        by_base = 0.0
+    if not isinstance(exponent, Tensor):
+        return by_base, 0.0
+    base = where((input == 0.0) & (exponent >= 0.0), 1.0, input)
+    return by_base, g * (out * logarithm(base))
+
+
 @pointwise(name="cube", install=(), grad_name="PowBackward0")
 def _cube(input):
     """``input ** 3``."""
@@ -92,6 +109,11 @@ def _reciprocal_square(input):
 @_reciprocal_square.backward
 def _(g, input):
     return g * (-2.0 / (input * input * input))
+
+
+@_reciprocal_square.backward_as_ops
+def _(g, input):
+    return g * (-2.0 * power(input, -3.0))  # its own derivative is infinite at 0, that of the quotient NaN
 
 
 # Exponents with a body that is faster and rounds less than a general power.

@@ -5,7 +5,7 @@ from .. import dtypes
 from ..inplace import write_out
 from ..kernels import sort as kernels
 from ..layout import normalize_axis
-from ..op import as_operand, as_tensor_operand, dense, function, plain, record, recording
+from ..op import as_operand, as_tensor_operand, cast, dense, function, plain, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor
@@ -335,6 +335,29 @@ def kthvalue(input, k, dim=-1, keepdim=False, *, out=None):
     return _ranked("kthvalue", input, dim, _RANK, k - 1, kthvalue_result, keepdim, out)
 
 
+def _middle(name, result, kind):
+    """The median of all elements, with a gradient that is shared evenly among equals."""
+
+    @structured(install=(), name=f"{name}_of_all", cases="none", grad_name=f"{name.capitalize()}Backward0")
+    def middle(input):
+        flat = input if input._m.ndim == 1 else reshape(input, (-1,))
+        return _ranked(name, flat, 0, kind, 0, result, False, None).values
+
+    @middle.backward
+    def _(g, input, out):
+        value = plain(out)
+        hits = cast((input == value) | ((input != input) & (value != value)), g._m.dtype)
+        return g * (hits / hits.sum())
+
+    return middle
+
+
+_MIDDLES = {
+    "median": _middle("median", median_result, _MEDIAN),
+    "nanmedian": _middle("nanmedian", nanmedian_result, _NAN_MEDIAN),
+}
+
+
 def _median(name, result, kind, input, dim, keepdim, out):
     input = as_tensor_operand(name, input, "input")
     if input._m.dtype.kind == "b":
@@ -344,8 +367,7 @@ def _median(name, result, kind, input, dim, keepdim, out):
     if not input._m.numel:
         d = input._m.dtype
         return full((), float("nan") if d.is_floating_point else dtypes.iinfo(d).min, dtype=d)
-    flat = input if input._m.ndim == 1 else reshape(input, (-1,))
-    found = _ranked(name, flat, 0, kind, 0, result, False, None).values
+    found = _MIDDLES[name](input)
     return found if out is None else write_out(name, found, out)
 
 

@@ -155,7 +155,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     listed = (target < 0).cumsum(1) == 0
     places = target.clamp_min(0)
     chosen = rows.new_zeros(rows.shape).scatter_add(1, places, listed.to(rows.dtype)) > 0
-    terms = (1.0 - (rows.gather(1, places).unsqueeze(2) - rows.unsqueeze(1))).clamp_min(0.0)
+    terms = (1.0 - (rows.gather(1, places).unsqueeze(2) - rows.unsqueeze(1))).relu()
     kept = listed.unsqueeze(2) & ~chosen.unsqueeze(1)
     found = terms.where(kept, terms.new_zeros(())).sum((1, 2)) / rows.shape[1]
     return reduced(name, found if batched else found.squeeze(0), reduction)

@@ -65,7 +65,8 @@ def _root(input):
 
 @_root.backward
 def _(g, out):
-    return where(out == 0.0, 0.0, g / (2.0 * out))
+    # Both factors masked: at 0 neither the derivative by g nor the one by out is NaN.
+    return where(out == 0.0, 0.0, g) * where(out == 0.0, 0.0, 0.5 / out)
 
 
 def _reduced(name, m, dim):

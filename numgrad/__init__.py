@@ -7,6 +7,7 @@ from . import (
     linalg as linalg,
     nn as nn,
     optim as optim,
+    paths as paths,
     testing as testing,
 )
 from .autograd import (
@@ -54,8 +55,10 @@ from .layout import (
     channels_last as channels_last,
     channels_last_3d as channels_last_3d,
     contiguous_format as contiguous_format,
+    layout as layout,
     memory_format as memory_format,
     preserve_format as preserve_format,
+    strided as strided,
 )
 from .ops.activation import (
     celu as celu,
@@ -287,6 +290,7 @@ from .ops.join import (
 from .ops.loss import (
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
 )
+from .ops.lowrank import pca_lowrank as pca_lowrank, svd_lowrank as svd_lowrank
 from .ops.mask import (
     argwhere as argwhere,
     masked_fill as masked_fill,
@@ -570,11 +574,12 @@ from .tensor_types import (
 )
 
 __version__ = "0.1.0"
+paths.install()
 
 
 _ON_FIRST_USE = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "hub", "multiprocessing",
-    "random", "serialization", "signal", "special", "utils",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
+    "multiprocessing", "random", "serialization", "signal", "special", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
@@ -613,7 +618,6 @@ double = float64
 long = int64
 int = int32
 short = int16
-strided = "strided"
 inf = 1e999
 nan = inf - inf
 pi = 3.141592653589793

@@ -21,16 +21,16 @@ from .tensor import Tensor
 
 # Pointwise ops whose scalar function is the same one for complex numbers.
 _SAME = (
-    "add", "sub", "rsub", "mul", "addcmul", "lerp", "neg", "square", "cube", "pow", "eq", "ne", "where", "isnan",
-    "isinf", "isfinite", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "sin",
+    "add", "sub", "rsub", "mul", "addcmul", "lerp", "neg", "square", "cube", "pow", "square_root", "eq", "ne", "where",
+    "isnan", "isinf", "isfinite", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "sin",
     "masked_fill", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
 )  # fmt: skip
 _SUMS = ("sum", "mean", "product")
 # Ops with kernels of their own that only move or add elements, and views' gradients.
 _MOVES = {
     "contiguous_copy", "clone", "to_dtype", "_copy_into", "strided_scatter", "as_strided_gradient", "slice_gradient",
-    "diagonal_gradient", "spread", "read_back", "cleared", "gather", "index_select", "take", "index_add", "index_copy",
-    "index_fill", "put", "embedding", "_embedding_gradient", "flip", "roll", "triangle", "cumsum", "cumprod", "prod",
+    "slices_along_gradient", "diagonal_gradient", "spread", "read_back", "cleared", "gather", "index_select", "take",
+    "index_add", "index_copy", "index_fill", "put", "embedding", "_embedding_gradient", "flip", "roll", "triangle", "cumsum", "cumprod", "prod",
     "apply_mask", "constant_pad_nd", "pad", "masked_select", "masked_scatter", "scatter", "scatter_add", "scatter_read",
     "windows", "overlapped", "index", "index_put", "_sliced_gradient",
 }  # fmt: skip
@@ -190,8 +190,8 @@ def prepare() -> None:
     for name in _SAME:
         OPS[name].complex_fn, OPS[name].complex_gradient = OPS[name].fn, _holomorphic
     for name, fn in {
-        "div": _divided, "rdiv": _dividing, "reciprocal": _reciprocal, "reciprocal_square": _reciprocal_square,
-        "addcdiv": _added_quotient,
+        "div": _divided, "rdiv": _dividing, "reciprocal": _reciprocal, "inverse_power": _reciprocal,
+        "reciprocal_square": _reciprocal_square, "addcdiv": _added_quotient,
     }.items():  # fmt: skip
         OPS[name].complex_fn, OPS[name].complex_gradient = fn, _holomorphic
     OPS["pow"].complex_gradient, OPS["acosh"].complex_gradient = _of_power, _of_acosh

@@ -11,6 +11,8 @@ from .errors import DeviceError, OutOfMemoryError
 from .kernels.cuda import memory, random
 from .kernels.cuda.matmul import set_precision
 
+__path__: list[str] = []  # so that ``import torch.cuda.amp`` looks for it: numgrad/paths.py has it
+
 
 def __getattr__(name):
     if name == "amp":

@@ -60,7 +60,7 @@ _ONE_DTYPE = {"matrix_product", "hidden_product", "linear", "convolution"}
 _PROMOTED = {"lstm_step", "gru_step"}  # their results have the common dtype, that of others the 16-bit one
 # Functions that write to their first argument with kernels of their own; of some the operands must be of one dtype.
 _IN_PLACE = (
-    "index_fill_", "masked_fill_", "bernoulli_", "fill_diagonal_", "cumsum_", "cumprod_", "normal_", "uniform_",
+    "index_fill_", "masked_fill_", "bernoulli_", "fill_diagonal_", "cumsum_", "cumprod_", "normal_",
     "log_normal_", "exponential_", "geometric_", "cauchy_", "random_", "renorm_",
 )  # fmt: skip
 _ONE_DTYPE_IN_PLACE = (
@@ -71,8 +71,8 @@ _ONE_DTYPE_IN_PLACE = (
 _COMPOSITE = (
     "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive",
     "histc", "histogram", "searchsorted", "bucketize", "argmax", "argmin", "max", "min", "aminmax", "cummax", "cummin",
-    "isin", "scaled_dot_product_attention", "multinomial", "rand_like", "randn_like",
-    "randint_like", "nonzero", "masked_select", "embedding", "gather", "index_select", "take", "take_along_dim",
+    "isin", "scaled_dot_product_attention", "multinomial", "randn_like", "randint_like",
+    "nonzero", "masked_select", "embedding", "gather", "index_select", "take", "take_along_dim",
     "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
     "interpolate", "grid_sample", "ctc_loss", "batch_norm", "quantile", "nanquantile", "cdist", "pdist",
 )  # fmt: skip

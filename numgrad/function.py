@@ -6,7 +6,7 @@ from . import autograd
 from .autograd import Node, OutputNode, Pending, next_seq, no_grad, switch
 from .errors import GradientError
 from .inplace import written
-from .op import SavedResult, cast_gradient, note_anomaly, recording, sum_to
+from .op import ENTRIES, SavedResult, cast_gradient, note_anomaly, recording, sum_to
 from .storage import meta
 from .tensor import Tensor, alias, empty_tensor, storage_of
 
@@ -69,14 +69,20 @@ class _FunctionNode(Node):
     def backward_recorded(self, gradient):
         return self._run(gradient, True)
 
-    def _run(self, gradient, recorded):
+    def outputs(self, gradient):
         gradients: list = [None] * len(self.metas)
-        if isinstance(gradient, Pending):
-            for place, value in gradient:
-                held = gradients[place]
-                gradients[place] = value if held is None else autograd.add(held, value)
-        else:
-            gradients[0] = gradient
+        for place, value in gradient if isinstance(gradient, Pending) else [(0, gradient)]:
+            held = gradients[place]
+            gradients[place] = value if held is None else autograd.add(held, value)
+        return tuple(gradients)
+
+    def incoming(self, outputs):
+        if len(self.metas) == 1:
+            return outputs[0]
+        return Pending((place, value) for place, value in enumerate(outputs) if value is not None)
+
+    def _run(self, gradient, recorded):
+        gradients = list(self.outputs(gradient))
         context = self.context
         if context._materialize:
             for k, m in enumerate(self.metas):
@@ -130,8 +136,8 @@ class Function(Context, metaclass=_FunctionMeta):
 
     ``forward(ctx, *args)`` (or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``) computes on Tensors,
     unrecorded; ``backward(ctx, *grad_outputs)`` (or ``vjp``) returns one gradient (or None) an argument. Call `apply`.
-    `vmap` calls it slice by slice and directional derivatives come from ``backward``, so that neither a ``vmap`` nor
-    a ``jvp`` method is called, nor does it take ``generate_vmap_rule``.
+    ``vmap(info, in_dims, *args)`` computes on whole batches and returns the outputs and their batch dimensions; without
+    it, `func.vmap` calls it slice by slice. Directional derivatives come from ``backward``: ``jvp`` is not called.
     """
 
     generate_vmap_rule = False
@@ -168,6 +174,8 @@ class Function(Context, metaclass=_FunctionMeta):
     def apply(cls, *args, **kwargs):
         """Run ``forward`` and record the call."""
         tensors = [value for value in args if isinstance(value, Tensor)]
+        if any(tensor._m.batched for tensor in tensors):
+            return ENTRIES["batched_function"](cls, args, kwargs)
         record = recording(tensors)
         context = Context()
         context.needs_input_grad = tuple(isinstance(value, Tensor) and value._n is not None for value in args)

@@ -394,7 +394,7 @@ def multinomial(
 ) -> np.ndarray:
     """Indices (int64) drawn with the weights ``probs``: (categories,) -> (samples,), or row by row
     (rows, categories) -> (rows, samples). Weights need not sum to 1."""
-    T = _checked("multinomial", probs.reshape(-1), floating=True)
+    T = _checked("multinomial", np.ascontiguousarray(probs).reshape(-1), floating=True)
     if probs.ndim not in (1, 2):
         raise Error(f"multinomial: expected 1 or 2 dimensions, got shape {probs.shape}")
     categories = probs.shape[-1]
@@ -422,8 +422,10 @@ def multinomial(
     else:  # the largest of weight / exponential: a race in which each category's rate is its weight
         times = np.empty(weights.size, T)
         fill_exponential(times, 1.0, generator)
+        transposed = probs.ndim == 2 and 0 < probs.strides[0] < probs.strides[1]
+        times = times.reshape(weights.shape[::-1]).T if transposed else times.reshape(weights.shape)  # as they lie there
         with np.errstate(divide="ignore", invalid="ignore"):
-            scores = weights / times.reshape(weights.shape)
+            scores = weights / times
         if num_samples == 1:
             out = scores.argmax(1)[:, None]
         else:

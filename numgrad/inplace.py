@@ -1,8 +1,8 @@
 """Writing to tensors that exist: what in-place forms and ``out=`` check, and how a change shows in the graph."""
 
 from . import dtypes
-from .autograd import Node, is_grad_enabled, next_seq, switch
-from .layout import overlaps_itself
+from .autograd import RETAIN, Node, is_grad_enabled, next_seq, switch
+from .layout import may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta
 from .tensor import Tensor, address, empty_tensor, storage_of
@@ -41,15 +41,27 @@ def written(tensor, writer):
 def rebase(tensor, node):
     """After a recorded in-place op: ``node`` is the new history of ``tensor``; its base and the other views of that
     base follow."""
-    base = tensor._base
+    base, before = tensor._base, tensor._n
     views = storage_of(tensor).views
     if base is None:
         tensor._n = node
         _regenerate(tensor, views)
-        return
-    if base._n is not None or node is not None:
-        base._n = _copy_slices(base, tensor, node)
-    _regenerate(base, views)
+    else:
+        if base._n is not None or node is not None:
+            former, base._n = base._n, _copy_slices(base, tensor, node)
+            if base.retains_grad:
+                _retain_at(former, base._n)
+        _regenerate(base, views)
+    if "_retains_grad" in tensor.__dict__:
+        _retain_at(before, tensor._n)
+
+
+def _retain_at(former, node):
+    """A tensor that keeps its gradient keeps that of what it is now."""
+    if former is not None and former.hooks is not None and node is not None:
+        keep = former.hooks.tensor.pop(RETAIN, None)
+        if keep is not None:
+            node.retain(keep)
 
 
 def _copy_slices(base, tensor, node):
@@ -99,7 +111,9 @@ def _regenerate(base, views):
             node.next = (base._n,)
             node.saved = (base._m, _offset(base, other), other._m)
             node.storages, node.hooks = (), None
-            other._n = node
+            former, other._n = other._n, node
+            if "_retains_grad" in other.__dict__:
+                _retain_at(former, node)
 
 
 class _CopySlices(Node):
@@ -127,13 +141,21 @@ class _CopySlices(Node):
 
 class _ViewOfBase(Node):
     __slots__ = ()
+    frees = False
     name = "AsStridedBackward0"
 
     def backward(self, gradient):
         base, offset, m = self.saved
         zeros = _as_pairs(empty_tensor(meta(base.dtype, base.shape, base.device)).zero_(), m)
-        strides = _steps_in(base, m)
-        found = ENTRIES["strided_scatter"](zeros, gradient, tuple(m.shape), strides, _place_in(base, offset))
+        shape, strides, place = tuple(m.shape), _steps_in(base, m), _place_in(base, offset)
+        repeated = [k for k, (size, step) in enumerate(zip(shape, strides)) if step == 0 and size > 1]
+        if repeated:  # of an expanded view
+            gradient = ENTRIES["sum"](gradient, tuple(repeated), True)
+            shape = tuple(gradient._m.shape)
+        if may_overlap(shape, strides):
+            found = ENTRIES["as_strided_gradient"](gradient, zeros._m, shape, strides, place)
+        else:
+            found = ENTRIES["strided_scatter"](zeros, gradient, shape, strides, place)
         return (_as_base(found, base),)
 
     backward_recorded = backward

@@ -45,6 +45,22 @@ def contiguous_strides(shape):
     return tuple(reversed(strides))
 
 
+class layout:
+    """How a tensor's elements are stored."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __repr__(self):
+        return f"torch.{self.name}"
+
+    def __reduce__(self):
+        return self.name
+
+
+strided = layout("strided")
+
+
 class memory_format:
     """An order of the dimensions in memory: ``contiguous_format`` is row-major, ``channels_last`` puts dimension 1 of
     four (``channels_last_3d``: of five) innermost, ``preserve_format`` keeps the order of the source."""
@@ -106,6 +122,16 @@ def overlaps_itself(shape, strides):
     return any(stride == 0 and size > 1 for size, stride in zip(shape, strides))
 
 
+def may_overlap(shape, strides):
+    """Whether a view's strides alone do not rule out that two of its indices name the same element (windows)."""
+    reach = 0
+    for stride, size in sorted((stride, size) for size, stride in zip(shape, strides) if size > 1):
+        if stride <= reach:
+            return True
+        reach += (size - 1) * stride
+    return False
+
+
 def broadcast_shapes(op, *shapes):
     """The common shape that ``shapes`` broadcast to; `ShapeError` in the name of ``op``."""
     ndim = max(map(len, shapes), default=0)
@@ -116,8 +142,9 @@ def broadcast_shapes(op, *shapes):
                 if out[axis] != 1:
                     listed = " and ".join(str(list(s)) for s in shapes)
                     raise ShapeError(
-                        f"{op}: shapes {listed} cannot be broadcast: at dimension {axis} the sizes are {out[axis]} "
-                        f"and {size}. Sizes must be equal or 1; reshape or unsqueeze one of the tensors."
+                        f"{op}: The size of tensor a ({out[axis]}) must match the size of tensor b ({size}) at "
+                        f"non-singleton dimension {axis}: shapes {listed} cannot be broadcast. Sizes must be equal or 1; "
+                        "reshape or unsqueeze one of the tensors."
                     )
                 out[axis] = size
     return tuple(out)

@@ -70,6 +70,9 @@ class Op:
         fn.__name__ = f"{self.name}_backward"
         self.gradient = fn
         self.prepare_backward()
+        self.node_class.frees = not all(
+            name in self.attributes or name.endswith("_meta") or name == "count" for name in self.needs
+        )
         return self.entry
 
     def backward_as_ops(self, fn):
@@ -207,6 +210,14 @@ def as_tensor_operand(op, value, name):
     )
 
 
+def admitted(op, value, name, kinds):
+    """`as_tensor_operand` for operands that are no plain `Tensor`; classes that are taken as one are noted in ``kinds``."""
+    found = as_tensor_operand(op.name, value, name)
+    if not found._m.batched:
+        kinds.add(type(found))
+    return found
+
+
 def same_device(op, tensors):
     """The common device; 0-d CPU tensors may join any."""
     device = None
@@ -328,7 +339,10 @@ class StructuredNode(Node):
     def backward_recorded(self, gradient):
         op = self.op
         fn = op.recorded_gradient or op.gradient
-        gradients = fn(gradient, *[_restore(self, item) for item in self.saved])
+        saved = [_restore(self, item) for item in self.saved]
+        if switch.selective:
+            self._leave_out(saved)
+        gradients = fn(gradient, *saved)
         return gradients if isinstance(gradients, tuple) else (gradients,)
 
 
@@ -376,12 +390,26 @@ def record(op, tensors, out, values, node_class=None):
     return node
 
 
+class _OverloadName:
+    """The name of a node whose op has several, unless it was `called` something."""
+
+    def __get__(self, node, owner):
+        return self if node is None else NodeName(node.op.grad_name[node.overload()])
+
+
 def node_class_of(op, base):
     """The Node subclass of one op."""
     name = names = op.grad_name
     if type(names) is tuple:
-        name, names = names[0], property(lambda node: NodeName(op.grad_name[node.overload()]))
+        name, names = names[0], _OverloadName()
     return type(name, (base,), {"name": names, "op": op, "__slots__": ()})
+
+
+def called(out, name: str):
+    """``out``, the result of the last op of a composite, with its node called ``name``, as the composite's own would be."""
+    if out._n is not None:
+        out._n.name = NodeName(name)
+    return out
 
 
 # --- composites ----------------------------------------------------------------------------------------------------

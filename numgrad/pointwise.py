@@ -266,6 +266,8 @@ def _refuse_zero_divisor(name, divisor, plan):
 
 def _general(op, inputs, attributes, out):
     operands = _operands(op, inputs)
+    if any(isinstance(value, Tensor) and value._m.batched for value in operands):
+        return ENTRIES["batched_pointwise"](op, operands, attributes, out)
     attributes = _attribute_values(op, attributes)
     plan = _find_plan(op, operands, attributes, False)
     m = plan.out
@@ -330,6 +332,8 @@ def _duplicate(tensor):
 def _inplace(op, inputs, attributes):
     name = f"{op.name}_"
     target = as_tensor_operand(name, inputs[0], op.inputs[0])
+    if any(isinstance(value, Tensor) and value._m.batched for value in inputs):
+        return ENTRIES["batched_inplace"](op, inputs, attributes)
     check_inplace(name, target)
     operands = _operands(op, (target, *inputs[1:]))
     attributes = _attribute_values(op, attributes)

@@ -40,16 +40,18 @@ class Reduction(Op):
 
     ``identity`` starts the fold, ``combine`` joins two partial results (default: the step itself), ``finish(acc,
     count)`` turns the last into the result. ``result`` is the dtype rule: "sum" (bool and integers become int64),
-    "same", "float" (only floating point), "bool".
+    "same", "float" (only floating point), "bool". ``cascade``: the step is a plain sum, to be taken in the order of
+    `kernels.ordered.cascade_sum`.
     """
 
     form = "reduction"
 
-    def __init__(self, fn, *, identity, combine=None, finish=None, result="same", empty=True, **options):
+    def __init__(self, fn, *, identity, combine=None, finish=None, result="same", empty=True, cascade=False,
+                 **options):  # fmt: skip
         super().__init__(fn, **options)
         self.inputs = ["input"]
         self.identity, self.combine, self.finish = identity, combine or fn, finish
-        self.result, self.allows_empty = result, empty
+        self.result, self.allows_empty, self.cascade = result, empty, cascade
         self.takes_complex, self.complex_finish = False, None  # set by `complexes` for the ops that take them
         self.kernels: dict = {}
         self.plans: dict = {}
@@ -118,6 +120,8 @@ def _source(op):
 
 def _call(op, tensor, attributes, dim, keepdim, dtype, out):
     tensor = as_tensor_operand(op.name, tensor, "input")
+    if tensor._m.batched:
+        return ENTRIES["batched_reduction"](op, tensor, attributes, dim, keepdim, dtype, out)
     if dtype is not None:
         tensor = cast(tensor, dtypes.as_dtype(dtype))
     key = (tensor._m, tuple(dim) if type(dim) is list else dim, keepdim, *map(type, attributes))
@@ -236,7 +240,7 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
     key = (along, T, source.np.type, result.np.type, tuple(letters), m.device.type)
     kernel = op.kernels.get(key)
     if kernel is None:
-        make_kernel = emit.reduction
+        make_kernel = functools.partial(emit.reduction, cascade=op.cascade)
         if m.device.type == "cuda":
             from .kernels import cuda
 

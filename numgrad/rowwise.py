@@ -7,13 +7,15 @@ input be None. The first result is the op's, the others are kept for the gradien
 asked for as keyword-only parameters.
 """
 
+import functools
 import inspect
 import re
 from math import prod
 
 from . import config
 from .autograd import switch
-from .kernels import emit
+from .kernels import emit, vectors
+from .kernels.jit import inlined
 from .op import (
     ENTRIES,
     OPS,
@@ -78,9 +80,10 @@ class Rowwise(Op):
 
     form = "rowwise"
 
-    def __init__(self, fn, layout, **options):
+    def __init__(self, fn, layout, *, exact=False, **options):
         super().__init__(fn, **options)
         self.layout = layout
+        self.rounding = vectors.exact if exact else inlined
         self.row_inputs, self.row_outputs = parse(layout)
         names = [a.name for a in (*self.row_inputs, *self.row_outputs)]
         if self.inputs != names:
@@ -108,7 +111,8 @@ class Rowwise(Op):
 
 
 def rowwise(layout, **options):
-    """Decorator factory: the row body of ``layout`` becomes an op."""
+    """Decorator factory: the row body of ``layout`` becomes an op. ``exact``: additions and products are rounded one by
+    one, as written, on the CPU."""
 
     def decorate(fn):
         op = Rowwise(fn, layout, **options)
@@ -136,6 +140,8 @@ def _call(op, tensors, attributes):
     except (AttributeError, TypeError):  # arrays
         plan = key = None
     if plan is None:
+        if any(isinstance(tensor, Tensor) and tensor._m.batched for tensor in tensors):
+            return ENTRIES["batched_op"](op, tensors, tuple(attributes.values()))
         plan, tensors, read, attributes = _prepare(op, tensors, attributes, key)
     elif not plan.setting[-1]:
         read = [None if tensor is None else _readable(tensor, plan.setting[0]) for tensor in tensors]
@@ -242,7 +248,7 @@ def _plan_kernel(plan, op, name, fn, described, parts, sizes, attributes, rows, 
     key = (name, tuple(arguments), T, tuple(numbers), tuple(constants.items()), device.type)
     kernel = op.kernels.get(key)
     if kernel is None:
-        make_kernel = emit.rowwise
+        make_kernel = functools.partial(emit.rowwise, rounding=op.rounding)
         if device.type == "cuda":
             from .kernels import cuda
 

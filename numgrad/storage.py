@@ -27,6 +27,8 @@ class Meta:
 
     __slots__ = ("dtype", "np", "shape", "strides", "numel", "ndim", "contiguous", "span", "device", "empty")
 
+    batched = False  # whether it describes one sample of a batched tensor, as `func.batched` has them
+
     def __init__(self, d: DType, shape: tuple, strides: tuple, device: Device):
         self.dtype, self.np, self.device = d, d.np, device
         if d.unprepared:

@@ -6,10 +6,11 @@ import weakref
 
 from .autograd import is_grad_enabled, next_seq, switch
 from .op import (
+    ENTRIES,
     Op,
     SavedResult,
     StructuredNode,
-    as_tensor_operand,
+    admitted,
     attach,
     check_forward,
     deferred,
@@ -20,6 +21,8 @@ from .op import (
 )
 from .storage import Storage, strided_meta
 from .tensor import Tensor, new, storage_of
+
+KINDS: set = set()  # subclasses of Tensor that ops take as they are
 
 
 class Structured(Op):
@@ -53,7 +56,7 @@ def structured(fn=None, **options):
         "Storage": Storage, "ref": weakref.ref, "forget_dead": _forget_dead, "switch": switch,
         "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq, "SavedResult": SavedResult,
         "storage_of": storage_of, "check_forward": check_forward, "note_anomaly": note_anomaly,
-        "as_tensor_operand": as_tensor_operand, "inf": float("inf"), "nan": float("nan"),
+        "admitted": admitted, "kinds": KINDS, "entries": ENTRIES, "inf": float("inf"), "nan": float("nan"),
         "onto": getattr(op.node_class, "onto", None),
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _structured_source(op), names))
@@ -131,9 +134,11 @@ def _structured_source(op):
     """The text of a structured op's entry: check, run, record, without loops."""
     required = {p.name for p in inspect.signature(op.fn).parameters.values() if p.default is inspect.Parameter.empty}
     inputs = op.inputs
+    everything = f"({''.join(f'{x}, ' for x in inputs)}), ({''.join(f'{name}, ' for name in op.attributes)})"
     checks = [
-        f"if type({x}) is not Tensor and not isinstance({x}, Tensor)" + ("" if x in required else f" and {x} is not None")
-        + f":\n        {x} = as_tensor_operand({op.name!r}, {x}, {x!r})"
+        f"if type({x}) is not Tensor and type({x}) not in kinds" + ("" if x in required else f" and {x} is not None")
+        + f":\n        {x} = admitted(op, {x}, {x!r}, kinds)\n        if {x}._m.batched:\n            "
+        + f"return entries['batched_view' if op.kind == 'view' else 'batched_op'](op, {everything})"
         for x in inputs
     ]  # fmt: skip
     optional = [x for x in inputs if x not in required]

@@ -1,15 +1,18 @@
 """Tensor: storage, shape, dtype, grad, node, conversions and the entry to the recorder. No maths: the op table
 installs methods and operators."""
 
+import importlib
+import warnings
 import weakref
 from collections.abc import Iterator
 
 import numpy as np
 
 from . import autograd, dtypes
-from .autograd import GradientEdge, Leaf
+from .autograd import GradientEdge, Leaf, OutputNode
+from .config import warn_once
 from .device import CPU, Device
-from .layout import Size, in_format, is_dense
+from .layout import Size, in_format, is_dense, layout, strided
 from .printing import tensor_text
 from .storage import Meta, Storage, flat, meta, pinned, segment_of, shaped, shared_segment, strided_meta
 
@@ -118,9 +121,9 @@ class Tensor:
     is_sparse = is_quantized = is_meta = is_mkldnn = is_nested = False
 
     @property
-    def layout(self) -> str:
+    def layout(self) -> layout:
         """How elements are stored: always ``numgrad.strided``."""
-        return "strided"
+        return strided
 
     def get_device(self) -> int:
         """The CUDA device's number, -1 on the CPU."""
@@ -218,15 +221,16 @@ class Tensor:
                     f"only Tensors of floating point dtype can require gradients, got {self._m.dtype!r}; convert with "
                     ".float() first"
                 )
-            leaf = Leaf()
+            leaf = self.__dict__.pop("_leaf", None) or Leaf()  # the former one: graphs that lead to it still do
             leaf.grad = self.__dict__.pop("_grad", None)
-            if not self._m.contiguous and is_dense(self._m.shape, self._m.strides):
-                leaf.strides = self._m.strides
+            dense_only = not self._m.contiguous and is_dense(self._m.shape, self._m.strides)
+            leaf.strides = self._m.strides if dense_only else None
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:
                 self.__dict__["_grad"] = n.grad
-            self._n = None
+                n.grad = None  # what a graph still sends there is dropped
+            self.__dict__["_leaf"], self._n = n, None
         return self
 
     @property
@@ -240,7 +244,16 @@ class Tensor:
         n = self._n
         if n is not None and n.leaf:
             return n.grad
-        return self._grad
+        found = self._grad
+        if found is None and n is not None and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+                "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure "
+                "you access the leaf Tensor instead.",
+                stacklevel=2,
+            )
+        return found
 
     @grad.setter
     def grad(self, value):
@@ -270,7 +283,7 @@ class Tensor:
     @property
     def grad_fn(self):
         n = self._n
-        return None if n is None or n.leaf else n
+        return None if n is None or n.leaf else n.next[0] if type(n) is OutputNode else n
 
     @property
     def output_nr(self) -> int:
@@ -297,7 +310,7 @@ class Tensor:
                 held = tensor._grad
                 tensor.__dict__["_grad"] = gradient if held is None else autograd.add(held, gradient)
 
-        self.register_hook(keep)
+        n.retain(keep)
 
     def register_hook(self, hook):
         """Call ``hook(grad)`` when the gradient of this tensor is computed; it may return a replacement."""
@@ -446,13 +459,19 @@ class Tensor:
     def _number(self):
         if self._m.numel != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
+        if self._n is not None and autograd.is_grad_enabled():
+            warn_once(
+                "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
+                "Consider using tensor.detach() first.",
+                stacklevel=4,
+            )
         return self.item()
 
     def __float__(self) -> float:
         return float(self._number())
 
     def __int__(self) -> int:
-        return int(self._number())
+        return int(self.item() if self._m.numel == 1 else self._number())
 
     def __complex__(self) -> complex:
         return complex(self._number())
@@ -769,13 +788,18 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     if is_grads_batched:
         options = {"create_graph": create_graph, "allow_unused": allow_unused, "materialize_grads": materialize_grads}
         return _batched(outputs, inputs, gradients, retain_graph, options)
-    captures = {tensor._n: None for tensor in inputs}
-    roots = _roots("autograd.grad", outputs, gradients)
     retain = create_graph if retain_graph is None else retain_graph
-    autograd.walk(roots, retain, create_graph, captures, accumulate=False)
+    if any(isinstance(tensor, Tensor) and tensor._m.batched for tensor in (*outputs, *gradients)):
+        roots = _roots("autograd.grad", outputs, gradients)
+        levels = importlib.import_module(".func.levels", __package__)
+        reached = levels.gradients_within(outputs, inputs, [g for _, g in roots], retain, create_graph)
+    else:
+        captures = {tensor._n: None for tensor in inputs}
+        roots = _roots("autograd.grad", outputs, gradients)
+        autograd.walk(roots, retain, create_graph, captures, accumulate=False)
+        reached = [captures[tensor._n] for tensor in inputs]
     found = []
-    for tensor in inputs:
-        gradient = captures[tensor._n]
+    for tensor, gradient in zip(inputs, reached):
         if gradient is None and materialize_grads and type(tensor) is not GradientEdge:
             m = tensor._m
             gradient = from_array(np.zeros(m.shape, m.np)).to(m.device)
@@ -795,14 +819,11 @@ def _batched(outputs, inputs, gradients, retain_graph, options):
             "autograd.grad: with is_grads_batched=True every grad_outputs must be a Tensor with a first dimension of one "
             f"size, got {[None if value is None else list(value.shape) for value in gradients]}"
         )
-    size = sizes.pop()
-    rows = []
-    for k in range(size):
-        retain = k < size - 1 or (options["create_graph"] if retain_graph is None else retain_graph)
-        rows.append(grad(outputs, inputs, [value[k] for value in gradients], retain, **options))
-    if not rows:
+    retain = options["create_graph"] if retain_graph is None else retain_graph
+    if not sizes.pop():
         return tuple(from_array(np.zeros((0, *tensor._m.shape), tensor._m.np)).to(tensor.device) for tensor in inputs)
-    return tuple(None if column[0] is None else autograd.stack(column) for column in zip(*rows))
+    weights, ordinary = importlib.import_module(".func.levels", __package__).batch_of(*gradients)
+    return tuple(ordinary(found) for found in grad(outputs, inputs, weights, retain, **options))
 
 
 autograd.backward, autograd.grad = backward, grad

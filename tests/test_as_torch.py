@@ -81,6 +81,54 @@ def test_pytorch_is_not_shadowed():
         ng.as_torch()
 
 
+# Imports as scripts have them, and what each must be.
+PATHS = """
+    from torch.nn.modules.module import Module; Module is torch.nn.Module
+    from torch.nn.modules.batchnorm import _BatchNorm; isinstance(torch.nn.BatchNorm2d(1), _BatchNorm)
+    from torch.nn.modules.conv import _ConvNd; isinstance(torch.nn.Conv2d(1, 1, 1), _ConvNd)
+    from torch.nn.modules.loss import _Loss, _WeightedLoss; issubclass(_WeightedLoss, _Loss)
+    from torch.nn.modules.utils import _pair, _triple, _ntuple; _pair(3) == (3, 3) and _triple([1, 2, 3]) == (1, 2, 3)
+    from torch.nn.modules.transformer import _get_clones; len(_get_clones(torch.nn.ReLU(), 2)) == 2
+    from torch.nn.common_types import _size_2_t; _size_2_t is not None
+    import torch.nn.modules.activation as activation; activation.MultiheadAttention is torch.nn.MultiheadAttention
+    import torch; torch.nn.modules.conv.Conv2d is torch.nn.Conv2d and torch.nn.modules.Linear is torch.nn.Linear
+    from torch.distributions.normal import Normal; Normal is torch.distributions.Normal
+    from torch.distributions.utils import broadcast_all, lazy_property; len(broadcast_all(1.0, 2.0)) == 2
+    from torch.cuda.amp import autocast, GradScaler, custom_fwd; GradScaler is torch.cuda.amp.GradScaler
+    from torch.utils.hooks import RemovableHandle; isinstance(torch.nn.ReLU().register_forward_hook(print), RemovableHandle)
+    from torch.utils._pytree import tree_map, tree_flatten; tree_map(abs, {"a": (-1,)}) == {"a": (1,)}
+    from torch.utils.data._utils.collate import default_collate; default_collate([1, 2]).tolist() == [1, 2]
+    from torch._tensor import Tensor; Tensor is torch.Tensor
+    from torch.jit import script, trace; script(Tensor) is Tensor is torch.jit.trace(Tensor)
+    import torch.jit as jit; jit.ignore(print) is jit.unused(print) is jit.export(print) is jit.ignore(drop=True)(print)
+    import torch.jit as jit; jit.annotate(int, 2) == 2 and not jit.is_scripting() and not jit.is_tracing()
+    import torch.distributed as dist; not dist.is_available() and not dist.is_initialized()
+    import torch.version; torch.version.__version__ == torch.__version__ and torch.version.cuda is None
+"""
+
+
+def test_paths_of_pytorch():
+    lines = [line.strip().split("; ") for line in PATHS.strip().splitlines()]
+    printed = run(
+        "import numgrad; numgrad.as_torch(); import torch\n"
+        + "".join(f"{statement}\nprint({expected})\n" for statement, expected in lines)
+    )
+    assert printed.split() == ["True"] * len(lines)
+    from numgrad.nn.modules import pooling  # and under numgrad's own name
+
+    assert isinstance(nn.AvgPool2d(2), pooling._AvgPoolNd) and "numgrad.nn.modules.pooling" in repr(pooling)
+    with pytest.raises(AttributeError, match=r"module 'numgrad.nn.modules.pooling' has no attribute 'Nothing'"):
+        pooling.Nothing  # noqa: B018
+    with pytest.raises(ImportError, match="No module named 'numgrad.nn.modules.nothing'"):
+        import numgrad.nn.modules.nothing  # noqa: F401
+
+
+def test_prefixes_of_state_dicts():
+    state = ng.nn.Sequential(ng.nn.Linear(1, 1)).state_dict(prefix="module.")
+    ng.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    assert list(state) == ["0.weight", "0.bias"] and list(state._metadata) == ["", "0"]
+
+
 # --- random state ------------------------------------------------------------------------------------------------
 
 

@@ -110,12 +110,11 @@ def test_multihead_attention(options, need_weights):
     values = array(5, 5, 4), array(5, 5, options.get("kdim", 4), seed=1), array(5, 5, options.get("vdim", 4), seed=2)
     hidden = array(5, 5, seed=3) > 1
     mask = array(5, 5, seed=4)
-    out, weights = ours(
-        *map(ng.from_numpy, values), key_padding_mask=ng.from_numpy(hidden), attn_mask=ng.from_numpy(mask), need_weights=need_weights
-    )
-    expected, wanted = theirs(
-        *map(torch.from_numpy, values), key_padding_mask=torch.zeros(5, 5).masked_fill(torch.from_numpy(hidden), float("-inf")),
-        attn_mask=torch.from_numpy(mask), need_weights=need_weights,
+    (out, weights), (expected, wanted) = (
+        attention(
+            *map(T.from_numpy, values), key_padding_mask=T.zeros(5, 5).masked_fill(T.from_numpy(hidden), float("-inf")),
+            attn_mask=T.from_numpy(mask), need_weights=need_weights,
+        ) for T, attention in ((ng, ours), (torch, theirs))
     )  # fmt: skip
     assert_close(out, expected)
     assert (weights is None) == (not need_weights)

@@ -523,3 +523,105 @@ def test_gradients_nobody_asks_for_are_left_out(monkeypatch):
     out.backward()
     assert asked == [(True, False), (False, True), (True, True)]
     assert d_x.equal(x.grad) and d_w.equal(w.grad)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x + 1, lambda x: x.t().unsqueeze(0), lambda x: x.expand(2, 2, 3), lambda x: ng.cat([x, x]),
+        lambda x: ng.stack([x, x]), lambda x: x.mean(0), lambda x: x.flip(0), lambda x: x.double(), lambda x: x.cumsum(1),
+    ],
+)  # fmt: skip
+def test_what_saves_no_values_may_run_again(f):
+    """Two losses over a shared sum or view need no retain_graph: each pass goes through it."""
+    x = ng.ones(2, 3, requires_grad=True)
+    shared = f(x)
+    one, two = shared.sum(), shared.sum()
+    one.backward()
+    assert x.grad is not None
+    first = x.grad.clone()
+    two.backward()
+    assert ng.equal(x.grad, 2 * first)
+
+
+@pytest.mark.parametrize(
+    "view, expected",
+    [
+        (lambda w: w.expand(2, 3), [4.0, 4.0, 4.0]), (lambda w: w.unfold(0, 2, 1), [2.0, 4.0, 2.0]),
+        (lambda w: w.expand(2, 3)[:, 1:], [0.0, 4.0, 4.0]),
+    ],
+)  # fmt: skip
+def test_a_view_that_repeats_elements_follows_its_base(view, expected):
+    """After a write to the base, each element gets the gradients of all places that show it."""
+    x = ng.ones(3, requires_grad=True)
+    base = x * 1
+    shown = view(base)
+    base.mul_(2)
+    (gradient,) = ng.autograd.grad(shown.sum(), x, create_graph=True)
+    assert gradient.tolist() == expected
+
+
+def test_requires_grad_off_and_on_again():
+    """Graphs recorded before still lead to the tensor; what comes while it is off is dropped."""
+    x = ng.ones(2, requires_grad=True)
+    (x * x).sum().backward()
+    y = (x * x).sum()
+    x.requires_grad_(False)
+    y.backward(retain_graph=True)
+    x.requires_grad_(True)
+    assert x.grad.tolist() == [2.0, 2.0]
+    y.backward()
+    assert x.grad.tolist() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("exponent", [0.5, -1])
+def test_results_of_powers_may_be_written_to(exponent):
+    """As with other powers, the gradient asks for the base alone: ``inverse[isinf(inverse)] = 0`` may follow."""
+    x = ng.tensor([4.0, 1.0, 0.25], dtype=ng.float64, requires_grad=True)
+    y = x**exponent
+    y[1:] = 0.0
+    y.sum().backward()
+    assert x.grad.tolist() == [exponent * 4.0 ** (exponent - 1), 0.0, 0.0]
+
+
+def test_retained_gradients_follow_hooks_and_writes():
+    """The gradient that is kept is that of what the tensor is at last, after all its hooks."""
+    x = ng.ones(3, requires_grad=True)
+    y = x * 1
+    y.retain_grad()
+    y.mul_(2)
+    y.register_hook(lambda g: 3 * g)
+    part = y[:2]
+    part.retain_grad()
+    y.mul_(5)
+    (y.sum() + part.sum()).backward()
+    assert y.grad.tolist() == [2.0, 2.0, 1.0] and part.grad.tolist() == [1.0, 1.0]
+    assert x.grad.tolist() == [60.0, 60.0, 30.0]
+
+
+def test_checkpoints_have_all_derivatives():
+    from numgrad.utils.checkpoint import checkpoint
+
+    x, w = leaf(4, seed=1), leaf(4, seed=2)
+    runs = []
+
+    def f(a):
+        runs.append(1)
+        return ((a * w).sin() * a).exp().sum()
+
+    def derivatives(y):
+        first = autograd.grad(y, [x, w], create_graph=True)
+        return [*first, *autograd.grad(sum((g * g).sum() for g in first), [x, w])]
+
+    expected = derivatives(f(x))
+    for found, known in zip(derivatives(checkpoint(f, x, use_reentrant=False)), expected):
+        assert ng.allclose(found, known)
+    assert len(runs) >= 3
+    nested = checkpoint(lambda a: checkpoint(f, a * 1, use_reentrant=False) * 1, x, use_reentrant=False)
+    assert ng.allclose(autograd.grad(nested, w)[0], expected[1])
+    assert not checkpoint(lambda a: a * 2, x.detach(), use_reentrant=False).requires_grad
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        autograd.grad(checkpoint(f, x, use_reentrant=True), x, create_graph=True)
+    grows = checkpoint(lambda a: [runs.append(1), (a.exp() * w if len(runs) % 2 else a.exp())][1], x, use_reentrant=False)
+    with pytest.raises(RuntimeError, match="different number of tensors"):
+        grows.sum().backward()

@@ -69,6 +69,8 @@ CALLS = {
     "linear": (lambda x, w, b: F.linear(x, w, b), (3, 4), (2, 4), (2,)),
     "convolution": (lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1, groups=2), (1, 4, 5, 4), (2, 2, 3, 3), (2,)),
     "convolution_1d": (lambda x, w: F.conv1d(x, w, dilation=2), (2, 2, 7), (3, 2, 2)),
+    "convolution_by_samples": (lambda x, w: ng.vmap(lambda a, b: F.conv1d(a, b, stride=2))(x, w), (2, 2, 2, 5), (2, 3, 2, 2)),
+    "convolution_of_a_repeated_weight": (lambda x, w: ng.vmap(F.conv1d)(x, w.expand(2, 3, 2, 2)), (2, 2, 2, 4), (3, 2, 2)),
     "transposed": (lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2), (1, 2, 3, 2), (2, 2, 2, 2), (2,)),
     # indices
     "gather": (lambda x: x.gather(1, I) ** 2, (3, 4)),
@@ -105,6 +107,8 @@ CALLS = {
     "medians": (lambda x: (x.median() ** 2, x.nanmedian() ** 2), (3, 3)),
     "norm_of_extremes": (lambda x: (L.vector_norm(x, float("inf"), 1) ** 2, x.norm(-float("inf"), 0, True) ** 2), (3, 4)),
     "median": (lambda x: (x.median(1).values ** 2, x.nanmedian(0).values ** 2, x.mode(0).values ** 2, x.quantile(0.3)), (3, 4)),
+    "median_of_all": (lambda x: (x.median() ** 2, x.nanmedian() ** 2), (3, 4)),
+    "norm_inf": (lambda x: (x.norm(float("inf"), 1) ** 2, x.norm(-float("inf")) ** 2), (3, 4)),
     "cumsum": (lambda x: x.cumsum(1) ** 2, (3, 4)),
     "cumprod": (lambda x: x.cumprod(1), (3, 4)),
     "prod": (lambda x: (x.prod(1), x.prod()), (2, 3)),
@@ -139,6 +143,7 @@ CALLS = {
     "solve": (lambda x, b: L.solve(spread_out(x), b), (2, 3, 3), (2, 3, 2)),
     "triangular": (lambda x, b: L.solve_triangular(spread_out(x).tril(), b, upper=False), (3, 3), (3, 2)),
     "cholesky": (lambda x: L.cholesky(symmetric(x)), (3, 3)),
+    "cholesky_solve": (lambda b, x: ng.cholesky_solve(b, L.cholesky(symmetric(x))), (3, 2), (3, 3)),
     "lu": (lambda x: L.lu_factor(spread_out(x))[0], (3, 3)),
     "determinant": (lambda x: (L.det(spread_out(x)), L.slogdet(spread_out(x))[1]), (3, 3)),
     "pinv": (lambda x: L.pinv(x), (4, 2)),
@@ -158,8 +163,9 @@ CALLS = {
 # Calls whose gradients are made of ops of their own: these gradients are differentiated twice as well.
 OF_GRADIENTS = [
     "clone", "as_strided", "strided_scatter", "slices", "select", "diagonal", "convolution", "convolution_1d",
+    "convolution_by_samples",
     "embedding_padding", "max_pool", "avg_pool", "adaptive_avg_pool", "grid_sample", "scatter_prod", "masked", "fold",
-    "index_fill", "index_copy",
+    "index_fill", "index_copy", "unfold",
 ]  # fmt: skip
 
 

@@ -1,5 +1,9 @@
 """Small everyday names: in-place activations, Python functions over elements, `testing.make_tensor`."""
 
+import copy
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 
@@ -113,3 +117,73 @@ def test_weights_by_a_former_name(tmp_path):
     ng.save({"w": ng.ones(2)}, tmp_path / "weights.pth")
     found = model_zoo.load_url((tmp_path / "weights.pth").as_uri(), model_dir=str(tmp_path / "cache"))
     assert found["w"].tolist() == [1.0, 1.0]
+
+
+# --- what scripts print and are warned of ----------------------------------------------------------------------------
+
+
+def test_parts_are_named_after_their_last_step():
+    x = ng.ones(2, 3, 4, requires_grad=True)
+    names = {
+        "Select": [x[0], x[0, 1], x[:, 0], x[0, :], x[..., 0], x[None, 0], x[0:1, 0], x[:, None, 0]],
+        "Slice": [x[1:], x[:], x[0, :, 1:], x[0, 0:1], x[:2, :3, 1:]],
+        "Unsqueeze": [x[None], x[0, None], x[..., None], x[0, 1:, None]],
+        "Alias": [x[...], x[:, :]],
+    }
+    for name, parts in names.items():
+        assert [part.grad_fn.name() for part in parts] == [f"{name}Backward0"] * len(parts)
+    x[0, 1:, None].sum().backward()
+    assert x.grad.sum() == 8
+
+
+def test_layout_is_printed_like_pytorchs():
+    assert repr(ng.ones(1).layout) == "torch.strided" and ng.ones(1).layout is ng.strided and isinstance(ng.strided, ng.layout)
+    assert copy.deepcopy(ng.strided) is pickle.loads(pickle.dumps(ng.strided)) is ng.strided
+
+
+def test_warnings_of_likely_mistakes(monkeypatch):
+    monkeypatch.setattr(ng.config, "_warned", set())
+    attention, q = ng.nn.MultiheadAttention(2, 1), ng.ones(2, 1, 2)
+    hidden = ng.zeros(1, 2, dtype=ng.bool)
+    with pytest.warns(UserWarning, match="requires_grad=True to a scalar"):
+        float(ng.ones(1, requires_grad=True))
+    with pytest.warns(UserWarning, match="required to pass the indexing argument"):
+        assert ng.meshgrid(ng.arange(2), ng.arange(3))[0].shape == (2, 3)
+    with pytest.warns(UserWarning, match="`x.T` on tensors of dimension other than 2"):
+        ng.ones(1, 2, 3).T  # noqa: B018
+    with pytest.warns(UserWarning, match="Support for mismatched key_padding_mask and attn_mask"):
+        attention(q, q, q, key_padding_mask=hidden, attn_mask=ng.zeros(2, 2))
+    with pytest.warns(UserWarning, match="changed to align_corners=False"):
+        F.affine_grid(ng.zeros(1, 2, 3), (1, 1, 2, 2))
+    with pytest.warns(UserWarning, match="does not match num_features"):
+        ng.nn.InstanceNorm1d(3)(ng.ones(2, 4, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        int(ng.ones(1, requires_grad=True)), ng.ones(1, requires_grad=True).item(), ng.ones(2, 2).T, float(ng.ones(1))
+
+
+def test_absent_members_are_not_expected():
+    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "bias"'):
+        ng.nn.Linear(2, 2, bias=False).load_state_dict(ng.nn.Linear(2, 2).state_dict())
+    found = ng.nn.InstanceNorm1d(2).load_state_dict({"running_mean": ng.zeros(2)}, strict=False)
+    assert found.unexpected_keys == ["running_mean"]
+
+
+NODES = (
+    "F.mse_loss(x, y)", "F.mse_loss(x, y, reduction='sum')", "F.smooth_l1_loss(x, y)", "F.huber_loss(x, y)", "F.l1_loss(x, y)",
+    "F.cross_entropy(x, t)", "F.cross_entropy(x, t, weight=y[0])", "F.nll_loss(x, t)", "F.binary_cross_entropy(x, y)",
+    "F.binary_cross_entropy_with_logits(x, y)", "x[None].bmm(x[None])", "x @ x", "x @ x[0]", "x[0] @ x[0]", "x.mv(x[0])",
+    "T.addmm(x, x, x)", "x.max()", "x.min()", "x.max(0).values", "2 / x", "F.dropout(x)", "x.tril()", "x.triu()",
+    "x.repeat(2, 1)", "x.split(1)[0]", "x.split([1, 1])[0]", "x.chunk(2)[0]", "F.max_pool2d(x[None, None], 2)",
+    "F.avg_pool2d(x[None, None], 2)", "F.interpolate(x[None, None], scale_factor=2)", "F.pixel_shuffle(x.view(1, 4, 1, 1), 2)",
+    "F.grid_sample(x[None, None], T.zeros(1, 1, 1, 2), align_corners=False)", "F.conv_transpose2d(x[None, None], x[None, None])",
+)  # fmt: skip
+
+
+def test_nodes_have_the_names_of_pytorch():
+    torch = pytest.importorskip("torch")
+    names = []
+    for T in (ng, torch):
+        known = {"T": T, "F": T.nn.functional, "x": T.ones(2, 2, requires_grad=True), "y": T.ones(2, 2), "t": T.tensor([0, 1])}
+        names.append({text: eval(text, known).grad_fn.name() for text in NODES})
+    assert names[0] == names[1]

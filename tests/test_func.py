@@ -286,3 +286,16 @@ def test_errors(case):
     call, text = ERRORS[case]
     with pytest.raises((RuntimeError, ValueError), match=text):
         call()
+
+
+def test_functional_call_with_several_dicts():
+    module = nn.BatchNorm1d(2)
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    x = ng.arange(6.0).view(3, 2)
+    expected = module(x)
+    for given in ((parameters, buffers), [parameters, buffers], ({**parameters, **buffers},)):
+        ng.testing.assert_close(ng.func.functional_call(module, given, (x,)), expected)
+    with pytest.raises(ValueError, match=r"\['bias', 'weight'\] appeared in multiple dictionaries"):
+        ng.func.functional_call(module, (parameters, parameters), (x,))
+    with pytest.raises(ValueError, match="a dict, or a list or tuple of dicts, got tuple"):
+        ng.func.functional_call(module, ("weight",), (x,))

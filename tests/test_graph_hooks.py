@@ -288,3 +288,38 @@ def test_variable():
     assert type(x) is ng.Tensor and x.requires_grad and isinstance(ng.ones(1), Variable)
     with pytest.raises(TypeError, match="got list"):
         Variable([1.0])
+
+
+class _TwoMultiples(Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x, 3 * x
+
+    @staticmethod
+    def backward(ctx, g, h):
+        return 2 * g + 3 * h
+
+
+def test_results_of_one_function_share_their_node():
+    """Its hooks see the gradients of all its outputs, None for those that were not used."""
+    x = ng.ones(2, requires_grad=True)
+    a, b = _TwoMultiples.apply(x)
+    assert a.grad_fn is b.grad_fn and (a.output_nr, b.output_nr) == (0, 1)
+    assert (b * 1).grad_fn.next_functions[0] == (a.grad_fn, 1)
+    seen = []
+    a.grad_fn.register_prehook(lambda gradients: tuple(None if g is None else 5 * g for g in gradients))
+    a.grad_fn.register_hook(lambda inputs, outputs: seen.append((inputs, outputs)))
+    b.sum().backward()
+    ((inputs, outputs),) = seen
+    assert outputs[0] is None and outputs[1].tolist() == [5.0, 5.0] and inputs[0].tolist() == [15.0, 15.0]
+    assert x.grad.tolist() == [15.0, 15.0]
+
+
+def test_post_accumulate_hooks_of_a_tensor_that_is_gone():
+    x = ng.ones(2, requires_grad=True)
+    seen = []
+    x.register_post_accumulate_grad_hook(lambda tensor: seen.append(tensor.grad))
+    y = (x * x).sum()
+    del x
+    y.backward()
+    assert not seen

@@ -237,3 +237,55 @@ def test_results_have_names_and_can_be_written_to_given_tensors():
     assert linalg.svd(SQUARE, out=out).S is out[1]
     ng.testing.assert_close(out[1], found.S)
     assert linalg.qr(SQUARE.clone().requires_grad_()).R.grad_fn.name == "LinalgQrBackward0"
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (4, 7), (2, 6, 4)])
+def test_lowrank(shape):
+    torch = pytest.importorskip("torch")
+    found = []
+    for T in (ng, torch):
+        A = T.from_numpy(np.random.default_rng(0).standard_normal(shape)).requires_grad_()
+        T.manual_seed(3)
+        U, S, V = T.pca_lowrank(A, q=3)
+        u, s, v = T.svd_lowrank(A, 2, niter=1, M=A.detach().mean(-1, keepdim=True).expand(shape))
+        (S.sum() + (v * v * T.arange(2.0).double()).sum()).backward()
+        found.append([U.abs(), S, V.abs(), u.abs(), s, v.abs(), U * S.unsqueeze(-2) @ V.mT, A.grad])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-6, atol=1e-8)
+    for wrong in ({"q": 9}, {"niter": -1}):
+        with pytest.raises(ValueError, match="non-negative"):
+            ng.pca_lowrank(ng.ones(3, 3), **wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_batches_of_small_triangles(dtype):
+    rng = np.random.default_rng(0)
+    for n in (1, 4, 17):  # row by row, and one by one
+        a, b = rng.standard_normal((20, n, n)) + 4 * np.eye(n), rng.standard_normal((2, 20, n, 3))
+        for upper in (False, True):
+            for unit in (False, True):
+                full = np.triu(a, int(unit)) if upper else np.tril(a, -int(unit))
+                full = 0.1 * full + np.eye(n) if unit else full
+                given = ng.from_numpy((full if not unit else full - np.eye(n)).astype(dtype))
+                x = linalg.solve_triangular(given, ng.from_numpy(b.astype(dtype)), upper=upper, unitriangular=unit)
+                np.testing.assert_allclose(full @ x.numpy(), b, atol=2e-4 if dtype == np.float32 else 1e-10)
+    x = linalg.solve_triangular(ng.zeros(3, 2, 2), ng.ones(3, 2, 1), upper=False)
+    assert x[:, 0].isinf().all()
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_solve_of_batches(upper):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    for factor, right in ((3, 3), (3, 2)), ((2, 3, 3), (3, 1)), ((3, 3), (2, 3, 2)), ((2, 1, 3, 3), (2, 3, 1)):
+        found = []
+        values = rng.standard_normal(factor) + 3 * np.eye(3), rng.standard_normal(right)
+        for T in (ng, torch):
+            L, B = (T.from_numpy(value.copy()).requires_grad_() for value in values)
+            X = T.cholesky_solve(B, L.triu() if upper else L.tril(), upper)
+            first = T.autograd.grad(X.square().sum(), (B, L), create_graph=True)
+            found.append([X, *first, *T.autograd.grad(sum(g.square().sum() for g in first), (B, L))])
+        for ours, theirs in zip(*found, strict=True):
+            np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-8, atol=1e-10)
+    with pytest.raises(RuntimeError, match="each A matrix is 2 by 2 but each b matrix is 3 by 1"):
+        ng.cholesky_solve(ng.ones(3, 1), ng.ones(2, 2), upper)

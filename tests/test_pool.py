@@ -189,3 +189,11 @@ def test_layer_reprs():
     assert repr(nn.AvgPool1d(2)) == "AvgPool1d(kernel_size=(2,), stride=(2,), padding=(0,))"
     assert repr(nn.AvgPool2d(3, 1)) == "AvgPool2d(kernel_size=3, stride=1, padding=0)"
     assert repr(nn.AdaptiveAvgPool2d((None, 2))) == "AdaptiveAvgPool2d(output_size=(None, 2))"
+
+
+def test_windows_of_padding_alone_have_no_gradient():
+    """A dilated window may touch nothing but padding on both sides; its maximum is no element."""
+    x = ng.randn(2, 2, 1, dtype=ng.float64, requires_grad=True)
+    y = F.max_pool1d(x, 2, 3, 1, 2)
+    (gradient,) = ng.autograd.grad(y.sum(), x, create_graph=True)
+    assert gradient.tolist() == [[[0.0], [0.0]], [[0.0], [0.0]]]

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+import numgrad
 from numgrad import generator as ng
 from numgrad.errors import DeviceError, Error
 from numgrad.kernels.jit import PYTHON_MODE
@@ -377,3 +378,26 @@ def test_philox_known_answers(counter, key, expected):
 
         compiled = numba.njit(philox4x32)
         assert compiled(*map(np.uint32, counter), *map(np.uint32, key)) == expected
+
+
+def test_dropout_is_drawn_as_its_input_lies_in_memory():
+    views = (
+        lambda t: t.transpose(0, 1), lambda t: t.permute(2, 0, 1), lambda t: t[:, ::2], lambda t: t[:1].expand(3, 4, 5),
+        lambda t: t.transpose(1, 2)[1:],
+    )  # fmt: skip
+    for view in views:
+        for name in ("dropout", "alpha_dropout", "dropout1d"):
+            found = []
+            for T in (numgrad, torch):
+                T.manual_seed(1)
+                out = getattr(T.nn.functional, name)(view(T.ones(3, 4, 5)), 0.5, True)
+                found.append((out.stride(), out.tolist(), T.rand(1).item()))
+            assert found[0][0] == found[1][0] and found[0][2] == found[1][2]
+            np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-6)
+    for dtype in ("float32", "float64"):
+        found = []
+        for T in (numgrad, torch):
+            T.manual_seed(2)
+            layer = T.nn.TransformerEncoderLayer(4, 2, 8, 0.3, batch_first=True, dtype=getattr(T, dtype))
+            found.append(layer(T.ones(3, 5, 4, dtype=getattr(T, dtype))).detach().numpy())
+        np.testing.assert_allclose(*found, atol=1e-5)

@@ -45,6 +45,31 @@ def test_fillers_are_pytorchs(name, options):
             np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-15 if dtype == "float64" else 1.2e-7)
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda T: T.nn.functional.dropout(T.ones(6, 4).t(), 0.5),
+        lambda T: T.nn.functional.dropout(T.ones(3, 4, 5).permute(1, 2, 0), 0.5),
+        lambda T: T.nn.functional.alpha_dropout(T.ones(6, 4).t(), 0.5, True),
+        lambda T: T.multinomial(T.arange(1.0, 25.0).reshape(6, 4).t(), 3),
+        lambda T: T.nn.functional.gumbel_softmax(T.zeros(6, 4).t()), lambda T: T.bernoulli(T.full((6, 4), 0.4).t()),
+    ],
+)  # fmt: skip
+def test_transposed_tensors_draw_as_pytorch_does(draw):
+    """Masks are drawn in the order in which their elements lie in memory, which is that of the input."""
+    ng.manual_seed(5), torch.manual_seed(5)
+    np.testing.assert_allclose(draw(ng).numpy(), draw(torch).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_uniform_16_bit_numbers_stay_below_the_end(dtype):
+    for draw in (lambda T, d: T.empty(4000, dtype=d).uniform_(5, 6), lambda T, d: T.rand(4000, dtype=d)):
+        ng.manual_seed(0), torch.manual_seed(0)
+        ours, theirs = draw(ng, getattr(ng, dtype)).float().numpy(), draw(torch, getattr(torch, dtype)).float().numpy()
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.max() < np.ceil(ours.min() + 1e-6)
+
+
 def test_shapes_generators_and_edges():
     generator = ng.Generator().manual_seed(4)
     counts = ng.binomial(ng.full((2, 1), 9.0), ng.rand(3), generator=generator)

@@ -124,7 +124,8 @@ CALLS = {
     ),
     "factors": (
         lambda T, a: (*T.linalg.qr(a), *T.linalg.lu(a)[1:], T.linalg.eigh(a + a.mT)[0], T.linalg.eigvalsh(a + a.mT),
-                      T.linalg.svdvals(a), T.svd(a)[1], T.linalg.svd(a)[1], T.linalg.cond(a), T.linalg.matrix_norm(a)),
+                      T.linalg.svdvals(a), T.svd(a)[1], T.linalg.svd(a)[1], T.linalg.cond(a), T.linalg.matrix_norm(a),
+                      T.svd_lowrank(a, 3)[1], T.pca_lowrank(a, 2)[1]),  # of all that there is: no matter which projection
         (3, 3),
     ),
     "linalg_products": (
@@ -317,3 +318,52 @@ def test_no_public_function_is_left_out():
             if takes_tensors and callable(getattr(theirs, name, None)) and name not in called | WITHOUT_GRADIENT:
                 missing.append(f"{ours.__name__}.{name}")
     assert missing == []
+
+
+# --- special points ------------------------------------------------------------------------------------------------
+
+inf = float("inf")
+ZEROS = [[0.0, 0.0, 0.0], [1.0, -2.0, 0.0], [0.5, 0.5, -0.5], [3.0, 3.0, 1.0]]
+TIES = [[1.0, 1.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0], [-1.0, 3.0, 3.0, -1.0]]
+KINKS = [-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0]
+AT_SPECIAL_POINTS = {
+    **{f"norm_{p}": (lambda T, x, p=p: T.linalg.vector_norm(x, p, 1), ZEROS) for p in (0.5, 1, 1.5, 2, 3, inf, -inf)},
+    "normalize": (lambda T, x: T.nn.functional.normalize(x), ZEROS),
+    "cosine_similarity": (lambda T, x: T.nn.functional.cosine_similarity(x, x.flip(0)), ZEROS),
+    "extremes": (lambda T, x: (T.amax(x, 1), T.amin(x), T.max(x), T.median(x), T.maximum(x, x.flip(0))), TIES),
+    "products": (lambda T, x: (T.prod(x, 1), T.prod(x), T.cumprod(x, 1)), ZEROS),
+    "powers": (lambda T, x: (x**2, x**3, x**2.5, T.pow(2.0, x), x ** T.tensor(2.0), x**0), [0.0, 1.0, 2.0]),
+    "kinks": (
+        lambda T, x: (x.abs(), x.relu(), x.clamp(-1, 1), x.sinc(), T.nn.functional.elu(x), T.nn.functional.selu(x),
+                      T.nn.functional.mish(x), T.nn.functional.softplus(x, 1.0, 6.0), T.nn.functional.hardtanh(x),
+                      T.nn.functional.huber_loss(x, T.zeros_like(x)), T.nn.functional.softsign(x)),
+        KINKS,
+    ),
+    "two_arguments": (
+        lambda T, x: (T.logaddexp(x, x.flip(0)), T.xlogy(x, x.abs() + 1), T.hypot(x, x.flip(0)), T.fmod(x, x.abs() + 1)), KINKS,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AT_SPECIAL_POINTS)
+def test_at_zeros_ties_and_kinks(name):
+    """First derivatives are PyTorch's there, second ones too where PyTorch has a number."""
+    fn, point = AT_SPECIAL_POINTS[name]
+    found = []
+    for T in (ng, torch):
+        x = T.tensor(point, dtype=T.float64, requires_grad=True)
+        out = fn(T, x)
+        total = sum((part * weights_of(T, part)).sum() for part in (out if isinstance(out, tuple) else (out,)))
+        (first,) = T.autograd.grad(total, x, create_graph=True)
+        second = T.zeros_like(x)
+        if first.requires_grad:
+            (second,) = T.autograd.grad((first * weights_of(T, first)).sum(), x, allow_unused=True)
+        found.append((first.detach().numpy(), (T.zeros_like(x) + (0 if second is None else second)).detach().numpy()))
+    (first, second), (their_first, their_second) = found
+    np.testing.assert_allclose(first, their_first, rtol=1e-9, atol=1e-12)
+    known = np.isfinite(their_second)
+    np.testing.assert_allclose(second[known], their_second[known], rtol=1e-8, atol=1e-10)
+
+
+def weights_of(T, x):
+    return T.linspace(0.5, 1.5, x.numel(), dtype=T.float64).reshape(x.shape)

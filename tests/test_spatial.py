@@ -211,7 +211,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="expected mode to be 'bilinear'"):
         F.grid_sample(image, ng.from_numpy(GRID), "linear")
     with pytest.raises(RuntimeError, match="same dtype"):
-        F.grid_sample(image, ng.from_numpy(GRID).float())
+        F.grid_sample(image, ng.from_numpy(GRID).float(), align_corners=False)
     with pytest.raises(ValueError, match="more than 1 spatial element"):
         F.instance_norm(image[:, :, :1, :1])
     with pytest.raises(ValueError, match="invalid output_size"):

@@ -216,3 +216,43 @@ def test_sum_to_size_undoes_broadcasting():
 def test_new_empty_strided_keeps_the_dtype():
     found = ng.ones(2, dtype=ng.float64).new_empty_strided((2, 3), (1, 2))
     assert found.stride() == (1, 2) and found.dtype is ng.float64
+
+
+def test_expand_as_fewer_dimensions():
+    with pytest.raises(RuntimeError, match="number of sizes provided"):
+        ng.ones(2, 3).expand_as(ng.ones(3))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.unfold(0, 3, 1).unfold(1, 3, 1), lambda x: x.unfold(1, 3, 1).unfold(1, 2, 2),
+        lambda x: x.expand(2, 4, 5).unfold(2, 2, 1), lambda x: x.expand(2, 4, 5).unfold(0, 2, 1), lambda x: x.unfold(0, 4, 3),
+        lambda x: x[:1].expand(3, 5).as_strided((2, 2), (0, 1), 1), lambda x: x.unfold(0, 3, 1).as_strided((2, 2), (1, 1)),
+    ],
+)  # fmt: skip
+def test_windows_of_windows_and_of_expanded_tensors(view):
+    """What is one element in memory counts once for each index that shows it, and no more."""
+    x = (0.1 * ng.arange(20.0, dtype=ng.float64).reshape(4, 5)).requires_grad_()
+    at = view(ng.arange(20.0).reshape(4, 5)).long()  # which element each index shows
+    (expected,) = ng.autograd.grad((x.reshape(-1)[at] ** 3).sum(), x)
+    (found,) = ng.autograd.grad((view(x) ** 3).sum(), x)
+    assert ng.allclose(found, expected)
+    assert ng.testing.gradgradcheck(lambda x: view(x) ** 3, (x,))
+
+
+def test_results_are_no_views_of_hidden_tensors():
+    """States and new tensors may be detached in place, and writes to them and to views of them are recorded."""
+    x = ng.arange(6.0).reshape(2, 3).requires_grad_()
+    for make in (
+        lambda: x.t().reshape(6), lambda: x.repeat(2, 1), lambda: x.roll(1), lambda: x.index_fill(0, ng.tensor([1]), 2.0),
+        lambda: x.scatter_add(0, ng.zeros(1, 3, dtype=ng.int64), x), lambda: ng.nn.LSTMCell(3, 4)(x)[1],
+        lambda: ng.nn.LSTM(3, 4)(x[None])[0],
+    ):  # fmt: skip
+        y = make()
+        assert y.requires_grad and y._base is None and not y.detach_().requires_grad
+    y = x.t().reshape(6)
+    y.mul_(2)
+    y[:3].mul_(3)
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [[0.0, 72.0, 16.0], [216.0, 32.0, 40.0]]

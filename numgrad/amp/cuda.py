@@ -1,5 +1,7 @@
 """Mixed precision with the device type "cuda" filled in, as ``torch.cuda.amp``."""
 
+import functools
+
 from .. import dtypes
 from . import autocast_mode, grad_scaler
 
@@ -17,3 +19,7 @@ class GradScaler(grad_scaler.GradScaler):
     def __init__(self, init_scale: float = 2.0**16, growth_factor: float = 2.0, backoff_factor: float = 0.5,
                  growth_interval: int = 2000, enabled: bool = True):  # fmt: skip
         super().__init__("cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled)
+
+
+custom_fwd = functools.partial(autocast_mode.custom_fwd, device_type="cuda")
+custom_bwd = functools.partial(autocast_mode.custom_bwd, device_type="cuda")

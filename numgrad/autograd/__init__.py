@@ -46,6 +46,7 @@ class Node:
 
     anomaly = None
     leaf = False
+    frees = True  # whether a pass frees what is saved: not where that is no memory but shapes and numbers
     name = NodeName("Node")
 
     def __init_subclass__(cls, **options):
@@ -64,7 +65,17 @@ class Node:
 
     @property
     def next_functions(self):
-        return tuple((parent, 0) for parent in self.next)
+        return tuple(
+            (parent.next[0], parent.output_nr) if type(parent) is OutputNode else (parent, 0) for parent in self.next
+        )
+
+    def outputs(self, gradient):
+        """What hooks see of the gradient that comes to this node: a tuple with one for each output."""
+        return (gradient,)
+
+    def incoming(self, outputs):
+        """The reverse of `outputs`."""
+        return outputs[0]
 
     def _hooks(self):
         if self.hooks is None:
@@ -81,7 +92,15 @@ class Node:
 
     def register_tensor_hook(self, hook):
         """Call ``hook(grad)`` with the gradient of this node's output; it may return a replacement."""
-        return Handle(self._hooks().tensor, hook)
+        hooks = self._hooks().tensor
+        handle = Handle(hooks, hook)
+        if RETAIN in hooks:
+            hooks[RETAIN] = hooks.pop(RETAIN)
+        return handle
+
+    def retain(self, keep):
+        """Call ``keep(grad)`` with the gradient of this node's output after all other hooks on it."""
+        self._hooks().tensor[RETAIN] = keep
 
     def check(self):
         """Raise if a saved value was written to after this node was recorded, or is freed."""
@@ -107,6 +126,9 @@ class Node:
             f"already been freed): the buffers saved by {self.name} were freed by the first backward pass. Specify "
             "retain_graph=True if you need to backward through the graph a second time."
         )
+
+
+RETAIN = -1  # the number of the hook of `Tensor.retain_grad`, which stays the last
 
 
 class Hooks:
@@ -434,11 +456,12 @@ def unshared(tensor, references):
     return sys.getrefcount(tensor) <= references + 1 and (tensor._s is None or sys.getrefcount(tensor._s) <= 2)
 
 
-def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulate=True):
+def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulate=True, step=None):
     """Propagate gradients from ``roots``, pairs of (node, gradient), to the leaves.
 
     ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
-    them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``.
+    them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``. ``step``: a
+    function (node, gradient) -> gradients in place of the node's own, whose results are not written to.
     """
     needed = None if captures is None else _leading_to(captures, [node for node, _ in roots])
     before, outer = _set("enabled", bool(create_graph)), _modes.needed
@@ -449,9 +472,9 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
             switch.selective += 1
     try:
         if switch.noted:
-            _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+            _noted_walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed)
         else:
-            _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+            _walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed)
     finally:
         if selective:
             with _switch_lock:
@@ -503,14 +526,19 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
         if node.saved is None or switch.last_write < node.seq:
             node.check()
         if hooks is not None and hooks.pre:
-            gradient = _run_pre_hooks(hooks.pre, gradient)
-        gradients = node.backward_recorded(gradient) if create_graph else node.backward(gradient)
+            gradient = _run_pre_hooks(node, gradient)
+        if not create_graph:
+            gradients = node.backward(gradient)
+        elif create_graph is True:
+            gradients = node.backward_recorded(gradient)
+        else:
+            gradients = create_graph(node, gradient)
         if hooks is not None and hooks.post:
-            gradients = _run_post_hooks(hooks.post, gradients, gradient)
+            gradients = _run_post_hooks(node, gradients, gradient)
         if switch.anywhere and checks_nan():
             _check_finite(node, gradients)
-        if not retain_graph and node.saved:
-            node.saved = None  # a second pass is refused; nodes that saved nothing may run again
+        if not retain_graph and node.saved and node.frees:
+            node.saved = None  # a second pass is refused; nodes that saved no values may run again
         gradient = None
         following = None
         for parent, gradient in zip(node.next, gradients):
@@ -600,19 +628,19 @@ def _run_hooks(hooks, gradient):
     return gradient
 
 
-def _run_pre_hooks(hooks, gradient):
-    outputs = (gradient,)
-    for hook in list(hooks.values()):
+def _run_pre_hooks(node, gradient):
+    outputs = node.outputs(gradient)
+    for hook in list(node.hooks.pre.values()):
         changed = hook(outputs)
         if changed is not None:
             outputs = changed if isinstance(changed, tuple) else (changed,)
-    return outputs[0]
+    return node.incoming(outputs)
 
 
-def _run_post_hooks(hooks, gradients, gradient):
-    gradients = tuple(gradients)
-    for hook in list(hooks.values()):
-        changed = hook(gradients, (gradient,))
+def _run_post_hooks(node, gradients, gradient):
+    gradients, outputs = tuple(gradients), node.outputs(gradient)
+    for hook in list(node.hooks.post.values()):
+        changed = hook(gradients, outputs)
         if changed is not None:
             gradients = changed if isinstance(changed, tuple) else (changed,)
     return gradients
@@ -620,6 +648,8 @@ def _run_post_hooks(hooks, gradients, gradient):
 
 def _run_accumulate_hooks(leaf):
     tensor = leaf.tensor() if leaf.tensor is not None else None
+    if tensor is None and leaf.tensor is not None:  # nobody can see its gradient any more
+        return
     for hook in list(leaf.hooks.post.values()):
         hook(tensor)
 

@@ -120,8 +120,8 @@ def jacobian(
     """The derivatives of every output element by every input element, of shape ``output.shape + input.shape``.
 
     A tuple of them for a tuple of inputs, within a tuple for a tuple of outputs. ``strategy``: "reverse-mode", one
-    backward walk an output element, or "forward-mode", one directional derivative an input element. ``vectorize`` is
-    accepted: rows and columns are computed one at a time.
+    backward walk an output element, or "forward-mode", one directional derivative an input element. ``vectorize``: all
+    rows or columns at once, as `func.jacrev` and `func.jacfwd` do, rather than one after the other.
     """
     if strategy not in ("reverse-mode", "forward-mode"):
         raise ValueError(
@@ -134,12 +134,13 @@ def jacobian(
             f"autograd.functional.jacobian: `strict=True` and `{other}` are not supported together. Please either set "
             '`strict=False`, or leave the strategy at "reverse-mode" and vectorize at False.'
         )
+    chunk = None if vectorize else 1
     with enable_grad():
         call = _call("jacobian", func, inputs, create_graph, strict)
         if strategy == "forward-mode":
-            blocks = columns_of(call)
+            blocks = columns_of(call, chunk)
         else:
-            blocks = [rows_of(call, place, strict) for place in range(len(call.outputs))]
+            blocks = [rows_of(call, place, strict, chunk) for place in range(len(call.outputs))]
         several = isinstance(inputs, tuple)
         return _in_form([_in_form(call.settled(own), several) for own in blocks], call.spec.kind is not None)
 

@@ -7,6 +7,12 @@ import numgrad as ng
 from . import constraints
 
 
+def _holds(condition: Any) -> bool:
+    """Whether a condition holds for all elements; within `func.vmap`, for those of all samples."""
+    found = condition.all()
+    return bool(found.value.all() if found._m.batched else found)
+
+
 class Distribution:
     """A probability distribution over values of ``event_shape``, ``batch_shape`` of them side by side."""
 
@@ -37,7 +43,7 @@ class Distribution:
             if name not in self.__dict__ and isinstance(getattr(type(self), name), lazy_property):
                 continue  # derived from an argument that was checked
             value = getattr(self, name)
-            if not constraint.check(value).all():
+            if not _holds(constraint.check(value)):
                 raise ValueError(
                     f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution "
                     f"{self!r} to satisfy the constraint {constraint!r}, but found invalid values:\n{value}"
@@ -164,7 +170,7 @@ class Distribution:
                     f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs {expected}."
                 )
         support = self.support
-        if not constraints.is_dependent(support) and not support.check(value).all():
+        if not constraints.is_dependent(support) and not _holds(support.check(value)):
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the support "
                 f"({support!r}) of the distribution {self!r}, but found invalid values:\n{value}"

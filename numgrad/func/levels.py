@@ -4,24 +4,33 @@ A transform calls the function on stand-ins of its inputs. Their nodes, `Source`
 graph and go on to the history that the input itself has, so that transforms can be nested in each other and in
 ordinary recording. Derivatives of outputs come from a backward walk to the sources. Directional derivatives come
 from two: the gradient ``J^T u`` is linear in ``u``, and its derivative with respect to ``u`` towards ``v`` is ``J v``.
+
+Within `vmap` an input's stand-in is batched over all maps under way: each sample differentiates with respect to one of
+its own. History is that of the values; gradients that are batched over more than what they belong to are propagated by
+tensor operations.
 """
 
+import importlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from ..autograd import Node, is_grad_enabled, next_seq, walk
 from ..dtypes import dtype
 from ..ops.create import zeros, zeros_like
 from ..tensor import Tensor, alias
+from .batched import Batched, batched, everywhere, levels_of, next_level, seeded, under, value_of
 
 
 class Source(Node):
-    """Where a transform's part of the graph starts; ``meta`` describes the input."""
+    """Where a transform's part of the graph starts; ``meta`` describes the input's values, ``levels`` what they are
+    batched over."""
 
-    __slots__ = ("meta",)
+    __slots__ = ("meta", "levels")
 
     name = "FunctionalInput"
 
-    def __init__(self, tensor: Tensor):
+    def __init__(self, tensor: Tensor, levels: tuple = ()):
+        self.levels = levels
         self.seq = next_seq()
         self.next = () if tensor._n is None else (tensor._n,)
         self.saved = self.storages = ()
@@ -35,7 +44,7 @@ class Source(Node):
 
     def zeros(self) -> Tensor:
         """The gradient with respect to an input that was not used."""
-        return zeros_of(self.meta)
+        return batched(zeros_of(self.meta), self.levels)
 
 
 def zeros_of(m) -> Tensor:
@@ -53,9 +62,11 @@ def stand_in(op: str, tensor: Tensor) -> Tensor:
             f"{op}: only Tensors of floating point dtype can require gradients, got {kind!r}; leave this argument out of "
             "argnums, or convert it with .float() first"
         )
+    tensor = everywhere(tensor)
+    levels, tensor = levels_of(tensor), value_of(tensor)
     found = alias(tensor, tensor._d, tensor._m)
-    found._n = Source(tensor)
-    return found
+    found._n = Source(tensor, levels)
+    return batched(found, levels)
 
 
 def reaches_outside(tensors: Iterable, sources: Iterable[Node]) -> bool:
@@ -87,9 +98,48 @@ def settled(tensors: Sequence, sources: Iterable[Node]) -> list:
 def pull(outputs: Sequence[Tensor], cotangents: Sequence, sources: Sequence[Node], record: bool, retain: bool) -> list:
     """The gradients of ``outputs``, weighted by ``cotangents``, with respect to the sources; None where unused."""
     captures = dict.fromkeys(sources)
-    roots = [(t._n, g) for t, g in zip(outputs, cotangents) if t._n is not None and g is not None]
-    walk(roots, retain, record, captures, accumulate=False)
-    return [captures[source] for source in sources]
+    roots = [(t._n, seeded(t, g)) for t, g in zip(outputs, cotangents) if t._n is not None and g is not None]
+    propagate(roots, retain, record, captures)
+    return [None if (g := captures[source]) is None else under(g, source.levels) for source in sources]
+
+
+def propagate(roots: Sequence, retain: bool, record: bool, captures: dict) -> None:
+    """A backward walk to the nodes in ``captures`` from ``roots``, some of whose gradients may be batched."""
+    step = None
+    if any(type(gradient) is Batched for _, gradient in roots):
+        step = rules().gradients_of
+    walk(roots, retain, record, captures, accumulate=False, step=step)
+
+
+def rules():
+    """The module of the rules for batched tensors, imported when it is first needed."""
+    return importlib.import_module(".composites", __package__)
+
+
+def gradients_within(outputs: Sequence, inputs: Sequence, gradients: Sequence, retain: bool, record: bool) -> list:
+    """`autograd.grad` where outputs or their gradients are batched: one gradient an input, None where unused."""
+    levels = {level for tensor in outputs for level in levels_of(tensor)}
+    for tensor in inputs:
+        if not levels.issubset(levels_of(tensor)):
+            raise RuntimeError(
+                "autograd.grad: within vmap an output differs from sample to sample, but an input is one tensor for all "
+                "samples, so that its gradient would mix them; use numgrad.func.grad or numgrad.func.vjp inside of vmap"
+            )
+    captures = {tensor._n: None for tensor in inputs}
+    propagate([(t._n, seeded(t, g)) for t, g in zip(outputs, gradients)], retain, record, captures)
+    return [None if (g := captures[t._n]) is None else under(g, levels_of(t)) for t in inputs]
+
+
+def batch_of(*tensors: Tensor) -> tuple[list[Tensor], Callable[..., Any]]:
+    """Tensors with their first dimension, of one size, as that of a batch, and what makes an ordinary tensor of what is
+    computed from them: with the samples along dimension ``dim``, 0 by default. None stays None."""
+    level, size = next_level(), tensors[0]._m.shape[0]
+    mapped = rules()
+
+    def ordinary(found, dim=0):
+        return None if found is None else mapped.left(found, dim, level, size)
+
+    return [mapped.entered(tensor, 0, level) for tensor in tensors], ordinary
 
 
 def linear_map(
@@ -99,6 +149,8 @@ def linear_map(
 
     ``keep``: whether its results are recorded; None for those that depend on something outside.
     """
+    levels = [levels_of(tensor) for tensor in outputs]
+    outputs = [value_of(tensor) for tensor in outputs]
     weights: list = []
     for tensor in outputs:
         weight = None
@@ -106,7 +158,7 @@ def linear_map(
             weight = zeros_like(tensor).detach()
             weight._n = Source(weight)
         weights.append(weight)
-    gradients = pull(outputs, weights, sources, True, True)
+    gradients = [value_of(g) for g in pull(outputs, weights, sources, True, True)]
     places = [None if weight is None else weight._n for weight in weights]
 
     def push(tangents: Sequence) -> list:
@@ -114,11 +166,13 @@ def linear_map(
         if record is None:
             record = is_grad_enabled() and reaches_outside([*outputs, *tangents], sources)
         captures = {place: None for place in places if place is not None}
-        roots = [
-            (g._n, t) for g, t in zip(gradients, tangents) if g is not None and g._n is not None and t is not None
-        ]
-        walk(roots, True, record, captures, accumulate=False)
+        roots = []
+        for source, g, t in zip(sources, gradients, tangents):
+            if g is not None and g._n is not None and t is not None:
+                roots.append((g._n, seeded(batched(g, source.levels), t)))
+        propagate(roots, True, record, captures)
         found = [None if place is None else captures[place] for place in places]
+        found = [None if t is None else under(t, own) for t, own in zip(found, levels)]
         return found if keep else settled(found, [*sources, *captures])
 
     return push

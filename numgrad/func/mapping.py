@@ -1,19 +1,18 @@
 """`vmap`: a function of one sample applied to batches, and models stacked into one set of parameters."""
 
 import functools
-import sys
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..autograd import no_grad
-from ..generator import default_generator
 from ..nn.batchnorm import _BatchNorm
 from ..nn.module import Module
-from ..ops.join import stack
+from ..ops.join import cat, stack
 from ..tensor import Tensor
-from .tree import Spec, flatten, spread, unflatten
+from .batched import Batched, Level
+from .randomness import drawn, random_states, refused
+from .tree import flatten, spread, unflatten
 
 in_dims_t = int | tuple | None
 out_dims_t = int | tuple | None
@@ -28,8 +27,12 @@ def vmap(
     ``in_dims``: for each positional argument the dimension to take slices along, None to pass it whole; one number
     for all of them; arguments may be nested, and ``in_dims`` like them or shorter. ``out_dims``: where the batch
     dimension stands in each output, None for one that is the same for all slices. ``randomness``: "error" if random
-    numbers are drawn, "different" numbers for each slice, or the "same". ``chunk_size`` is accepted: one slice is
-    computed at a time. Keyword arguments are passed whole. Transforms nest, inside and outside.
+    numbers are drawn, "different" numbers for each slice, or the "same". ``chunk_size``: how many slices are computed at
+    once, all by default. Keyword arguments are passed whole. Transforms nest, inside and outside.
+
+    ``func`` runs once, on tensors of the shape of one slice that stand for all of them: what it does is done to the whole
+    batch by rules for each kind of op, and slice by slice for ops without a rule. Raises RuntimeError where it asks for the
+    values (``.item()``, ``if tensor:``), or writes what differs from slice to slice into a tensor that does not.
     """
     if randomness not in _RANDOMNESS:
         raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
@@ -40,43 +43,32 @@ def vmap(
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         name = getattr(func, "__name__", type(func).__name__)
         leaves, dims, spec, size = _slicing(name, in_dims, args)
-        results = []
-        structure: Spec | None = None
-        states = _random_states() if randomness != "different" else []
-        for k in range(max(size, 1)):
-            if randomness == "same" and k:
-                for restore, state in states:
-                    restore(state)
-            with no_grad() if size == 0 else _nothing:
-                outputs, own = flatten(func(*unflatten(_slices(leaves, dims, k, size), spec), **kwargs))
-            if randomness == "error" and k == 0 and _drawn(states):
-                raise RuntimeError(
-                    "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
-                    "'different' randomness flags on vmap or perform the randomness operation out of vmap"
-                )
-            if structure is not None and own != structure:
-                raise RuntimeError(
-                    f"vmap({name}, ...): `{name}` returned {structure} for the first slice and {own} for slice {k}; it "
-                    "must return one structure"
-                )
-            structure = own
-            results.append(outputs)
-        assert structure is not None
+        if chunk_size is None or chunk_size >= size:
+            return unflatten(*_mapped(name, func, leaves, dims, spec, size, kwargs, out_dims, randomness))
+        chunks, structure = [], spec
+        for start in range(0, size, chunk_size):
+            count = min(chunk_size, size - start)
+            parts = [x if dim is None else x.narrow(dim, start, count) for x, dim in zip(leaves, dims)]
+            outputs, structure = _mapped(name, func, parts, dims, spec, count, kwargs, out_dims, randomness)
+            chunks.append(outputs)
         places = _out_places(name, out_dims, structure)
-        return unflatten([_joined(name, own, dim, size) for own, dim in zip(zip(*results), places)], structure)
+        joined = [own[0] if dim is None else cat(own, dim) for own, dim in zip(zip(*chunks), places)]
+        return unflatten(joined, structure)
 
     return wrapper
 
 
-class _Nothing:
-    def __enter__(self):
-        pass
-
-    def __exit__(self, *exception):
-        pass
-
-
-_nothing = _Nothing()
+def _mapped(name, func, leaves, dims, spec, size, kwargs, out_dims, randomness):
+    """The outputs of one call on a whole batch, and their structure."""
+    rules = importlib.import_module(".composites", __package__)
+    states = random_states() if randomness == "error" else []
+    with Level(size, randomness) as level:
+        inputs = [x if dim is None else rules.entered(x, dim, level.number) for x, dim in zip(leaves, dims)]
+        outputs, structure = flatten(func(*unflatten(inputs, spec), **kwargs))
+    if states and drawn(states):
+        raise refused()
+    places = _out_places(name, out_dims, structure)
+    return [_left(rules, name, value, dim, level) for value, dim in zip(outputs, places)], structure
 
 
 def _slicing(name, in_dims, args):
@@ -127,12 +119,6 @@ def _slicing(name, in_dims, args):
     return leaves, dims, structure, sizes[0]
 
 
-def _slices(leaves, dims, k, size):
-    if size == 0:  # a slice of zeros shows what the outputs are like
-        return [x if dim is None else x.detach().sum(dim).to(x.dtype) for x, dim in zip(leaves, dims)]
-    return [x if dim is None else x.select(dim, k) for x, dim in zip(leaves, dims)]
-
-
 def _out_places(name, out_dims, structure):
     places = spread(out_dims, structure)
     if places is None and isinstance(out_dims, list):
@@ -147,52 +133,27 @@ def _out_places(name, out_dims, structure):
     return places
 
 
-def _joined(name, values: Sequence, dim, size) -> Any:
+def _left(rules, name, value, dim, level) -> Any:
+    """An output as the caller sees it, with the samples along ``dim``."""
     if dim is None:
-        return values[0]
-    for value in values:
-        if not isinstance(value, Tensor):
+        if type(value) is Batched and level.number in value.levels:
             raise ValueError(
-                f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(value)}. Did you mean to set out_dims= to "
-                "None for output?"
+                f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None: the output differs from sample "
+                "to sample"
             )
-    ndim = values[0].ndim + 1
+        return value
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(value)}. Did you mean to set out_dims= to "
+            "None for output?"
+        )
+    ndim = value.ndim + 1
     if not -ndim <= dim < ndim:
         raise IndexError(
             f"vmap({name}, ...): Dimension out of range (expected out_dims to be in range of [{-ndim}, {ndim - 1}], but got "
             f"{dim})"
         )
-    if any(value.shape != values[0].shape for value in values):
-        raise RuntimeError(
-            f"vmap({name}, ...): `{name}` must return tensors of one shape for all slices, got {[tuple(v.shape) for v in values]}"
-        )
-    joined = stack(values, dim)
-    return joined if size else joined.narrow(dim, 0, 0).clone()
-
-
-def _random_states():
-    """``(restore, state)`` of the CPU's stream and of those of CUDA devices in use."""
-
-    def restore(block):
-        default_generator._block[:] = block
-
-    found: list = [(restore, default_generator._block.copy())]
-    cuda = sys.modules.get(f"{__package__.partition('.')[0]}.cuda")
-    if cuda is not None and cuda.is_initialized():
-        for device in range(cuda.device_count()):
-            found.append((functools.partial(_restore_cuda, cuda, device), cuda.get_rng_state(device)))
-    return found
-
-
-def _restore_cuda(cuda, device, state):
-    cuda.set_rng_state(state, device)
-
-
-def _drawn(states):
-    now = _random_states()
-    return any(
-        not np.array_equal(np.asarray(state), np.asarray(other)) for (_, state), (_, other) in zip(states, now)
-    )
+    return rules.left(value, dim, level.number, level.size)
 
 
 def stack_module_state(models: Sequence[Module] | Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -12,6 +12,7 @@ import numpy as np
 from . import jit
 from .half import from_bfloat16, from_float16, to_bfloat16, to_float16
 from .jit import inlined, integer, kernel, load_module, pointer, real, scalar, shifted, source_of
+from .ordered import cascade_sum
 from .vmath import WORDS as CPU_WORDS
 from .vmath_complex import WORDS as COMPLEX_WORDS
 from .vocab import CPU_ROW_WORDS, typed
@@ -233,12 +234,13 @@ def _rows(text, arrays):
     return text
 
 
-def reduction(name, step, finish, combine, identity, inputs, out, T, along, attributes=(), constants=None):
+def reduction(name, step, finish, combine, identity, inputs, out, T, along, attributes=(), constants=None, cascade=False):
     """The kernel of a reduction over the middle axis of ``(outer, reduce, inner)``, contiguous.
 
     ``along`` is "last" (inner is 1: the loop runs along memory) or "outer" (columns are reduced side by side).
     ``inputs``: (name, stored type) of the one array, ``out``: (name, stored type). Range: outer for "last", blocks
-    of columns for "outer". Slots: input, out, reduce, inner, attributes.
+    of columns for "outer". Slots: input, out, reduce, inner, attributes. ``cascade``: a plain sum, in the order of
+    `ordered.cascade_sum` where it runs along floats.
     """
     (x, stored), (result, out_stored) = inputs, out
     names, extra = [], []
@@ -258,7 +260,14 @@ def reduction(name, step, finish, combine, identity, inputs, out, T, along, attr
         f"identity = {T.__name__}({_constant(identity)})",
     ]
     finished = store(f"finish(total, count{more})" if finish else "total", out_stored, T)
-    if along == "last":
+    cascade = cascade and along == "last" and stored is T and T in (np.float32, np.float64)
+    if cascade:
+        lines += [
+            "for row in range(begin, end):",
+            f"    total = cascade_sum(shifted({x}, row * count), count, identity)",
+            f"    {result}[row] = {finished}",
+        ]
+    elif along == "last":
         lines += [
             "for row in range(begin, end):",
             f"    values = shifted({x}, row * count)",
@@ -316,6 +325,9 @@ def reduction(name, step, finish, combine, identity, inputs, out, T, along, attr
     if finish:
         names["finish"] = scalar_function(finish, T)
         extra_sources += source_of(finish)
+    if cascade:
+        names["cascade_sum"] = cascade_sum
+        extra_sources += source_of(cascade_sum)
     module = load_module(f"{name}_{along}", source, names, extra=extra_sources)
     return kernel(module.__dict__[f"{name}_kernel"])
 
@@ -333,8 +345,8 @@ def _constant(value):
     return repr(value)
 
 
-def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None):
-    """The kernel that applies a row body to rows ``begin`` to ``end``.
+def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None, rounding=inlined):
+    """The kernel that applies a row body, compiled by ``rounding``, to rows ``begin`` to ``end``.
 
     ``arguments``: (name, kind, stored type, width) with kind "row" (a pointer to the row), "shared" (the same for
     all rows), "part" (a private accumulator, one a part: the caller's range is then parts) or "none" (absent);
@@ -379,9 +391,11 @@ def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None):
         f'"""{name} in {T.__name__}: row by row. Arguments: {described}."""\n\n{_IMPORTS}\n\n'
         f"def {name}_kernel(operands, begin, end):\n" + "".join(f"    {line}\n" for line in lines)
     )
-    body = inlined(typed(fn, T, {**CPU_WORDS, **_COMPILED_ROW_WORDS}, name))
-    module = load_module(f"{name}_rows", source, {**_NAMES, name: body}, extra=source_of(fn))
+    body = rounding(typed(fn, T, {**CPU_WORDS, **_COMPILED_ROW_WORDS}, name))
+    module = load_module(f"{name}_rows", source, {**_NAMES, name: body}, extra=source_of(fn) + rounding.__name__)
     return kernel(module.__dict__[f"{name}_kernel"])
 
 
-_COMPILED_ROW_WORDS = {word: inlined(fn) for word, fn in CPU_ROW_WORDS.items()}
+_COMPILED_ROW_WORDS = {
+    word: inlined(fn) if type(fn) is python_types.FunctionType else fn for word, fn in CPU_ROW_WORDS.items()
+}

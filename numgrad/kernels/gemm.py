@@ -15,6 +15,7 @@ from numpy import int64
 from .. import config
 from . import blas
 from .jit import PYTHON_MODE, caller, inlined, kernel_template, pointer, real, shifted
+from .ordered import inner_product
 
 SMALL = 512  # multiply-adds up to which the plain loops beat a call of BLAS
 PARALLEL = 1 << 20  # multiply-adds from which a second thread pays
@@ -137,7 +138,9 @@ else:
         """``out += alpha * a @ b`` for any strides of a and b; integers wrap around."""
         for i in range(rows):
             line, factors = shifted(out, i * out_row), shifted(a, i * a_row)
-            if b_column == 1:
+            if columns == 1 and a_column == 1 and b_row == 1:
+                line[0] = T(line[0] + alpha * inner_product(factors, b, k, T(0)))
+            elif b_column == 1:
                 for p in range(k):
                     factor, source = T(alpha * factors[p * a_column]), shifted(b, p * b_row)
                     for j in range(columns):

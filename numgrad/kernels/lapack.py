@@ -137,9 +137,25 @@ def solve_triangular(a, b, upper, unit):
         a = np.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(-1, *a.shape[-2:])
         b = np.broadcast_to(b, x.shape).reshape(-1, *b.shape[-2:])
         out = x.reshape(b.shape)
-        for k in range(len(b)):
-            out[k] = one(a[k], b[k])
+        if a.shape[-1] <= _ROW_BY_ROW and len(b) > a.shape[-1]:
+            _substitute(a, b, out, upper, unit)
+        else:
+            for k in range(len(b)):
+                out[k] = one(a[k], b[k])
     return x
+
+
+_ROW_BY_ROW = 16  # rows up to which many matrices are solved together
+
+
+def _substitute(a, b, out, upper, unit):
+    """Solve all the systems of a batch of small matrices row by row."""
+    n = a.shape[-1]
+    with np.errstate(all="ignore"):
+        for i in range(n - 1, -1, -1) if upper else range(n):
+            known = slice(i + 1, n) if upper else slice(0, i)
+            row = b[:, i] - np.matmul(a[:, i, None, known], out[:, known])[:, 0]
+            out[:, i] = row if unit else row / a[:, i, i, None]
 
 
 # --- factorizations ------------------------------------------------------------------------------------------------

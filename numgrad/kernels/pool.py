@@ -151,20 +151,22 @@ def mean_backward(operands, begin, end, *, T):
 
 @kernel_template
 def take_places(operands, begin, end, *, T):
-    """``out[j] = x[indices[j]]`` in planes [begin, end). Slots: x, indices, out, sizes of x's and out's planes."""
+    """``out[j] = x[indices[j]]`` in planes [begin, end), 0 where the index is -1, of a window with nothing but padding.
+    Slots: x, indices, out, sizes of x's and out's planes."""
     x, indices, out = pointer(operands, 0, T), pointer(operands, 1, int64), pointer(operands, 2, T)
     plane, size = integer(operands, 3), integer(operands, 4)
     for unit in range(begin, end):
         source, places = shifted(x, unit * plane), shifted(indices, unit * size)
         target = shifted(out, unit * size)
         for j in range(size):
-            target[j] = source[places[j]]
+            place = places[j]
+            target[j] = source[place] if place >= 0 else T(0)
 
 
 @kernel_template
 def add_places(operands, begin, end, *, T):
-    """``out[indices[j]] += x[j]`` in planes [begin, end) of zeros. Slots: x, indices, out, sizes of out's and x's
-    planes."""
+    """``out[indices[j]] += x[j]`` in planes [begin, end) of zeros, but for indices of -1. Slots: x, indices, out, sizes
+    of out's and x's planes."""
     x, indices, out = pointer(operands, 0, T), pointer(operands, 1, int64), pointer(operands, 2, T)
     plane, size = integer(operands, 3), integer(operands, 4)
     for unit in range(begin, end):
@@ -173,7 +175,9 @@ def add_places(operands, begin, end, *, T):
         for j in range(plane):
             target[j] = T(0)
         for j in range(size):
-            target[places[j]] += source[j]
+            place = places[j]
+            if place >= 0:
+                target[place] += source[j]
 
 
 # --- adaptive windows ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import types as python_types
 
 import numpy as np
 
+from .ordered import row_moments as _row_moments, row_products as _row_products
 from .vmath import WORDS as CPU_WORDS
 
 _probe = None
@@ -74,9 +75,12 @@ def _true():
 
 
 # On the CPU one thread owns the row: the loop is the whole row and its own sums are the row's.
-CPU_ROW_WORDS = {"lanes": _range, "row_sum": _same, "row_max": _same, "row_min": _same, "leader": _true}
+CPU_ROW_WORDS = {
+    "lanes": _range, "row_sum": _same, "row_max": _same, "row_min": _same, "leader": _true,
+    "row_moments": _row_moments, "row_products": _row_products,
+}  # fmt: skip
 ROW_WORDS = {name: RowWord(name) for name in CPU_ROW_WORDS}
-lanes, row_sum, row_max, row_min, leader = (ROW_WORDS[name] for name in CPU_ROW_WORDS)
+lanes, row_sum, row_max, row_min, leader, row_moments, row_products = (ROW_WORDS[name] for name in CPU_ROW_WORDS)
 
 
 def global_names(code):

@@ -191,3 +191,11 @@ from .unpooling import (
     MaxUnpool2d as MaxUnpool2d,
     MaxUnpool3d as MaxUnpool3d,
 )
+
+
+def __getattr__(name):
+    if name == "modules":  # a path of PyTorch's: see numgrad/paths.py
+        import importlib
+
+        return importlib.import_module(f"{__name__}.modules")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -161,7 +161,7 @@ class StateMethods:
         """Copy what ``state_dict`` has for this module's own parameters and buffers, and note what does not fit."""
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
-        own = self._own_state()
+        own = {name: tensor for name, tensor in self._own_state().items() if tensor is not None}
         for name, tensor in own.items():
             key = prefix + name
             if tensor is None:

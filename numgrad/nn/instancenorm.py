@@ -2,6 +2,7 @@
 
 from ..tensor import Tensor
 from . import functional as F
+from ._traps import warn
 from .batchnorm import LazyNorm, _BatchNorm
 
 
@@ -27,6 +28,10 @@ class _InstanceNorm(_BatchNorm):
                     f"expected input's size at dim={channels} to match num_features ({self.num_features}), but got: "
                     f"{input.shape[channels]}."
                 )
+            warn(
+                f"input's size at dim={channels} does not match num_features. You can silence this warning by not passing in "
+                "num_features, which is not used because affine=False"
+            )
         batch = input if channels else input.unsqueeze(0)
         use_input = self.training or not self.track_running_stats
         found = F.instance_norm(

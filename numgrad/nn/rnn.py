@@ -3,6 +3,7 @@
 import math
 
 from ..ops.recurrent import gru_step, lstm_step
+from ..ops.view import as_own
 from ..tensor import Tensor
 from . import functional as F, init
 from .module import Module
@@ -105,7 +106,8 @@ class LSTMCell(RNNCellBase):
         self._check(input, (hidden, cell))
         from_input, from_hidden = self._gates(input, hidden)
         states = lstm_step(from_input + from_hidden, F.pad(cell, (self.hidden_size, 0)))
-        return states.narrow(-1, 0, self.hidden_size), states.narrow(-1, self.hidden_size, self.hidden_size)
+        n = self.hidden_size
+        return as_own(states.narrow(-1, 0, n)), as_own(states.narrow(-1, n, n))
 
 
 class GRUCell(RNNCellBase):

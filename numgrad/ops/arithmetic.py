@@ -138,7 +138,7 @@ def _(g, input, other):
     return g / other, -g * ((input / other) / other)
 
 
-@pointwise(domain=(0.5, 3.0), result="float", name="rdiv", install=(), inplace=False)
+@pointwise(domain=(0.5, 3.0), result="float", name="rdiv", install=(), inplace=False, grad_name="MulBackward0")
 def reflected_quotient(input, other):
     """``other / input``, broadcast; integers give floating point."""
     return other / input

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..device import CPU
 from ..kernels.vocab import exp, lanes, leader, log, maxnum, row_max, row_sum
-from ..op import as_tensor_operand
+from ..op import as_tensor_operand, called
 from ..rowwise import rowwise
 from ..tensor import Tensor
 from .columns import by_columns, cross_entropy_columns
@@ -194,7 +194,7 @@ def _rows(name, input, target, weight):
     return input, target, expected
 
 
-def _check_targets(name, loss, target, classes, ignore_index):
+def check_targets(name, loss, target, classes, ignore_index):
     """A NaN loss may come from a target out of range: then say so."""
     if loss._m.device is not CPU or not np.isnan(loss._host()).any():
         return
@@ -205,19 +205,20 @@ def _check_targets(name, loss, target, classes, ignore_index):
 
 
 def _reduce(name, loss, target, weight, reduction, ignore_index, shape, classes):
-    _check_targets(name, loss, target, classes, ignore_index)
+    check_targets(name, loss, target, classes, ignore_index)
     if reduction == "none":
         return reshape(loss, shape)
     total = loss.sum()
-    if reduction == "sum":
-        return total
-    if weight is None:
-        if target._m.device is CPU:
-            count = target._m.numel - np.count_nonzero(target._host() == ignore_index)
-            return total / float(count)
-        return total / (target != ignore_index).sum()
-    scale = (_one_hot(target, classes, weight) * weight).sum(-1) * (target != ignore_index).to(weight._m.dtype)
-    return total / scale.sum()
+    if reduction == "mean":
+        if weight is not None:
+            hot = _one_hot(target, classes, weight)
+            count = ((hot * weight).sum(-1) * (target != ignore_index).to(weight._m.dtype)).sum()
+        elif target._m.device is CPU and not target._m.batched:
+            count = float(target._m.numel - np.count_nonzero(target._host() == ignore_index))
+        else:
+            count = (target != ignore_index).sum()
+        total = total / count
+    return called(total, "NllLossBackward0" if len(shape) < 2 else "NllLoss2DBackward0")
 
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean") -> Tensor:

@@ -101,7 +101,7 @@ def _sum_channels(g):
     return g.sum((0, 2))
 
 
-@structured(install=(), name="conv_input_grad", raw=True, cases="none")
+@structured(install=(), name="conv_input_grad", raw=True, cases="none", grad_name="ConvolutionBackward0")
 def conv_input_grad(g, weight, *, size, stride, padding, dilation, groups):
     """The gradient of `convolution` for its input of spatial ``size``: what transposed convolutions compute."""
     return _method(g).input_gradient(g, weight, size, stride, padding, dilation, groups)

@@ -9,7 +9,18 @@ from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
 from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
-from ..op import as_operand, as_tensor_operand, cast_gradient, function, method, plain, record, recording, sum_to
+from ..op import (
+    ENTRIES,
+    as_operand,
+    as_tensor_operand,
+    cast_gradient,
+    function,
+    method,
+    plain,
+    record,
+    recording,
+    sum_to,
+)
 from ..pointwise import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
@@ -189,6 +200,8 @@ def copy_(self, src, non_blocking=False) -> Tensor:
     src = as_operand("copy_", src)
     if not isinstance(src, Tensor):
         src = from_array(np.asarray(src))
+    if self._m.batched or src._m.batched:
+        return ENTRIES["batched_copy"](self, src)
     check_inplace("copy_", self)
     shape = broadcast_shapes("copy_", self._m.shape, src._m.shape)
     if shape != self._m.shape:
@@ -217,6 +230,8 @@ def fill_(self, value) -> Tensor:
         if not self._m.dtype.is_complex:
             raise RuntimeError(f"value cannot be converted to type {self._m.dtype.name} without overflow")
         value = from_array(np.array(value, self._m.np))
+    if self._m.batched and not isinstance(value, Tensor):
+        value = from_array(np.asarray(value))
     if isinstance(value, Tensor):
         if value._m.ndim:
             raise RuntimeError(

@@ -1,5 +1,7 @@
 """Creation of tensors from data, constants and ranges."""
 
+import functools
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -62,22 +64,35 @@ def _sequence(op, data):
         raise ValueError(f"{op}(): expected a rectangular sequence of numbers: {error}") from None
     if array.dtype == object and array.size and array.reshape(-1)[0] is None:
         raise RuntimeError(f"{op}(): Could not infer dtype of NoneType")
-    if array.dtype == object or array.dtype.kind in "USO":
+    if array.dtype.kind in "US" and isinstance(data, (list, tuple)):
+        raise ValueError(f"{op}(): too many dimensions 'str': expected numbers in the sequence, got {data!r:.80}")
+    if array.dtype.kind in "USO":
         raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
-    if array.size == 0 or array.dtype == np.float64 and not _holds(data, (np.ndarray, np.generic, Tensor)):
-        return array, dtypes.get_default_dtype()
-    if array.dtype == np.complex128 and not _holds(data, (np.ndarray, np.generic, Tensor)):
-        return array, dtypes.default_complex()
     if array.dtype.kind == "u" and array.dtype == np.uint64:
         raise RuntimeError(f"{op}(): Overflow when unpacking long")
-    return array, dtypes.bfloat16 if array.dtype == np.float32 and _all_bfloat16(data) else dtypes.of(array.dtype)
+    found = _dtypes_in(data) if array.size else ()
+    return array, functools.reduce(dtypes.promote, found) if found else dtypes.get_default_dtype()
 
 
-def _all_bfloat16(data):
-    """Whether a nested sequence holds tensors of the one dtype that NumPy does not have, and nothing else."""
-    if isinstance(data, (list, tuple)):
-        return all(map(_all_bfloat16, data))
-    return isinstance(data, Tensor) and data._m.dtype is dtypes.bfloat16
+_PYTHONS = {bool, int, float, complex}
+_SEQUENCES = {list, tuple}
+
+
+def _dtypes_in(data) -> set:
+    """The dtypes of the numbers in nested sequences: Python's own count as the default ones, as they would alone."""
+    if isinstance(data, Tensor):
+        return {data._m.dtype}
+    if isinstance(data, (np.ndarray, np.generic)):
+        return {dtypes.of(data.dtype)}
+    if not isinstance(data, (list, tuple)):
+        return {dtypes.of_python(data)} if isinstance(data, (bool, int, float, complex)) else _dtypes_in(list(data))
+    kinds = set(map(type, data))
+    while kinds <= _SEQUENCES and kinds:
+        data = list(itertools.chain.from_iterable(data))
+        kinds = set(map(type, data))
+    if kinds <= _PYTHONS:
+        return {dtypes.of_python(kind()) for kind in kinds}
+    return set().union(*map(_dtypes_in, data))
 
 
 def _as_plain(data):
@@ -86,12 +101,6 @@ def _as_plain(data):
     if isinstance(data, (list, tuple)) and any(isinstance(item, (Tensor, list, tuple)) for item in data):
         return [_as_plain(item) for item in data]
     return data
-
-
-def _holds(data, kinds):
-    while isinstance(data, (list, tuple)) and len(data):
-        data = data[0]
-    return isinstance(data, kinds)
 
 
 def _finish(tensor, device, requires_grad):

@@ -6,7 +6,7 @@ from ..autograd import NodeName
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import lapack
-from ..op import function
+from ..op import function, sum_to
 from ..structured import structured
 from ..tensor import Tensor
 from .create import eye, zeros
@@ -14,7 +14,7 @@ from .join import cat
 from .matmul import matmul
 from .parts import diagonal
 from .results import return_type
-from .solve import failed, from_host, matrices, mT, results, same_dtype, solve_triangular
+from .solve import expanded, failed, from_host, matrices, mT, results, same_dtype, solve_triangular
 
 cholesky_ex_result = return_type("linalg_cholesky_ex", "L", "info")
 lu_result = return_type("linalg_lu", "P", "L", "U")
@@ -85,12 +85,32 @@ def cholesky(input, upper=False, *, out=None) -> Tensor:
     return linalg_cholesky(input, upper=upper, out=out)
 
 
+@structured(install=(), name="cholesky_solution", grad_name="CholeskySolveBackward0")
+def _cholesky_solution(B, L):
+    factor = L._host()
+    half = lapack.solve_triangular(factor, B._host(), False, False)
+    return from_host(lapack.solve_triangular(factor.swapaxes(-1, -2), half, True, False), L)
+
+
+@_cholesky_solution.backward
+def _(g, L, out):
+    d_b = _cholesky_solution(g, L)
+    d_a = matmul(d_b, mT(out))
+    return d_b, sum_to(-matmul(d_a + mT(d_a), L.tril()), L._m).tril()
+
+
 @function
 def cholesky_solve(B, L, upper=False, *, out=None) -> Tensor:
     """The ``X`` with ``A X = B``, given the Cholesky factor of ``A``."""
-    B, L = matrices("cholesky_solve", B, argument="B"), matrices("cholesky_solve", L, square=True, argument="L")
-    first, second = (mT(L), L) if upper else (L, mT(L))
-    found = solve_triangular(second, solve_triangular(first, B, upper=False), upper=True)
+    name = "cholesky_solve"
+    B, L = matrices(name, B, argument="B"), matrices(name, L, square=True, argument="L")
+    same_dtype(name, L, B)
+    if B._m.shape[-2] != L._m.shape[-1]:
+        raise RuntimeError(
+            f"{name}: Incompatible matrix sizes for {name}: each A matrix is {L._m.shape[-1]} by {L._m.shape[-1]} but each b "
+            f"matrix is {B._m.shape[-2]} by {B._m.shape[-1]}"
+        )
+    found = _cholesky_solution(expanded(name, L, B), mT(L) if upper else L)
     return found if out is None else write_out("cholesky_solve", found, out, B, L)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from math import frexp as split
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..op import as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
 from .math import digamma
+from .results import return_type
 
 EPSILON = 2.0**-53
 # B(2k) / (2k)! with B the Bernoulli numbers: the corrections of the Euler-Maclaurin formula. A tuple keeps float64.
@@ -344,17 +344,13 @@ def _(g):
     return g * 0.0
 
 
-class Frexp(NamedTuple):
-    """What `frexp` returns."""
-
-    mantissa: Tensor
-    exponent: Tensor
+frexp_result = return_type("frexp", "mantissa", "exponent")
 
 
 @function
-def frexp(input) -> Frexp:
+def frexp(input):
     """``input`` as ``mantissa * 2**exponent`` with a mantissa of magnitude in [0.5, 1) and an int32 exponent."""
     input = as_tensor_operand("frexp", input, "input")
-    return Frexp(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
+    return frexp_result(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
 
 

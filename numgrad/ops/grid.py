@@ -7,8 +7,9 @@ three ops, linear in both operands, whose gradients are the other two.
 from math import prod
 
 from .. import dtypes
+from ..config import warn_once
 from ..kernels import grid as kernels
-from ..op import as_tensor_operand, conform, dense, function, same_device
+from ..op import as_tensor_operand, called, conform, dense, function, same_device
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor
@@ -182,6 +183,8 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
         raise ValueError(
             f"grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: {padding_mode!r}"
         )
+    if align_corners is None:
+        _warn_of_corners()
     input, grid = as_tensor_operand("grid_sample", input, "input"), as_tensor_operand("grid_sample", grid, "grid")
     _check(input._m, grid._m, mode)
     same_device("grid_sample", (input, grid))
@@ -194,7 +197,15 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     ]
     places, weights = _combined(axes, size)
     found = _sampled(reshape(input, (n, channels, prod(size))), weights, places)
-    return reshape(found, (n, channels, *out_size))
+    return called(reshape(found, (n, channels, *out_size)), f"GridSampler{len(size)}DBackward0")
+
+
+def _warn_of_corners():
+    warn_once(
+        "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "
+        "align_corners=True if the old behavior is desired. See the documentation of grid_sample for details.",
+        stacklevel=4,
+    )
 
 
 def _check(m, g, mode):
@@ -235,6 +246,8 @@ def affine_grid(theta, size, align_corners=None) -> Tensor:
 
     Coordinates run from -1 to 1, as ``align_corners`` says in `grid_sample`. Raises ValueError where shapes do not fit.
     """
+    if align_corners is None:
+        _warn_of_corners()
     theta = as_tensor_operand("affine_grid", theta, "theta")
     m, size = theta._m, tuple(size)
     if not m.dtype.is_floating_point:

@@ -11,7 +11,7 @@ from ..structured import structured
 from ..tensor import Tensor, empty_tensor, view as make_view
 from .copy import write, zero
 from .places import Along, Places, Writing, int64_index, put as put_at, read, reading
-from .view import reshape
+from .view import as_own, reshape
 
 _gathered = reading("gather")
 _selected = reading("index_select")
@@ -195,7 +195,7 @@ def _scaled(source, alpha):
 def index_add(input, dim, index, source, *, alpha=1, out=None) -> Tensor:
     """``input`` with ``alpha * source`` added to its sub-tensors at the positions ``index`` of dimension ``dim``."""
     target, dim, at, source = index_source("index_add", input, dim, index, source)
-    found = reshape(_adding(target, _scaled(source, alpha), at, ADD), tuple(input._m.shape))
+    found = as_own(reshape(_adding(target, _scaled(source, alpha), at, ADD), tuple(input._m.shape)))
     return found if out is None else write_out("index_add", found, out)
 
 
@@ -212,7 +212,7 @@ def index_copy(input, dim, index, source, *, out=None) -> Tensor:
     """``input`` with its sub-tensors at the positions ``index`` of dimension ``dim`` replaced by those of
     ``source``."""
     target, dim, at, source = index_source("index_copy", input, dim, index, source)
-    found = reshape(_copying(target, source, at), tuple(input._m.shape))
+    found = as_own(reshape(_copying(target, source, at), tuple(input._m.shape)))
     return found if out is None else write_out("index_copy", found, out)
 
 
@@ -246,7 +246,7 @@ def one_value(op, value, like):
 def index_fill(input, dim, index, value) -> Tensor:
     """``input`` with its sub-tensors at the positions ``index`` of dimension ``dim`` set to ``value``."""
     target, dim, at = _vector("index_fill", input, dim, index)
-    return reshape(_filling(target, one_value("index_fill", value, input), at), tuple(input._m.shape))
+    return as_own(reshape(_filling(target, one_value("index_fill", value, input), at), tuple(input._m.shape)))
 
 
 @method
@@ -295,7 +295,8 @@ def put(input, index, source, accumulate=False) -> Tensor:
     """``input`` with the elements at the positions ``index`` of the flat tensor replaced by ``source``, or with it
     added."""
     at, source = _put_arguments("put", input, index, source)
-    return reshape(_putting(reshape(input, (-1,)), source, at, ADD if accumulate else SET), tuple(input._m.shape))
+    found = _putting(reshape(input, (-1,)), source, at, ADD if accumulate else SET)
+    return as_own(reshape(found, tuple(input._m.shape)))
 
 
 @method

@@ -6,7 +6,7 @@ from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..inplace import write_out
 from ..layout import Size, broadcast_shapes, normalize_axis
-from ..op import as_tensor_operand, cast, function, note_anomaly, recording, same_device
+from ..op import ENTRIES, as_tensor_operand, cast, function, note_anomaly, recording, same_device
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
@@ -22,6 +22,7 @@ class _CatNode(Node):
     """The node of `cat`: every input's gradient is its part of the result's."""
 
     __slots__ = ()
+    frees = False
     name = "CatBackward0"
 
     def backward(self, gradient):
@@ -42,6 +43,7 @@ class _StackNode(Node):
     """The node of `stack`."""
 
     __slots__ = ()
+    frees = False
     name = "StackBackward0"
 
     def backward(self, gradient):
@@ -81,6 +83,8 @@ def cat(tensors, dim=0, *, out=None) -> Tensor:
     key = (dim, *[tensor._m for tensor in tensors])
     plan = _JOINS.get(key)
     if plan is None:
+        if any(tensor._m.batched for tensor in tensors):
+            return ENTRIES["batched_join"](cat, tensors, dim, out)
         plan = _remember(key, _plan_cat(tensors, dim))
     result = _joined(plan, tensors, _CatNode)
     return result if out is None else write_out("cat", result, out, *tensors)
@@ -170,6 +174,8 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
     key = ("stack", dim, *[tensor._m for tensor in tensors])
     plan = _JOINS.get(key)
     if plan is None:
+        if any(tensor._m.batched for tensor in tensors):
+            return ENTRIES["batched_join"](stack, tensors, dim, out)
         plan = _remember(key, _plan_stack(tensors, dim))
     result = _joined(plan, tensors, _StackNode)
     return result if out is None else write_out("stack", result, out)
@@ -322,9 +328,14 @@ def common_shape(*shapes):
 
 
 @function(install=("ng",))
-def meshgrid(*tensors, indexing="ij"):
+def meshgrid(*tensors, indexing=None):
     """The coordinates of a grid, one tensor an axis, each a view of the grid's shape; "xy" exchanges the first two
-    axes."""
+    axes, "ij" does not. It warns, once, where neither is said, and takes "ij"."""
+    if indexing is None:
+        config.warn_once(
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument."
+        )
+        indexing = "ij"
     tensors = _unpacked(tensors)
     if not tensors:
         raise ValueError("meshgrid expects a non-empty TensorList")
@@ -360,7 +371,7 @@ def cartesian_prod(*tensors) -> Tensor:
             raise RuntimeError(f"cartesian_prod: Expect a 1D vector, but got shape {list(tensor._m.shape)}")
     if len(tensors) == 1:
         return tensors[0]
-    return stack([reshape(grid, (-1,)) if grid._m.numel else reshape(grid, (0,)) for grid in meshgrid(*tensors)], 1)
+    return stack([reshape(grid, (-1,)) if grid._m.numel else reshape(grid, (0,)) for grid in meshgrid(*tensors, indexing="ij")], 1)
 
 
 @function

@@ -3,7 +3,7 @@
 import warnings
 
 from ..kernels.vocab import exp, fabs, log, log1p, maximum, sigmoid as logistic, where
-from ..op import as_tensor_operand, function
+from ..op import as_tensor_operand, called, function
 from ..pointwise import pointwise
 from ..tensor import Tensor
 from .arithmetic import mul
@@ -24,11 +24,19 @@ def legacy_reduction(reduction, size_average, reduce):
     return found
 
 
+_NODES = {
+    "binary_cross_entropy": "BinaryCrossEntropyBackward0",
+    "binary_cross_entropy_with_logits": "BinaryCrossEntropyWithLogitsBackward0",
+    "huber_loss": "HuberLossBackward0", "mse_loss": "MseLossBackward0", "multi_margin_loss": "MultiMarginLossBackward0",
+    "multilabel_margin_loss": "MultilabelMarginLossBackward0", "smooth_l1_loss": "SmoothL1LossBackward0",
+    "soft_margin_loss": "SoftMarginLossBackward0",
+}  # fmt: skip
+
+
 def reduced(name, losses, reduction):
-    if reduction == "mean":
-        return mean(losses)
-    if reduction == "sum":
-        return sum(losses)
+    if reduction in ("mean", "sum"):
+        found = mean(losses) if reduction == "mean" else sum(losses)
+        return called(found, _NODES[name]) if name in _NODES else found
     if reduction == "none":
         return losses
     raise ValueError(f"{name}: {reduction} is not a valid value for reduction; use 'none', 'mean' or 'sum'")
@@ -39,7 +47,7 @@ def _pair(name, input, target):
     input, target = as_tensor_operand(name, input, "input"), as_tensor_operand(name, target, "target")
     if input._m.shape != target._m.shape:
         warnings.warn(
-            f"{name}: Using a target size ({target._m.shape}) that is different to the input size ({input._m.shape}). "
+            f"Using a target size ({target._m.shape}) that is different to the input size ({input._m.shape}). "
             "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=3,
         )
@@ -189,6 +197,13 @@ def _(g, input, target, pos_weight):
     return by_input, g * ((pos_weight - 1.0) * cost - input), g * (target * cost)
 
 
+def check_probabilities(name, input):
+    """RuntimeError unless all elements are between 0 and 1."""
+    values = input._host()
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise RuntimeError(f"{name}: all elements of input should be between 0 and 1; apply sigmoid to logits")
+
+
 @function(install=("F",))
 def binary_cross_entropy(
     input, target, weight=None, size_average=None, reduce=None, reduction: str = "mean"
@@ -202,9 +217,7 @@ def binary_cross_entropy(
             f"{name}: Using a target size ({target._m.shape}) that is different to the input size ({input._m.shape}) "
             "is deprecated. Please ensure they have the same size."
         )
-    values = input._host()
-    if values.size and not (values.min() >= 0 and values.max() <= 1):
-        raise RuntimeError(f"{name}: all elements of input should be between 0 and 1; apply sigmoid to logits")
+    check_probabilities(name, input)
     losses = _binary_cross_entropy(input, target)
     return reduced(name, losses if weight is None else mul(losses, weight), reduction)
 

@@ -15,7 +15,7 @@ from ..tensor import Tensor, empty_tensor
 from .copy import contiguous_copy
 from .launch import element, launch
 from .places import Places, Writing, reading
-from .view import reshape
+from .view import as_own, reshape
 
 _BLOCK = kernels.BLOCK
 
@@ -176,7 +176,7 @@ def masked_scatter(input, mask, source) -> Tensor:
     shape = broadcast_shapes("masked_scatter", input._m.shape, _bool_mask("masked_scatter", mask)._m.shape)
     at, source = _masked_source("masked_scatter", shape, input._m.dtype, mask, source)
     full = input if input._m.shape == shape else input.expand(shape)
-    return reshape(_scattered(reshape(full, (-1,)), source, at, SET), shape)
+    return as_own(reshape(_scattered(reshape(full, (-1,)), source, at, SET), shape))
 
 
 @method

@@ -2,12 +2,12 @@
 
 from ..kernels import gemm
 from ..layout import broadcast_shapes, broadcast_strides
-from ..op import ENTRIES, as_tensor_operand, function, method, plain, same_device, sum_to
+from ..op import ENTRIES, as_tensor_operand, called, function, method, plain, same_device, sum_to
 from ..storage import Meta, meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, make
 from .copy import contiguous_copy
-from .view import reshape, transpose
+from .view import as_own, reshape, transpose
 
 _products: dict = {}  # metas of the operands -> how their product runs
 _LIMIT = 1 << 14
@@ -97,7 +97,9 @@ def matmul(input, other, *, out=None) -> Tensor:
         found = found.squeeze(-2)
     if ny == 1:
         found = found.squeeze(-1)
-    return found
+        if nx < 3:
+            found = called(found, "MvBackward0" if nx == 2 else "DotBackward0")
+    return as_own(found)
 
 
 def _shaped(name, ndims, doc):
@@ -116,7 +118,7 @@ def _shaped(name, ndims, doc):
                 f"bmm: Expected size for first two dimensions of batch2 tensor to be: [{input._m.shape[0]}, "
                 f"{input._m.shape[2]}] but got: {list(mat2._m.shape[:2])}."
             )
-        found = matmul(input, mat2)
+        found = matmul(input, mat2) if name != "bmm" else called(matmul(input, mat2), "BmmBackward0")
         return found if out is None else ENTRIES["write_out"](name, found, out)
 
     product.__name__ = product.__qualname__ = name
@@ -272,12 +274,12 @@ def _scaled(name, inputs, beta, alpha):
 def _adding(name, product, doc, first, second):
     source = (
         f"def {name}(input, {first}, {second}, *, beta=1, alpha=1, out=None) -> Tensor:\n"
-        f"    found = scaled({name!r}, (input, product({first}, {second})), beta, alpha)\n"
+        f"    found = called(scaled({name!r}, (input, product({first}, {second})), beta, alpha), {name.capitalize()!r} + 'Backward0')\n"
         f"    return found if out is None else entries['write_out']({name!r}, found, out)\n\n"
         f"def {name}_(self, {first}, {second}, *, beta=1, alpha=1):\n"
         f"    return self.copy_({name}(self, {first}, {second}, beta=beta, alpha=alpha))\n"
     )
-    env = {"Tensor": Tensor, "scaled": _scaled, "product": product, "entries": ENTRIES}
+    env = {"Tensor": Tensor, "scaled": _scaled, "product": product, "entries": ENTRIES, "called": called}
     exec(compile(source, f"<{name}>", "exec"), env)
     env[name].__doc__ = doc
     env[f"{name}_"].__doc__ = f"In-place version of `{name}`."

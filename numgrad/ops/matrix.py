@@ -106,7 +106,12 @@ def logdet(input) -> Tensor:
 
 
 def _in_dtype(name, A, dtype):
-    A = floating(name, as_tensor_operand(name, A, "A"), narrow=True)
+    A = as_tensor_operand(name, A, "A")
+    if A._m.dtype.is_complex:
+        if dtype is None:
+            return A
+        A = A.abs()
+    A = floating(name, A, narrow=True)
     if dtype is None:
         return A
     dtype = dtypes.as_dtype(dtype)
@@ -119,9 +124,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> T
     """``sum(|x|^ord)^(1/ord)`` over ``dim`` (all by default); the largest or smallest ``|x|`` for infinite ``ord``,
     the number of non-zeros for 0."""
     name = "linalg.vector_norm"
-    if isinstance(x, Tensor) and x._m.dtype.is_complex and (dtype is not None or ord != 2):
-        x = x.abs()
-    x = x if isinstance(x, Tensor) and x._m.dtype.is_complex else _in_dtype(name, x, dtype)
+    x = _in_dtype(name, x, dtype)
     if isinstance(ord, str):
         raise TypeError(f"{name}(): argument 'ord' must be a number, not {ord!r}; linalg.matrix_norm takes names")
     found = norm_along(name, x, ord, dim if dim is None or isinstance(dim, int) or len(dim) else None, keepdim)
@@ -169,11 +172,6 @@ def norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None) -> Tenso
     """A vector or matrix norm: `linalg.matrix_norm` if ``ord`` is given and ``dim`` names two dimensions (or is not
     given and ``A`` has two), else `linalg.vector_norm`, of order 2 by default."""
     name = "linalg.norm"
-    if isinstance(A, Tensor) and A._m.dtype.is_complex:
-        of_matrices = A._m.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
-        if dtype is None and (ord is None or (ord == "fro" if of_matrices else ord == 2)):
-            return vector_norm(A, 2, dim, keepdim, out=out)
-        A = A if of_matrices and ord in ("nuc", 2, -2) else A.abs()
     A = _in_dtype(name, A, dtype)
     if dim is not None:
         dim = (dim,) if isinstance(dim, int) else tuple(dim)

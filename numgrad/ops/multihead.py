@@ -2,6 +2,7 @@
 
 import math
 
+from ..config import warn_once
 from ..op import function
 from ..tensor import Tensor
 from .attention import scaled_dot_product_attention
@@ -64,6 +65,11 @@ def multi_head_attention_forward(
         raise AssertionError(f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}")
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+    if None not in (key_padding_mask, attn_mask) and key_padding_mask.dtype != attn_mask.dtype:
+        warn_once(
+            "Support for mismatched key_padding_mask and attn_mask is deprecated. Use same type for both instead.",
+            stacklevel=4,
+        )
     key_padding_mask = additive_mask(key_padding_mask, "key_padding_mask", query.dtype)
     if is_causal and key_padding_mask is None and not need_weights:
         attn_mask = None

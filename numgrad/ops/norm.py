@@ -3,31 +3,24 @@
 from math import prod
 
 from ..dtypes import finfo, of
-from ..kernels.vocab import lanes, leader, row_sum, rsqrt
+from ..kernels.vocab import fma, lanes, leader, row_moments, row_products, row_sum, rsqrt, sqrt
 from ..op import as_tensor_operand, function
 from ..rowwise import rowwise
 from .view import reshape
 
 
-@rowwise("x(r,n), weight?(n), bias?(n) -> y(r,n), mean(r,1), rstd(r,1)", install=(), name="layer_norm_rows",
-         grad_name="NativeLayerNormBackward0")  # fmt: skip
+@rowwise("x(r,n), weight?(n), bias?(n) -> y(r,n), mean(r,1), rstd(r,1)", exact=True, install=(),
+         name="layer_norm_rows", grad_name="NativeLayerNormBackward0")  # fmt: skip
 def layer_norm_rows(x, weight, bias, y, mean, rstd, *, n, eps=1e-5):
     """Every row shifted and scaled to mean 0 and variance 1, times ``weight``, plus ``bias`` (arXiv:1607.06450)."""
-    total = 0.0
+    m, variance = row_moments(x, n, 1.0)
+    r = 1.0 / sqrt(variance + eps)
     for j in lanes(n):
-        total += x[j]
-    m = row_sum(total) / float(n)
-    total = 0.0
-    for j in lanes(n):
-        total += (x[j] - m) * (x[j] - m)
-    r = rsqrt(row_sum(total) / float(n) + eps)
-    for j in lanes(n):
-        value = (x[j] - m) * r
-        if weight is not None:
-            value = value * weight[j]
-        if bias is not None:
-            value = value + bias[j]
-        y[j] = value
+        centred = x[j] - m
+        if weight is None:
+            y[j] = centred * r if bias is None else fma(centred, r, bias[j])
+        else:
+            y[j] = centred * r * weight[j] if bias is None else fma(centred * r, weight[j], bias[j])
     if leader():
         mean[0] = m
         rstd[0] = r
@@ -37,23 +30,18 @@ def layer_norm_rows(x, weight, bias, y, mean, rstd, *, n, eps=1e-5):
 def _(g, x, weight, mean, rstd, dx, dweight, dbias, *, n):
     m = mean[0]
     r = rstd[0]
-    along, across = 0.0, 0.0
+    along, total = row_products(g, weight, x, n, 0.0)
+    # dx = r * (g * weight - mean(g * weight) - xhat * mean(g * weight * xhat)) as a line in g * weight and x
+    slope = fma(total, m, -along) * r * r * r * (1.0 / float(n))
+    shift = fma(-slope, m, -(total * r * (1.0 / float(n))))
+    below = -r * m
     for j in lanes(n):
-        value = g[j]
+        value = r * g[j]
         if weight is not None:
             value = value * weight[j]
-        along += value
-        across += value * (x[j] - m) * r
-    along = row_sum(along) / float(n)
-    across = row_sum(across) / float(n)
-    for j in lanes(n):
-        xhat = (x[j] - m) * r
-        value = g[j]
-        if weight is not None:
-            value = value * weight[j]
-        dx[j] = (value - along - xhat * across) * r
+        dx[j] = fma(slope, x[j], value) + shift
         if dweight is not None:
-            dweight[j] += g[j] * xhat
+            dweight[j] = fma(g[j], fma(r, x[j], below), dweight[j])
         if dbias is not None:
             dbias[j] += g[j]
 

@@ -1,15 +1,16 @@
 """Views of some of the elements: slices, single places, pieces, diagonals, windows."""
 
+from .. import autograd
 from ..inplace import write_out
 from ..layout import normalize_axis
-from ..op import function, method
+from ..op import called, function, method
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, view as make_view
 from .copy import clone, write, zero
 from .part_gradients import PartNode
-from .strided import _as_strided, as_strided
-from .view import unsqueeze
+from .strided import as_strided
+from .view import movedim, unsqueeze
 
 
 @structured(kind="view", install=(), name="slice", node=PartNode)
@@ -142,7 +143,9 @@ def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
         if step < 0 or (step == 0 and size):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
         sections = [min(step, size - at) for at in range(0, size, step)] if size else [0]
+        name = "SplitBackward0"
     else:
+        name = "SplitWithSizesBackward0"
         sections = list(split_size_or_sections)
         if any(n < 0 for n in sections) or sum(sections) != size:
             raise RuntimeError(
@@ -151,7 +154,7 @@ def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
             )
     found, at = [], 0
     for n in sections:
-        found.append(_slice(tensor, dim, at, 1, n))
+        found.append(called(_slice(tensor, dim, at, 1, n), name))
         at += n
     return tuple(found)
 
@@ -236,6 +239,43 @@ def _(g, offset, dim1, dim2):
     return _diagonal(g, offset, dim1, dim2)
 
 
+@structured(kind="view", install=(), name="slices_along", grad_name="UnfoldBackward0")
+def _unfold(input, *, dimension, size, step):
+    m = input._m
+    shape, strides = list(m.shape), list(m.strides)
+    shape[dimension] = (shape[dimension] - size) // step + 1
+    strides[dimension] *= step
+    return 0, (*shape, size), (*strides, m.strides[dimension])
+
+
+@_unfold.backward
+def _(g, input_meta, dimension, size, step):
+    return _unfold_gradient(g, input_meta, dimension, size, step)
+
+
+@structured(install=(), name="slices_along_gradient")
+def _unfold_gradient(g, *, input_meta, dimension, size, step):
+    """Zeros of the input's shape, to which every element of every slice is added where it was taken."""
+    out = zero(empty_tensor(meta(g._m.dtype, input_meta.shape, g._m.device)))
+    shape, strides = list(out._m.shape), list(out._m.strides)
+    count, apart = g._m.shape[dimension], out._m.strides[dimension]
+    if size <= count:  # one element of all slices at a time
+        shape[dimension], strides[dimension] = count, apart * step
+        for k in range(size):
+            autograd.add_(make_view(out, k * apart, tuple(shape), tuple(strides), False), select(g, -1, k))
+    else:  # one slice at a time
+        shape[dimension] = size
+        for k in range(count):
+            part = movedim(select(g, dimension, k), -1, dimension)
+            autograd.add_(make_view(out, k * step * apart, tuple(shape), tuple(strides), False), part)
+    return out
+
+
+@_unfold_gradient.backward
+def _(g, dimension, size, step):
+    return _unfold(g, dimension, size, step)
+
+
 @method
 def unfold(self, dimension, size, step) -> Tensor:
     """A view of all slices of ``size`` elements, ``step`` apart, along ``dimension``; they are the last dimension."""
@@ -248,11 +288,7 @@ def unfold(self, dimension, size, step) -> Tensor:
         raise RuntimeError(f"step is {step} but must be > 0")
     if not m.ndim:
         return as_strided(self, (size,), (1,))
-    shape = list(m.shape)
-    shape[dimension] = (length - size) // step + 1
-    strides = list(m.strides)
-    strides[dimension] *= step
-    return _as_strided(self, (*shape, size), (*strides, m.strides[dimension]), None, 0)
+    return _unfold(self, dimension, size, step)
 
 
 __all__ = ["slice_along"]

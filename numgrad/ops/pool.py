@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels import pool as kernels
-from ..op import as_tensor_operand, conform, dense, function, plain, record, recording
+from ..op import as_tensor_operand, called, conform, dense, function, plain, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import empty_tensor
@@ -104,6 +104,7 @@ def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode,
     launch(kernels.max_forward, parameters, slots, prod(shape[:-n]), windows.work, m.device)
     if recorded:
         values._n = record(_taken.op, (input, indices), values, {"n": n})
+        called(values, f"MaxPool{n}DWithIndicesBackward0")
     return (values, indices) if return_indices else values
 
 
@@ -202,7 +203,8 @@ def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_inc
     if divisor_override == 0:
         raise RuntimeError(f"{name}: divisor must be not zero; leave divisor_override None for the size of the window")
     taps, stride, padding, _, out_size = _sliding(name, n, tuple(m.shape), kernel_size, stride, padding, 1, ceil_mode)
-    return _averaged(input, out_size, taps, stride, padding, bool(count_include_pad), divisor_override)
+    found = _averaged(input, out_size, taps, stride, padding, bool(count_include_pad), divisor_override)
+    return called(found, f"AvgPool{n}DBackward0")
 
 
 def _adaptive_avg_pool(name, n, input, output_size):

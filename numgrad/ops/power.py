@@ -3,11 +3,11 @@
 import numpy as np
 
 from .. import dtypes
-from ..kernels.vocab import hypot, log as logarithm, pow as power, where
+from ..kernels.vocab import hypot, log as logarithm, pow as power, sqrt, where
 from ..op import ENTRIES, as_operand, as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
-from .arithmetic import mul, reciprocal
+from .arithmetic import mul
 
 
 @pointwise(reference=np.square, name="square", install=(), grad_name="PowBackward0")
@@ -85,6 +85,8 @@ def _(g, input, exponent, out):
         by_base = 0.0
     if not isinstance(exponent, Tensor):
         return by_base, 0.0
+    if not isinstance(input, Tensor):
+        input = ENTRIES["full_like"](exponent, input)
     base = where((input == 0.0) & (exponent >= 0.0), 1.0, input)
     return by_base, g * (out * logarithm(base))
 
@@ -116,8 +118,38 @@ def _(g, input):
     return g * (-2.0 * power(input, -3.0))  # its own derivative is infinite at 0, that of the quotient NaN
 
 
+# Unlike sqrt and reciprocal, these keep what they are applied to: their results may be written to afterwards.
+
+
+@pointwise(domain=(0.5, 3.0), name="square_root", install=(), result="float", grad_name="PowBackward0")
+def _square_root(input):
+    """``input ** 0.5``."""
+    return sqrt(input)
+
+
+@_square_root.backward
+def _(g, input):
+    return g * (0.5 / sqrt(input))
+
+
+@pointwise(domain=(0.5, 3.0), name="inverse_power", install=(), result="float", grad_name="PowBackward0")
+def _inverse(input):
+    """``input ** -1``."""
+    return 1.0 / input
+
+
+@_inverse.backward
+def _(g, input):
+    return g * (-1.0 / (input * input))
+
+
+@_inverse.backward_as_ops
+def _(g, input):
+    return g * (-1.0 * power(input, -2.0))
+
+
 # Exponents with a body that is faster and rounds less than a general power.
-_SPECIAL = {2: _square, 3: _cube, -1: reciprocal, -2: _reciprocal_square}
+_SPECIAL = {2: _square, 3: _cube, 0.5: _square_root, -1: _inverse, -2: _reciprocal_square}
 
 
 def _checked_exponent(name, input, exponent):
@@ -139,8 +171,6 @@ def pow_(input, exponent, *, out=None) -> Tensor:
             special = _SPECIAL.get(exponent)
             if special is not None:
                 return special(input, out=out)
-            if exponent == 0.5:
-                return ENTRIES["sqrt"](input, out=out)
         elif exponent < 0:
             _checked_exponent("pow", input, exponent)
     elif not isinstance(exponent, Tensor):

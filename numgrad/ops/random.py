@@ -27,8 +27,9 @@ def _memory_order(m):
     return sorted(range(m.ndim), key=lambda k: -m.strides[k])
 
 
-def _draw(tensor, fill, on_device=None, generator=None):
+def _draw(tensor, fill, on_device=None, generator=None, ends=None):
     """Fill ``tensor`` with ``fill(flat ndarray)``, drawn on the CPU in the order in which the elements lie in memory.
+    ``ends``: of a range [from, to) whose end 16-bit numbers must not be rounded to.
 
     CUDA tensors are filled by the device's own stream where ``on_device``, (kind, a, b), says with what; ``generator``
     (of the CPU) overrules that.
@@ -47,6 +48,9 @@ def _draw(tensor, fill, on_device=None, generator=None):
         return tensor
     drawn = np.empty(m.numel, m.dtype.compute)
     fill(drawn)
+    if ends is not None and m.dtype.compute is not m.dtype.type:
+        start, end = cast(from_array(np.array(ends, m.dtype.compute)), m.dtype).tolist()
+        drawn[cast(cast(from_array(drawn), m.dtype), dtypes.float32)._host() >= end] = start
     order = _memory_order(m)
     found = from_array(drawn.reshape([m.shape[k] for k in order]).transpose(np.argsort(order)))
     write(found if m.device is CPU else found.to(m.device), tensor)
@@ -62,7 +66,8 @@ def _sampler(name, fill, doc, on_device=None):
         kind = None if on_device is None or self._m.device is CPU else on_device(*args, **kwargs)
         if fill is _normal:
             kwargs["contiguous"] = self._m.contiguous
-        _draw(self, lambda flat: fill(flat, *args, generator=generator, **kwargs), kind, generator)
+        ends = _ends(*args, **kwargs) if fill is _uniform else None
+        _draw(self, lambda flat: fill(flat, *args, generator=generator, **kwargs), kind, generator, ends)
         written(self, name)
         if track:
             rebase(self, record(_copy_into.op, (self, None), self, {}))
@@ -73,10 +78,15 @@ def _sampler(name, fill, doc, on_device=None):
     return method(sample)
 
 
-def _uniform(flat, a=0.0, b=1.0, *, generator, **ends):
+def _ends(a=0.0, b=1.0, **ends):
+    return ends.get("from", a), ends.get("to", b)
+
+
+def _uniform(flat, *args, generator, **ends):
+    a, b = _ends(*args, **ends)
     if a > b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    streams.fill_uniform(flat, ends.get("from", a), ends.get("to", b), generator)
+    streams.fill_uniform(flat, a, b, generator)
 
 
 def _normal(flat, mean=0.0, std=1.0, *, generator, contiguous=True):
@@ -95,7 +105,7 @@ def _random(flat, *args, generator):
 
 
 _sampler("uniform_", _uniform, "Fill with uniform numbers in [from, to).",
-         lambda a=0.0, b=1.0, **ends: ("uniform", ends.get("from", a), ends.get("to", b)))  # fmt: skip
+         lambda *args, **ends: ("uniform", *_ends(*args, **ends)))  # fmt: skip
 _sampler("normal_", _normal, "Fill with normal numbers of the given mean and standard deviation.",
          lambda mean=0.0, std=1.0: ("normal", mean, std))  # fmt: skip
 _sampler("random_", _random, "Fill with integers from [low, high), or the dtype's whole range.")
@@ -154,7 +164,8 @@ def _floating(op, tensor):
 def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Uniform numbers in [0, 1)."""
     found = _new("rand", size, dtype, device, out)
-    _draw(_parts("rand", found), lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), ("uniform", 0.0, 1.0), generator)
+    kind, ends = ("uniform", 0.0, 1.0), (0.0, 1.0)
+    _draw(_parts("rand", found), lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), kind, generator, ends)
     return found.requires_grad_() if requires_grad else found
 
 
@@ -285,7 +296,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     if out is not None and out._m.dtype is not dtypes.int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out._m.dtype!r}")
-    weights = np.ascontiguousarray(input._host())
+    weights = input._host()
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if weights.size and (weights.sum(-1) <= 0).any():
@@ -345,17 +356,25 @@ def set_rng_state(new_state) -> None:
 # --- dropout -----------------------------------------------------------------------------------------------------
 
 
+def _unfilled(shape, like):
+    """A tensor to be drawn, of ``like``'s dtype, and laid out as it is if it has that shape: elements are drawn as they
+    lie in memory."""
+    m = like._m
+    if not m.contiguous and tuple(shape) == m.shape:
+        return empty_like(like)
+    return empty_tensor(meta(m.dtype, tuple(shape), m.device))
+
+
 def _keep_mask(shape, like, p, generator=None):
     """1 / (1 - p) with probability 1 - p, else 0, of ``like``'s dtype."""
-    m = meta(like._m.dtype, tuple(shape), like._m.device)
-    mask = empty_tensor(m)
+    mask = _unfilled(shape, like)
     _draw(mask, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, generator), ("bernoulli", 1.0 - p), generator)
     if p < 1:
         mask.mul_(1.0 / (1.0 - p))
     return mask
 
 
-@structured(install=(), cases="none")
+@structured(install=(), cases="none", grad_name="MulBackward0")
 def apply_mask(input, *, mask):
     """``input * mask`` with a mask that is no variable."""
     return input * mask
@@ -445,7 +464,7 @@ def _alpha(input, p, shape, inplace):
     if p == 1:
         return _masked(input, p, shape, inplace)
     saturation = -1.7580993408473766
-    keep = empty_tensor(meta(input._m.dtype, shape, input._m.device))
+    keep = _unfilled(shape, input)
     _draw(keep, lambda flat: streams.fill_bernoulli(flat, 1.0 - p, None))
     a = 1.0 / ((saturation * saturation * p + 1.0) * (1.0 - p)) ** 0.5
     shift = (1.0 - keep) * (saturation * a) - saturation * a * p
@@ -485,7 +504,8 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1) -> Tensor:
     ``hard`` rounds it to one category, with the gradient of the probabilities. ``eps`` is not used.
     """
     logits = as_tensor_operand("gumbel_softmax", logits, "logits")
-    noise = -empty_like(logits).exponential_().log()
+    m = logits._m
+    noise = -empty_tensor(meta(m.dtype, m.shape, m.device)).exponential_().log()
     soft = softmax_root((logits + noise) / tau, dim)
     if not hard:
         return soft

@@ -8,16 +8,16 @@ from ..function import Function
 from ..inplace import write_out
 from ..kernels import rearrange as kernels
 from ..layout import normalize_axes, normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, method
+from ..op import as_tensor_operand, called, cast, dense, function, method
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import clone, contiguous_copy
-from .create import zeros, zeros_like
+from .create import zeros_like
 from .index import index_select
 from .launch import launch
 from .parts import diagonal, select, slice_along, split, tensor_split
-from .view import reshape, sizes, unsqueeze
+from .view import as_own, reshape, sizes, unsqueeze
 
 # --- repetition ----------------------------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ def repeat(self, *counts, repeats=None) -> Tensor:
     wide = [part for count, size in zip(repeats, shape) for part in (count, size)]
     found = reshape(self, tuple(paired)).expand(tuple(wide))
     found = contiguous_copy(found)
-    return reshape(found, tuple([count * size for count, size in zip(repeats, shape)]))
+    return called(as_own(reshape(found, tuple([count * size for count, size in zip(repeats, shape)]))), "RepeatBackward0")
 
 
 @function
@@ -202,7 +202,7 @@ def roll(input, shifts, dims=None) -> Tensor:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         if not input._m.numel:
             return clone(input)
-        return reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape))
+        return as_own(reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape)))
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if not shifts:
         raise RuntimeError("`shifts` required")
@@ -255,7 +255,7 @@ def _triangular(name, lower, doc):
             raise RuntimeError(
                 f"{name}: input tensor must have at least 2 dimensions, got shape {list(input._m.shape)}"
             )
-        found = _triangle(input, int(diagonal), lower)
+        found = called(_triangle(input, int(diagonal), lower), f"{name.capitalize()}Backward0")
         return found if out is None else write_out(name, found, out)
 
     def inplace(self, diagonal=0):
@@ -305,8 +305,7 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1) -> Tensor:
     shape = list(input._m.shape[:-1])
     for axis in sorted((dim1, dim2)):
         shape.insert(axis, size)
-    out = zeros(tuple(shape), dtype=input._m.dtype, device=input._m.device)
-    return diagonal_scatter(out, input, offset, dim1, dim2)
+    return diagonal_scatter(input.new_zeros(tuple(shape)), input, offset, dim1, dim2)
 
 
 @function

@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from .view import reshape, sizes
 
 
-@reduction(identity=0, result="sum", reference=np.sum, grad_name=("SumBackward0", "SumBackward1"))
+@reduction(identity=0, result="sum", cascade=True, reference=np.sum, grad_name=("SumBackward0", "SumBackward1"))
 def sum(total, x):
     """Sum over ``dim`` (all by default); bool and integers add up in int64."""
     return total + x
@@ -27,7 +27,7 @@ def _divide(total, count):
     return total / float(count)
 
 
-@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, reference=np.mean,
+@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, cascade=True, reference=np.mean,
            grad_name=("MeanBackward0", "MeanBackward1"))  # fmt: skip
 def mean(total, x):
     """Arithmetic mean over ``dim`` (all by default), of floating-point tensors."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels import resample as kernels
-from ..op import as_tensor_operand, cast, conform, dense, function
+from ..op import as_tensor_operand, called, cast, conform, dense, function
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor
@@ -239,7 +239,8 @@ def interpolate(
         values = _resampled(cast(input, dtypes.float32), passes)
         return cast(values.round().clamp(0, 255), dtypes.uint8)
     passes = _passes(m, mode, sizes, scales, bool(align_corners), bool(antialias), m.np.type)
-    return _resampled(input, passes) if passes else input.clone()
+    node = mode.removesuffix("-exact").capitalize() + ("Exact" if mode.endswith("-exact") else "")
+    return called(_resampled(input, passes) if passes else input.clone(), f"Upsample{node}{m.ndim - 2}DBackward0")
 
 
 def _deprecated(name):

@@ -1,5 +1,6 @@
 """Running folds along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp; and differences of neighbours."""
 
+from math import inf, nan
 
 import numpy as np
 
@@ -125,6 +126,20 @@ def _(g, input, out, dim):
     positive = _from_end(size.masked_fill(g <= 0, nothing) - out, dim) + input
     negative = _from_end(size.masked_fill(g >= 0, nothing) - out, dim) + input
     return positive.exp() - negative.exp()
+
+
+@_logcumsumexp.backward_as_ops
+def _(g, input, out, dim):
+    # As above, but what is behind a logarithm of 0 is left out of the sums, so that only these elements are NaN.
+    if not input._m.ndim:
+        return g
+    empty = out == -inf
+    safe, nothing = out.masked_fill(empty, 0.0), dtypes.finfo(g._m.dtype).min
+    idle = (g == 0) | empty
+    size = g.masked_fill(idle, 1.0).abs().log()
+    positive = _from_end(size.masked_fill((g < 0) | idle, nothing) - safe, dim) + input
+    negative = _from_end(size.masked_fill((g > 0) | idle, nothing) - safe, dim) + input
+    return (positive.exp() - negative.exp()).masked_fill(empty, nan)
 
 
 def _from_end(x, dim):

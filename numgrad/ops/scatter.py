@@ -10,7 +10,7 @@ from .copy import contiguous_copy
 from .index import along, at_least_1d, index_source, one_value, same_dtype
 from .places import Writing, places_shape, put, reading, rewritten
 from .reduce import highest, lowest
-from .view import reshape
+from .view import as_own, reshape
 
 _scattering = Writing("scatter")
 _adding = Writing("scatter_add")
@@ -60,7 +60,7 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None, out=None) -
     if at is None:
         found = input.clone()
     elif reduce is None:
-        found = reshape(_scattering(target, src, at), tuple(input._m.shape))
+        found = as_own(reshape(_scattering(target, src, at), tuple(input._m.shape)))
     else:
         found = _reduced(target, _full(src, at, target), at, _mode("scatter", reduce), True)
         found = reshape(found, tuple(input._m.shape))
@@ -96,7 +96,7 @@ def scatter_add(input, dim, index, src, *, out=None) -> Tensor:
     """``input`` with ``src[i, j, ...]`` added at ``[..., index[i, j, ...], ...]`` along ``dim``."""
     src = as_tensor_operand("scatter_add", src, "src")
     target, at, src = _arguments("scatter_add", input, dim, index, src)
-    found = input.clone() if at is None else reshape(_adding(target, src, at, ADD), tuple(input._m.shape))
+    found = input.clone() if at is None else as_own(reshape(_adding(target, src, at, ADD), tuple(input._m.shape)))
     return found if out is None else write_out("scatter_add", found, out)
 
 
@@ -206,7 +206,7 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True, out=Non
     if at is None:
         found = input.clone()
     else:
-        found = reshape(_reduced(target, src, at, reduce, bool(include_self)), tuple(input._m.shape))
+        found = as_own(reshape(_reduced(target, src, at, reduce, bool(include_self)), tuple(input._m.shape)))
     return found if out is None else write_out("scatter_reduce", found, out)
 
 
@@ -225,7 +225,7 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True, out=No
     ``reduce``: "prod", "mean", "amax" or "amin"."""
     _check_reduce("index_reduce", reduce, ("prod", "mean", "amax", "amin"))
     target, dim, at, source = index_source("index_reduce", input, dim, index, source)
-    found = reshape(_reduced(target, source, at, reduce, bool(include_self)), tuple(input._m.shape))
+    found = as_own(reshape(_reduced(target, source, at, reduce, bool(include_self)), tuple(input._m.shape)))
     return found if out is None else write_out("index_reduce", found, out)
 
 

@@ -5,7 +5,7 @@ from .. import dtypes
 from ..inplace import write_out
 from ..kernels import sort as kernels
 from ..layout import normalize_axis
-from ..op import as_operand, as_tensor_operand, cast, dense, function, plain, record, recording
+from ..op import as_operand, as_tensor_operand, called, cast, dense, function, plain, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor
@@ -125,7 +125,7 @@ def _extreme(name, result, fold, pairwise, mode, input, args, keepdim, out, dim,
             "the "
             "'dim' argument."
         )
-    return fold(input, (), False, out=out)
+    return called(fold(input, (), False, out=out), f"{name.capitalize()}Backward1")
 
 
 @function(name="max")

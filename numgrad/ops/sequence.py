@@ -13,7 +13,7 @@ from .join import cat
 from .launch import launch
 from .matmul import linear, matrix_product
 from .recurrent import gru_step, lstm_step
-from .view import reshape
+from .view import as_own, reshape
 
 _ROWS = 32  # rows of the batch in a block: below, BLAS is slow
 
@@ -35,7 +35,7 @@ def sequence(mode, products, weight, bias, states, backwards):
     shift = bias if mode == "GRU" else None
     found = all_steps(products, weight, states[0], mode=mode, backwards=backwards, bias=shift, cell=cell)
     start, count = (0 if backwards else batch * n), steps * batch * n
-    out = reshape(found.narrow(0, start, count), (steps, batch, n))
+    out = as_own(reshape(found.narrow(0, start, count), (steps, batch, n)))
     finals = [out[0 if backwards else steps - 1]]
     if cell is not None:
         finals.append(reshape(found.narrow(0, (steps + 1) * batch * n, batch * n), (batch, n)))

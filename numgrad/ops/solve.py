@@ -183,14 +183,14 @@ def solve(A, B, *, left=True, out=None) -> Tensor:
             f"{name}: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}: "
             f"{list(A._m.shape)} and {list(B._m.shape)}"
         )
-    expanded = _expanded(name, A, rhs)
-    found = _solution(A, expanded) if left else mT(_solution(mT(A), mT(expanded)))
+    rhs = expanded(name, A, rhs)
+    found = _solution(A, rhs) if left else mT(_solution(mT(A), mT(rhs)))
     if vector:
         found = found.squeeze(-1)
     return found if out is None else write_out(name, found, out, A, B)
 
 
-def _expanded(name, A, B):
+def expanded(name, A, B):
     """``B`` with as many matrices as ``A`` and it have together."""
     if A._m.ndim == 2 or A._m.shape[:-2] == B._m.shape[:-2]:
         return B
@@ -242,7 +242,7 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None) -
             f"{name}: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}: "
             f"{list(A._m.shape)} and {list(B._m.shape)}"
         )
-    rhs = _expanded(name, A, B)
+    rhs = expanded(name, A, B)
     unit = bool(unitriangular)
     if left:
         found = _triangular(A, rhs, bool(upper), unit)

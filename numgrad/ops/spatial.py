@@ -2,7 +2,7 @@
 
 from math import prod
 
-from ..op import as_tensor_operand, function
+from ..op import as_tensor_operand, called, function
 from ..structured import structured
 from ..tensor import Tensor
 from . import unfolded
@@ -129,7 +129,7 @@ def pixel_shuffle(input, upscale_factor: int) -> Tensor:
             f"input.size(-3)={c} is not divisible by {r * r}"
         )
     found = reshape(input, (*lead, c // (r * r), r, r, h, w)).movedim((-5, -2, -4, -1, -3), (-5, -4, -3, -2, -1))
-    return reshape(found, (*lead, c // (r * r), h * r, w * r))
+    return called(reshape(found, (*lead, c // (r * r), h * r, w * r)), "PixelShuffleBackward0")
 
 
 @function(install=("ng", "F"))
@@ -145,7 +145,7 @@ def pixel_unshuffle(input, downscale_factor: int) -> Tensor:
             f"by {r}"
         )
     found = reshape(input, (*lead, c, h // r, r, w // r, r)).movedim((-5, -3, -1, -4, -2), (-5, -4, -3, -2, -1))
-    return reshape(found, (*lead, c * r * r, h // r, w // r))
+    return called(reshape(found, (*lead, c * r * r, h // r, w // r)), "PixelUnshuffleBackward0")
 
 
 @function(install=("ng", "F"))

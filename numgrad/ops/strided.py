@@ -1,6 +1,7 @@
 """Views of any sizes and strides over a tensor's memory, and their gradients."""
 
 from ..device import CPU
+from ..layout import may_overlap
 from ..op import function
 from ..storage import meta
 from ..structured import structured
@@ -18,6 +19,8 @@ def as_strided_view(input, size, stride, offset):
         raise RuntimeError(
             f"as_strided: mismatch in length of strides and shape: {len(size)} sizes and {len(stride)} strides"
         )
+    if any(n < 0 for n in size):
+        raise RuntimeError(f"as_strided: sizes must not be negative, got {list(size)}")
     if any(step < 0 for step in stride):
         raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if 0 not in size else offset
@@ -47,19 +50,29 @@ def _(g, size, stride, offset):
 
 @structured(install=(), name="as_strided_gradient")
 def _as_strided_gradient(g, *, input_meta, size, stride, offset):
-    """Zeros of the input's shape, to which every element of ``g`` is added where the view took it from."""
+    """Zeros of the input's shape, to which every element of ``g`` is added where the view took it from; where elements
+    of the input lie in one place of memory, it is shared out among them."""
     import numpy as np
 
     m = meta(g._m.dtype, input_meta.shape, g._m.device)
     flat = np.zeros(max(input_meta.span, 1), g._m.np)
-    index = np.zeros(tuple(size), np.int64) + offset
-    for axis, (n, step) in enumerate(zip(size, stride)):
-        index += (np.arange(n) * step).reshape((-1,) + (1,) * (len(size) - axis - 1))
-    np.add.at(flat, index.ravel(), g.contiguous()._d)
+    np.add.at(flat, _places(size, stride) + offset, g.contiguous()._d)
+    if may_overlap(input_meta.shape, input_meta.strides):
+        flat /= np.maximum(np.bincount(_places(input_meta.shape, input_meta.strides), minlength=len(flat)), 1)
     if input_meta.contiguous:
         return _host_tensor(flat[: m.numel].reshape(m.shape), m)
     strides = tuple(step * flat.itemsize for step in input_meta.strides)
     return _host_tensor(np.lib.stride_tricks.as_strided(flat, m.shape, strides), m)
+
+
+def _places(size, stride):
+    """Where the elements of a view lie in memory, from its first, in the order of its indices."""
+    import numpy as np
+
+    places = np.zeros(tuple(size), np.int64)
+    for axis, (n, step) in enumerate(zip(size, stride)):
+        places += (np.arange(n) * step).reshape((-1,) + (1,) * (len(size) - axis - 1))
+    return places.ravel()
 
 
 def _host_tensor(array, m):

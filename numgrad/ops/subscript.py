@@ -11,7 +11,7 @@ from .. import dtypes
 from ..autograd import is_grad_enabled, switch
 from ..inplace import check_inplace
 from ..kernels.index import ADD, SET
-from ..op import as_tensor_operand, cast, function, method
+from ..op import ENTRIES, as_tensor_operand, cast, function, method
 from ..storage import Storage, meta, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
@@ -61,7 +61,30 @@ def basic_geometry(m, spec):
     return offset if 0 not in shape else 0, tuple(shape), tuple(strides)
 
 
-@structured(kind="view", install=(), name="slice_view", grad_name="SliceBackward0", node=PartNode)
+class _SubscriptNode(PartNode):
+    """Named after the last item that changes anything, as if items were applied one by one."""
+
+    __slots__ = ()
+
+    def overload(self):
+        spec, m = self.plan[0], self.next[0].plan
+        found, axis = 0 if len(spec) == 1 else 3, 0
+        for item in spec:
+            if item is None:
+                found = 2
+                continue
+            if type(item) is int:
+                found = 1
+            elif item != (0, 1, m.shape[axis]):
+                found = 0
+            axis += 1
+        return found
+
+
+_NAMES = ("SliceBackward0", "SelectBackward0", "UnsqueezeBackward0", "AliasBackward0")
+
+
+@structured(kind="view", install=(), name="slice_view", grad_name=_NAMES, node=_SubscriptNode)
 def _sliced(input, *, spec):
     return basic_geometry(input._m, spec)
 
@@ -154,7 +177,7 @@ def _as_index(item):
         m = item._m
         if m.dtype.kind == "f":
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        if not m.ndim:
+        if not m.ndim and not m.batched:
             return bool(item.item()) if m.dtype.kind == "b" else int(item.item())
         return item
     if isinstance(item, np.ndarray):
@@ -260,6 +283,8 @@ def places(found, indices):
 
     A mask alone over dimensions that are evenly strided is an index into them as one.
     """
+    if any(index._m.batched for _, index in indices):
+        found, indices = ENTRIES["batched_indices"](found, indices)
     if len(indices) == 1 and indices[0][1]._m.dtype.kind in "b" or (
         len(indices) == 1 and indices[0][1]._m.dtype is dtypes.uint8
     ):

@@ -1,5 +1,6 @@
 """Views of all elements, in another shape or order. No kernels; gradients are views."""
 
+from ..config import warn_once
 from ..inplace import check_inplace
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
 from ..op import ENTRIES, as_tensor_operand, function, method, sum_to
@@ -93,7 +94,13 @@ def reshape(input, *shape) -> Tensor:
                 _reshapes.clear()
             _reshapes[key] = plan
     full, needs_copy = plan
-    return _view(contiguous_copy(input) if needs_copy else input, full)
+    return as_own(_view(contiguous_copy(input), full)) if needs_copy else _view(input, full)
+
+
+def as_own(view):
+    """A view of memory that no other tensor will show, as no view: it may be detached in place."""
+    view._base = None
+    return view
 
 
 _reshapes: dict = {}  # (meta, sizes) -> (shape, whether a copy is needed)
@@ -200,6 +207,12 @@ def t(input) -> Tensor:
 
 def _reversed(self) -> Tensor:
     """All dimensions reversed."""
+    if self._m.ndim != 2:
+        warn_once(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw an "
+            "error in a future release. Consider `x.mT` to transpose batches of matrices or "
+            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor."
+        )
     return _permute(self, tuple(reversed(range(self._m.ndim))))
 
 
@@ -287,7 +300,7 @@ def expand(self, *shape, implicit=False) -> Tensor:
 @method
 def expand_as(self, other) -> Tensor:
     """`expand` to the shape of ``other``."""
-    return _expand(self, tuple(other._m.shape))
+    return expand(self, tuple(other._m.shape))
 
 
 @method

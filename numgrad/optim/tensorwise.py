@@ -35,6 +35,10 @@ class TensorOptimizer(Optimizer):
         with no_grad():
             for group in self.param_groups:
                 for p in group["params"]:
+                    if p._m.dtype.is_complex and p.grad is not None:
+                        raise RuntimeError(
+                            f"{type(self).__name__} does not support complex parameters; train view_as_real(p) instead"
+                        )
                     gradient = None if p._n is None else p.grad
                     if gradient is None:
                         # The list, this name and the argument hold it, and the state; a model would hold it too.
@@ -42,10 +46,6 @@ class TensorOptimizer(Optimizer):
                             unheld = p
                         continue
                     moved = True
-                    if p._m.dtype.is_complex:
-                        raise RuntimeError(
-                            f"{type(self).__name__} does not support complex parameters; train view_as_real(p) instead"
-                        )
                     self.move(group, p, gradient, self.state[p])
                     written(p, writer)
         if not moved:

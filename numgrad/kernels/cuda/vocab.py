@@ -304,4 +304,26 @@ def row_words(T, threads):
     def _smaller(x, y):
         return smaller(x, y)
 
-    return {fn.__name__: device(fn) for fn in (lanes, row_sum, row_max, row_min, leader)}
+    def row_moments(x, n, one):
+        total = T(0)
+        for j in range(cuda.threadIdx.x, n, threads):
+            total += x[j]
+        mean = sum_of(total) / T(n)
+        total = T(0)
+        for j in range(cuda.threadIdx.x, n, threads):
+            total += (x[j] - mean) * (x[j] - mean)
+        return mean, sum_of(total) / T(n)
+
+    def row_products(g, weight, x, n, zero):
+        along, plain = T(0), T(0)
+        for j in range(cuda.threadIdx.x, n, threads):
+            value = g[j]
+            if weight is not None:
+                value = value * weight[j]
+            along += value * x[j]
+            plain += value
+        return sum_of(along), sum_of(plain)
+
+    sum_of = device(row_sum)
+    words = {fn.__name__: device(fn) for fn in (lanes, row_max, row_min, leader, row_moments, row_products)}
+    return {**words, "row_sum": sum_of}

@@ -1,6 +1,6 @@
 """Calling a module with other parameters and buffers than its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...tensor import Tensor
@@ -11,14 +11,15 @@ _ABSENT = object()
 
 def functional_call(
     module: Module,
-    parameters_and_buffers: Mapping[str, Tensor],
+    parameters_and_buffers: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
     args: Any = None,
     kwargs: Mapping[str, Any] | None = None,
     *,
     tie_weights: bool = True,
     strict: bool = False,
 ) -> Any:
-    """``module(*args, **kwargs)`` with the tensors of ``parameters_and_buffers``, by dotted name, in place of its own.
+    """``module(*args, **kwargs)`` with the tensors of ``parameters_and_buffers``, by dotted name, in place of its own; a
+    sequence of such dicts counts as one.
 
     The module has its own tensors again afterwards, also when it raised. A tensor that the module assigns to a name
     during the call is put into ``parameters_and_buffers``. ``args``: a tuple, or the one argument. ``tie_weights``:
@@ -27,6 +28,8 @@ def functional_call(
     """
     if not isinstance(module, Module):
         raise TypeError(f"functional_call: expected an nn.Module, got {type(module).__name__}")
+    if not isinstance(parameters_and_buffers, Mapping):
+        parameters_and_buffers = _joined(parameters_and_buffers)
     given = _with_ties(module, parameters_and_buffers) if tie_weights else dict(parameters_and_buffers)
     if strict:
         _check_names(module, given)
@@ -73,6 +76,20 @@ def _exchange(owner, name, tensor):
 def _members(module):
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
+
+
+def _joined(parts):
+    """Several dicts as one; ValueError if they are none, or if a name stands in two of them."""
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, Mapping) for part in parts):
+        raise ValueError(
+            "functional_call: expected parameters_and_buffers to be a dict, or a list or tuple of dicts, got "
+            f"{type(parts).__name__}"
+        )
+    names = [name for part in parts for name in part]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise ValueError(f"{twice} appeared in multiple dictionaries; behavior of functional call is ambiguous")
+    return {name: tensor for part in parts for name, tensor in part.items()}
 
 
 def _with_ties(module, given):

@@ -1,0 +1,101 @@
+"""Paths of modules that PyTorch has and numgrad keeps elsewhere: ``nn.modules.conv``, ``distributions.normal``.
+
+Nothing is made before it is asked for: an import hook, last in line, makes the module of a path in the table.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+_LAYERS = (
+    "activation", "adaptive", "batchnorm", "channelshuffle", "container", "conv", "distance", "dropout", "flatten", "fold",
+    "instancenorm", "lazy", "linear", "loss", "module", "normalization", "padding", "pixelshuffle", "pooling", "rnn", "sparse",
+    "transformer", "upsampling",
+)  # fmt: skip
+_DISTRIBUTIONS = (
+    "bernoulli", "beta", "binomial", "categorical", "cauchy", "chi2", "dirichlet", "exp_family", "exponential",
+    "fishersnedecor", "generalized_pareto", "geometric", "gumbel", "half_cauchy", "half_normal", "independent",
+    "inverse_gamma", "kumaraswamy", "laplace", "lkj_cholesky", "log_normal", "logistic_normal", "lowrank_multivariate_normal",
+    "mixture_same_family", "multinomial", "multivariate_normal", "negative_binomial", "normal", "one_hot_categorical",
+    "pareto", "poisson", "relaxed_bernoulli", "relaxed_categorical", "studentT", "transformed_distribution", "uniform",
+    "von_mises", "weibull", "wishart",
+)  # fmt: skip
+
+# path: the modules whose names it has, the first one that has a name counts
+PATHS: dict[str, tuple[str, ...]] = {
+    "_tensor": ("tensor",),
+    "cuda.amp": ("amp.cuda",),
+    "distributions.utils": ("distributions.distribution",),
+    "functional": ("",),
+    "nn.modules": ("nn",),
+    **{f"nn.modules.{name}": ("nn", f"nn.{name}") for name in _LAYERS},
+    "nn.modules.utils": ("nn.sizes", "nn.utils"),
+    "nn.common_types": ("nn.sizes",),
+    **{f"distributions.{name}": ("distributions",) for name in _DISTRIBUTIONS},
+    "utils.hooks": ("nn._hooks",),
+    "utils._pytree": ("func.tree",),
+    "utils.data._utils": ("utils.data",),
+    "utils.data._utils.collate": ("utils.data.collate",),
+}
+
+# names that are others here
+RENAMED = {
+    ("nn.modules.conv", "_ConvNd"): "_Conv",
+    ("nn.modules.conv", "_ConvTransposeNd"): "_ConvTranspose",
+    ("nn.modules.dropout", "_DropoutNd"): "_Dropout",
+    ("nn.modules.pooling", "_AdaptiveAvgPoolNd"): "_AdaptiveAvgPool",
+    ("nn.modules.pooling", "_AdaptiveMaxPoolNd"): "_AdaptiveMaxPool",
+    ("nn.modules.pooling", "_AvgPoolNd"): "_AvgPool",
+    ("nn.modules.pooling", "_MaxPoolNd"): "_MaxPool",
+    ("nn.modules.transformer", "_get_activation_fn"): "_activation",
+    ("nn.modules.transformer", "_get_clones"): "_copies",
+    ("utils._pytree", "tree_flatten"): "flatten",
+    ("utils._pytree", "tree_unflatten"): "unflatten",
+}
+
+
+class Path(ModuleType):
+    """The module of a path in `PATHS`: its names are those of other modules."""
+
+    def __getattr__(self, name: str) -> Any:
+        path = self.__name__.removeprefix(f"{_PACKAGE}.")
+        if f"{path}.{name}" in PATHS:
+            return importlib.import_module(f"{self.__name__}.{name}")
+        wanted = RENAMED.get((path, name), name)
+        for source in PATHS[path] if not name.startswith("__") else ():
+            try:
+                module = importlib.import_module(f"{_PACKAGE}.{source}".rstrip("."))
+            except ModuleNotFoundError as error:  # a path without a file of that name
+                if error.name != f"{_PACKAGE}.{source}":
+                    raise
+                continue
+            if hasattr(module, wanted):
+                return getattr(module, wanted)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Makes the modules of `PATHS` when they are imported."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        package, _, name = fullname.partition(".")
+        if package == _PACKAGE and name in PATHS:
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        return None
+
+    def create_module(self, spec):
+        return Path(spec.name, f"``{spec.name}``: a path for names that live elsewhere.")
+
+    def exec_module(self, module):
+        pass
+
+
+def install() -> None:
+    """Put the hook at the end of the line of import hooks, once."""
+    if not any(isinstance(hook, Finder) for hook in sys.meta_path):
+        sys.meta_path.append(Finder())

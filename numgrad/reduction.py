@@ -193,10 +193,11 @@ class ReductionPlan:
 
 def _make_plan(op, tensor, dim, keepdim, attributes):
     m = tensor._m
-    if isinstance(dim, (tuple, list)) and not dim:
+    none = isinstance(dim, (tuple, list)) and not dim  # of dimensions: all, except for truth, as in PyTorch
+    if none:
         dim = None
     axes = normalize_axes(op.name, dim, m.ndim)
-    if m.ndim == 0:
+    if m.ndim == 0 or (none and op.result == "bool"):
         axes = ()
     reduced = set(axes)
     kept = tuple(1 if axis in reduced else size for axis, size in enumerate(m.shape))

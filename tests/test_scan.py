@@ -195,3 +195,16 @@ def test_of_many_layouts():
 
         with pytest.warns(UserWarning, match="degrees of freedom"):
             assert_same(*both(run))
+
+
+def test_truth_over_no_dimension_is_that_of_each_element():
+    x = [[2.0, 0.0], [0.0, 0.0]]
+    for name in ("any", "all"):
+        ours, theirs = getattr(ng, name)(ng.tensor(x), dim=()), getattr(torch, name)(torch.tensor(x), dim=())
+        assert ours.tolist() == theirs.tolist() == [[True, False], [False, False]]
+
+
+def test_running_folds_have_no_form_for_bool():
+    for name in ("cumsum", "cumprod"):
+        with pytest.raises(RuntimeError, match=f'"{name}" not implemented for torch.bool'):
+            getattr(ng, name)(ng.ones(3), 0, dtype=ng.bool)

@@ -150,6 +150,8 @@ def _summed(name, entry, input, dim, dtype, out):
     input = as_tensor_operand(name, input, "input")
     dim = normalize_axis(name, dim, input._m.ndim)
     if dtype is not None:
+        if dtypes.as_dtype(dtype) is dtypes.bool_:
+            raise RuntimeError(f'"{name}" not implemented for torch.bool: expected a dtype of numbers; leave dtype out for int64')
         input = cast(input, dtypes.as_dtype(dtype))
     elif not input._m.dtype.differentiable:
         input = cast(input, dtypes.int64)

@@ -104,8 +104,6 @@ CALLS = {
     # choices and running folds
     "extremes": (lambda x: (x.amax(1) ** 2, x.amin((0, 1)) ** 2, x.max(0).values ** 2, x.min(1).values ** 2), (3, 4)),
     "sort": (lambda x: (x.sort(0).values ** 2, x.topk(2).values ** 2, x.kthvalue(2).values ** 2), (3, 4)),
-    "medians": (lambda x: (x.median() ** 2, x.nanmedian() ** 2), (3, 3)),
-    "norm_of_extremes": (lambda x: (L.vector_norm(x, float("inf"), 1) ** 2, x.norm(-float("inf"), 0, True) ** 2), (3, 4)),
     "median": (lambda x: (x.median(1).values ** 2, x.nanmedian(0).values ** 2, x.mode(0).values ** 2, x.quantile(0.3)), (3, 4)),
     "median_of_all": (lambda x: (x.median() ** 2, x.nanmedian() ** 2), (3, 4)),
     "norm_inf": (lambda x: (x.norm(float("inf"), 1) ** 2, x.norm(-float("inf")) ** 2), (3, 4)),
@@ -113,6 +111,10 @@ CALLS = {
     "cumprod": (lambda x: x.cumprod(1), (3, 4)),
     "prod": (lambda x: (x.prod(1), x.prod()), (2, 3)),
     "logcumsumexp": (lambda x: x.logcumsumexp(1), (3, 4)),
+    "shares_of_sums": (
+        lambda g, x: [OPS[name].entry(g, x, x.logcumsumexp(1), 1) for name in ("later_shares", "earlier_shares")],
+        (3, 4), (3, 4),
+    ),
     "cummax": (lambda x: (x.cummax(1).values ** 2, x.cummin(0).values ** 2), (3, 4)),
     # layers
     "max_pool": (lambda x: F.max_pool2d(x, 2, 1, 1) ** 2, (1, 2, 4, 3)),

@@ -41,17 +41,17 @@ class Reduction(Op):
     ``identity`` starts the fold, ``combine`` joins two partial results (default: the step itself), ``finish(acc,
     count)`` turns the last into the result. ``result`` is the dtype rule: "sum" (bool and integers become int64),
     "same", "float" (only floating point), "bool". ``cascade``: the step is a plain sum, to be taken in the order of
-    `kernels.ordered.cascade_sum`.
+    `kernels.ordered.cascade_sum`. ``staged``: a fold over some dimensions and then over others is the fold over all.
     """
 
     form = "reduction"
 
     def __init__(self, fn, *, identity, combine=None, finish=None, result="same", empty=True, cascade=False,
-                 **options):  # fmt: skip
+                 staged=False, **options):  # fmt: skip
         super().__init__(fn, **options)
         self.inputs = ["input"]
         self.identity, self.combine, self.finish = identity, combine or fn, finish
-        self.result, self.allows_empty, self.cascade = result, empty, cascade
+        self.result, self.allows_empty, self.cascade, self.staged = result, empty, cascade, staged
         self.takes_complex, self.complex_finish = False, None  # set by `complexes` for the ops that take them
         self.kernels: dict = {}
         self.plans: dict = {}
@@ -161,6 +161,10 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
 
 
 def _run(op, plan, tensor, attributes):
+    if plan.stages is not None:
+        first, then = plan.stages
+        found = _call(op, _call(op, _bare(tensor), attributes, first, True, None, None), attributes, then, True, None, None)
+        return make(found._d, plan.out)
     if plan.compute_from is not None:
         tensor = cast(tensor, plan.compute_from)
     if plan.permutation is not None:
@@ -187,8 +191,8 @@ def _bare(tensor):
 class ReductionPlan:
     """How a reduction runs for one meta and choice of dimensions."""
 
-    __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "compute_from", "kept", "metas",
-                 "backward", "direct", "flat", "by_dim")  # fmt: skip
+    __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "stages", "compute_from", "kept",
+                 "metas", "backward", "direct", "flat", "by_dim")  # fmt: skip
 
 
 def _make_plan(op, tensor, dim, keepdim, attributes):
@@ -215,7 +219,7 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
             f"{op.name}(): Expected reduction dim to have non-zero size, got shape {list(m.shape)} and dim {dim}; "
             f"an empty {op.name} has no value"
         )
-    plan.permutation = None
+    plan.permutation = plan.stages = None
     order = _as_it_lies(m, reduced)
     walk = range(m.ndim) if order is None else order
     shape_walked = [m.shape[axis] for axis in walk]
@@ -228,6 +232,11 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
         plan.inner = prod(shape_walked[ordered[-1] + 1 :])
         outer = prod(shape_walked[: ordered[0]])
     else:
+        if op.staged and 0 not in m.shape:
+            last = len(ordered) - 1
+            while ordered[last - 1] == ordered[last] - 1:
+                last -= 1
+            plan.stages = tuple(walk[k] for k in ordered[last:]), tuple(walk[k] for k in ordered[:last])
         order, ordered = None, sorted(axes)
         rest = [axis for axis in range(m.ndim) if axis not in reduced]
         plan.permutation = (*rest, *ordered)
@@ -254,7 +263,7 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
         )  # fmt: skip
     plan.kernel = kernel
     plan.flat = m.contiguous or order is not None
-    plan.direct = plan.flat and plan.permutation is None and plan.compute_from is None
+    plan.direct = plan.flat and plan.permutation is None and plan.compute_from is None  # neither copies nor stages
     work = plan.count * (1 if along == "last" else min(plan.inner, _COLUMNS))
     plan.call = caller(4 + len(letters), plan.end, max(work, 1), m.device)
     return plan

@@ -125,3 +125,14 @@ def test_samples_in_the_order_of_memory(name):
         library.manual_seed(3)
         found.append(getattr(library, name)(library.from_numpy(like).t()))
     same(*found)
+
+
+@pytest.mark.parametrize("dims", [(0, 2), (0, 2, 3), (1, 3), (0, 3), (-1, 0)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (0, 2, 1, 3)])
+def test_folds_over_dimensions_apart(dims, order):
+    """They are folds over the last of these dimensions and then over the others, in whatever order memory is."""
+    x = np.random.default_rng(0).standard_normal((3, 4, 2, 5)).astype(np.float32)
+    for name in ("sum", "mean", "amax", "any"):
+        ours, theirs = (getattr(T, name)(T.tensor(x).permute(order) + 0, dim=dims, keepdim=True) for T in (ng, torch))
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)

@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from .view import reshape, sizes
 
 
-@reduction(identity=0, result="sum", cascade=True, reference=np.sum, grad_name=("SumBackward0", "SumBackward1"))
+@reduction(identity=0, result="sum", cascade=True, staged=True, reference=np.sum, grad_name=("SumBackward0", "SumBackward1"))
 def sum(total, x):
     """Sum over ``dim`` (all by default); bool and integers add up in int64."""
     return total + x
@@ -27,7 +27,7 @@ def _divide(total, count):
     return total / float(count)
 
 
-@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, cascade=True, reference=np.mean,
+@reduction(identity=0, result="float", finish=_divide, combine=sum.op.fn, cascade=True, staged=True, reference=np.mean,
            grad_name=("MeanBackward0", "MeanBackward1"))  # fmt: skip
 def mean(total, x):
     """Arithmetic mean over ``dim`` (all by default), of floating-point tensors."""
@@ -39,7 +39,7 @@ def _(g, count):
     return g / count
 
 
-@reduction(identity=1, result="sum", reference=np.prod, install=(), grad_name=("ProdBackward0", "ProdBackward1"))
+@reduction(identity=1, result="sum", staged=True, reference=np.prod, install=(), grad_name=("ProdBackward0", "ProdBackward1"))
 def product(total, x):
     """Product over ``dim`` (all by default); bool and integers multiply in int64."""
     return total * x
@@ -58,7 +58,7 @@ def highest(d):
     return float("inf") if d.is_floating_point else 1 if d.kind == "b" else np.iinfo(d.np).max
 
 
-@reduction(identity=lowest, empty=False, reference=np.max, install=(), name="amax")
+@reduction(identity=lowest, empty=False, staged=True, reference=np.max, install=(), name="amax")
 def _amax(best, x):
     return maximum(best, x)
 
@@ -68,7 +68,7 @@ def _(g, input, out):
     return where(input == out, g, 0.0)
 
 
-@reduction(identity=highest, empty=False, reference=np.min, install=(), name="amin")
+@reduction(identity=highest, empty=False, staged=True, reference=np.min, install=(), name="amin")
 def _amin(best, x):
     return minimum(best, x)
 
@@ -78,13 +78,13 @@ def _(g, input, out):
     return where(input == out, g, 0.0)
 
 
-@reduction(identity=0, combine=lambda a, b: (a != 0) or (b != 0), result="bool", reference=np.any)
+@reduction(identity=0, combine=lambda a, b: (a != 0) or (b != 0), result="bool", staged=True, reference=np.any)
 def any(found, x):
     """Whether any element over ``dim`` (all by default) is not zero."""
     return (found != 0) or (x != 0)
 
 
-@reduction(identity=1, combine=lambda a, b: (a != 0) and (b != 0), result="bool", reference=np.all)
+@reduction(identity=1, combine=lambda a, b: (a != 0) and (b != 0), result="bool", staged=True, reference=np.all)
 def all(found, x):
     """Whether all elements over ``dim`` (all by default) are not zero."""
     return (found != 0) and (x != 0)

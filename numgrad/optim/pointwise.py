@@ -144,7 +144,7 @@ def check_lr(lr) -> None:
     """Raise ValueError unless ``lr`` is a number, or a Tensor of one element, that is not negative."""
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError(f"Tensor lr must be 1-element, got shape {list(lr.shape)}")
-    if not float(lr) >= 0.0:
+    if not (lr.item() if isinstance(lr, Tensor) else float(lr)) >= 0.0:
         raise ValueError(f"Invalid learning rate: {lr}; it must not be negative")
 
 

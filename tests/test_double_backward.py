@@ -111,6 +111,10 @@ CALLS = {
     "cumprod": (lambda x: x.cumprod(1), (3, 4)),
     "prod": (lambda x: (x.prod(1), x.prod()), (2, 3)),
     "logcumsumexp": (lambda x: x.logcumsumexp(1), (3, 4)),
+    "shares_of_sums": (
+        lambda g, x: [OPS[name].entry(g, x, x.logcumsumexp(1), 1) for name in ("later_shares", "earlier_shares")],
+        (3, 4), (3, 4),
+    ),
     "cummax": (lambda x: (x.cummax(1).values ** 2, x.cummin(0).values ** 2), (3, 4)),
     # layers
     "max_pool": (lambda x: F.max_pool2d(x, 2, 1, 1) ** 2, (1, 2, 4, 3)),

@@ -119,27 +119,45 @@ def _logcumsumexp(input, *, dim):
 
 @_logcumsumexp.backward
 def _(g, input, out, dim):
-    if not input._m.ndim:
-        return g
-    # d out[k] / d x[i] = exp(x[i] - out[k]) for i <= k: sums from the end, of both signs of g apart, in logarithms.
-    size, nothing = g.abs().log(), dtypes.finfo(g._m.dtype).min
-    positive = _from_end(size.masked_fill(g <= 0, nothing) - out, dim) + input
-    negative = _from_end(size.masked_fill(g >= 0, nothing) - out, dim) + input
-    return positive.exp() - negative.exp()
+    return _later_shares(g, input, out, dim) if input._m.ndim else g
 
 
-@_logcumsumexp.backward_as_ops
-def _(g, input, out, dim):
-    # As above, but what is behind a logarithm of 0 is left out of the sums, so that only these elements are NaN.
-    if not input._m.ndim:
-        return g
-    empty = out == -inf
-    safe, nothing = out.masked_fill(empty, 0.0), dtypes.finfo(g._m.dtype).min
-    idle = (g == 0) | empty
-    size = g.masked_fill(idle, 1.0).abs().log()
-    positive = _from_end(size.masked_fill((g < 0) | idle, nothing) - safe, dim) + input
-    negative = _from_end(size.masked_fill((g > 0) | idle, nothing) - safe, dim) + input
-    return (positive.exp() - negative.exp()).masked_fill(empty, nan)
+def _signed_sums(weights, exponents, dim, scan):
+    """Running sums by ``scan`` of ``weights * exp(exponents)``, as logarithms: of the positive weights, of the others."""
+    size, nothing = weights.abs().log(), dtypes.finfo(weights._m.dtype).min
+    return [scan(size.masked_fill(idle, nothing) + exponents, dim) for idle in (weights <= 0, weights >= 0)]
+
+
+# The gradient and its adjoint are linear in the weights, but not by their logarithms: so each is an op of its own.
+
+
+@structured(install=(), name="later_shares", cases="none", grad_name="LogcumsumexpBackwardBackward0")
+def _later_shares(weights, input, totals, *, dim):
+    """The sums over ``k >= i`` of ``weights[k] exp(input[i] - totals[k])``; NaN where the total is still -inf."""
+    empty = totals == -inf
+    up, down = _signed_sums(weights.masked_fill(empty, 0.0), -totals.masked_fill(empty, 0.0), dim, _from_end)
+    return ((up + input).exp() - (down + input).exp()).masked_fill(empty, nan)
+
+
+@_later_shares.backward
+def _(g, weights, input, totals, out, dim):
+    by_weights = _earlier_shares(g, input, totals, dim)
+    return by_weights, g * out, -weights * by_weights
+
+
+@structured(install=(), name="earlier_shares", cases="none", grad_name="LogcumsumexpBackwardBackward0")
+def _earlier_shares(weights, input, totals, *, dim):
+    """The sums over ``i <= k`` of ``weights[i] exp(input[i] - totals[k])``; 0 where the total is still -inf."""
+    empty = totals == -inf
+    up, down = _signed_sums(weights, input, dim, _logcumsumexp)
+    safe = totals.masked_fill(empty, 0.0)
+    return ((up - safe).exp() - (down - safe).exp()).masked_fill(empty, 0.0)
+
+
+@_earlier_shares.backward
+def _(g, weights, input, totals, out, dim):
+    by_weights = _later_shares(g, input, totals, dim)
+    return by_weights, weights * by_weights, -g * out
 
 
 def _from_end(x, dim):

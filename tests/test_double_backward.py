@@ -167,7 +167,7 @@ OF_GRADIENTS = [
     "clone", "as_strided", "strided_scatter", "slices", "select", "diagonal", "convolution", "convolution_1d",
     "convolution_by_samples",
     "embedding_padding", "max_pool", "avg_pool", "adaptive_avg_pool", "grid_sample", "scatter_prod", "masked", "fold",
-    "index_fill", "index_copy", "unfold",
+    "index_fill", "index_copy", "unfold", "pad_modes",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from . import (
     autograd as autograd,
     complexes as complexes,
     detours as detours,
+    gradients as gradients,
     linalg as linalg,
     nn as nn,
     optim as optim,

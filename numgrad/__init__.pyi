@@ -19,6 +19,7 @@ from .device import Device as device
 from .dtypes import dtype as dtype
 from .autograd import enable_grad as enable_grad
 from .dtypes import finfo as finfo
+from . import gradients as gradients
 from .dtypes import iinfo as iinfo
 from .autograd import inference_mode as inference_mode
 from .layout import layout as layout

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from . import autograd, tensor as core
+from . import autograd
 from .dtypes import as_dtype, bool_, complex128, finfo, float32, float64, iinfo, int64
 from .errors import GradientError
 from .op import Op
@@ -64,7 +64,7 @@ def _gradcheck(func, inputs, eps, atol, rtol):
     if not outputs:
         raise GradientError("gradcheck: no output of the function requires grad")
     weights = [from_array(np.asarray(_random(rng, out))) for out in outputs]
-    found = core.grad(outputs, leaves, weights, allow_unused=True)
+    found = autograd.grad(outputs, leaves, weights, allow_unused=True)
     for k, (leaf, gradient) in enumerate(zip(leaves, found)):
         direction = _random(rng, leaf)
         kept = np.array(leaf._host())
@@ -99,7 +99,7 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=
         given = values[:count]
         wanted = [v for v in given if isinstance(v, Tensor) and v.requires_grad]
         results = _outputs(func(*given))
-        found = core.grad(results, wanted, list(values[count:]), create_graph=True, allow_unused=True)
+        found = autograd.grad(results, wanted, list(values[count:]), create_graph=True, allow_unused=True)
         return tuple(g for g in found if g is not None and g.requires_grad)
 
     if not gradients(*inputs, *grad_outputs):

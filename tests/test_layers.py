@@ -12,7 +12,7 @@ LAYERS = {
     "errors": 0, "paths": 0, "config": 0, "dtypes": 0, "layout": 0,
     "device": 1, "storage": 1,
     "kernels": 2,
-    "autograd": 3, "tensor": 3, "printing": 3, "generator": 3,
+    "autograd": 3, "tensor": 3, "gradients": 3, "printing": 3, "generator": 3,
     "op": 4, "structured": 4, "inplace": 4, "packing": 4, "entries": 4, "function": 4, "pointwise": 4, "reduction": 4, "rowwise": 4,
     "detours": 4, "complexes": 4,
     "ops": 5,

@@ -3,11 +3,12 @@
 import numpy as np
 
 from .. import dtypes
+from ..gradients import grad
 from ..kernels import ctc as kernels
 from ..op import as_tensor_operand, cast, dense, function
 from ..storage import meta
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor, from_array, grad
+from ..tensor import Tensor, empty_tensor, from_array
 from .create import arange, full
 from .join import cat, stack
 from .launch import launch

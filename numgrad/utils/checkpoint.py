@@ -7,10 +7,11 @@ from .. import autograd
 from ..amp.autocast_mode import as_now
 from ..autograd.graph import saved_tensors_hooks
 from ..function import Function
+from ..gradients import backward
 from ..ops.create import empty
 from ..ops.random import get_rng_state, set_rng_state
 from ..random import fork_rng
-from ..tensor import Tensor, backward
+from ..tensor import Tensor
 
 
 class _Again(Function):

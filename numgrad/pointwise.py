@@ -10,21 +10,15 @@ from typing import Any
 import numpy as np
 
 from . import config, dtypes, entries
-from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
+from .autograd import is_grad_enabled, next_seq, switch
 from .device import CPU
 from .errors import DTypeError, no_complex_form
 from .inplace import check_inplace, rebase, write_out, written
-from .kernels import emit, jit
 from .layout import (
     broadcast_shapes,
-    broadcast_strides,
-    collapse,
-    contiguous_strides,
-    inner_to_outer,
     is_dense,
     overlaps_itself,
     result_strides,
-    same_places,
 )  # fmt: skip
 from .op import (
     ENTRIES,
@@ -33,35 +27,18 @@ from .op import (
     as_operand,
     as_tensor_operand,
     attach,
-    cast,
     check_forward,
-    conform,
     node_class_of,
     note_anomaly,
     plain,
     same_device,
-    sum_to,
 )
-from .storage import Meta, meta, strided_meta
-from .tensor import Tensor, from_array, make, new, storage_of
+from .plans import build_plan
+from .pointwise_gradient import PointwiseNode, dependence, pass_through
+from .storage import meta, strided_meta
+from .tensor import Tensor, from_array, make, storage_of
 
 _PLAN_LIMIT = 1 << 14
-_PARALLEL_FROM = 1 << 16  # elements; below, entering the thread pool costs more than it saves
-_GRAIN = 1 << 12
-
-
-class Plan:
-    """How an op runs for one combination of metas: kernel, caller, result, range.
-
-    ``defaults``: the attributes have their default values, which are constants of the kernel; ``guarded``: the
-    divisors must be looked at before the kernel runs.
-    """
-
-    __slots__ = ("call", "kernel", "out", "end", "geometry", "backward", "metas", "defaults", "guarded")
-
-    def is_complex(self):
-        """Whether an operand or the result is complex."""
-        return any(not isinstance(m, str) and m.dtype.is_complex for m in (*self.metas, self.out))
 
 
 class Pointwise(Op):
@@ -104,17 +81,17 @@ class Pointwise(Op):
     @functools.cached_property
     def pass_through(self):
         """For every input, whether its gradient is the incoming one, whatever the attributes."""
-        return _pass_through(self, {})
+        return pass_through(self, {})
 
     @functools.cached_property
     def default_pass_through(self):
         """The same with the attributes' defaults."""
-        return _pass_through(self, self.attributes)
+        return pass_through(self, self.attributes)
 
     @functools.cached_property
     def dependence(self):
         """For every input, the names that its gradient is computed from."""
-        return _dependence(self)
+        return dependence(self)
 
     def for_integers(self, fn):
         """Decorator: the scalar function for integers and bool, where it is another one than for floats."""
@@ -443,130 +420,6 @@ def _make_plan(op, operands, attributes, inplace=False):
     return plan
 
 
-def _lengthened(sizes, steps):
-    """The sizes and strides of an iteration space, its dimensions exchanged if the inner loop would be too short and
-    the result, the last operand, has no two elements in one place, whose order would matter."""
-    last = len(sizes) - 1
-    if sizes[last] >= _SHORT or max(sizes) < 2 * sizes[last] or overlaps_itself(sizes, steps[-1]):
-        return sizes, steps
-    best = min(range(last + 1), key=lambda axis: (sizes[axis] < _SHORT, max(row[axis] for row in steps), -sizes[axis]))
-    order = [axis for axis in range(last + 1) if axis != best] + [best]
-    return tuple(sizes[axis] for axis in order), [tuple(row[axis] for axis in order) for row in steps]
-
-
-_SHORT = 16  # elements below which the turns of an inner loop cost more than what strides do
-
-
-def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=(), constants=None, inplace=False,
-               order=None):  # fmt: skip
-    """The plan that runs scalar function ``fn`` over ``shape``.
-
-    ``inputs``: (name, meta or letter of a number), ``outputs``: (name, meta) or None.
-    """
-    wanted = [output for output in outputs if output is not None]
-    numel = 1
-    for size in shape:
-        numel *= size
-    layout = wanted[0][1].strides if wanted and wanted[0][1].shape == shape else contiguous_strides(shape)
-
-    def alike(m):
-        return m.shape == shape and (numel == 0 or same_places(shape, m.strides, layout))
-
-    # One flat loop over memory where all lie in it alike, without gaps.
-    strided = numel > 0 and not is_dense(shape, layout)
-    described = []
-    for arg, m in inputs:
-        if isinstance(m, str):
-            described.append((arg, m, None))
-        elif alike(m):
-            described.append((arg, "v", m.np.type))
-        elif m.numel == 1 and not (inplace and arg == inputs[0][0]):
-            described.append((arg, "p", m.np.type))
-        else:
-            strided = True
-            break
-    if not all(alike(m) for _, m in wanted):
-        strided = True
-    plan = Plan()
-    plan.backward = {}
-    plan.defaults = plan.guarded = False
-    out_types = [None if o is None else (o[0], o[1].np.type) for o in outputs]
-    aliases = ()
-    if strided:
-        described = [(arg, m, None) if isinstance(m, str) else (arg, "s", m.np.type) for arg, m in inputs]
-        arrays = [broadcast_strides(m.shape, m.strides, shape) for _, m in inputs if not isinstance(m, str)]
-        arrays += [broadcast_strides(m.shape, m.strides, shape) for _, m in wanted]
-        axes = inner_to_outer(shape, arrays[-1])
-        sizes, steps = collapse(
-            tuple(shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes) for strides in arrays]
-        )
-        if device.type != "cuda":
-            sizes, steps = _lengthened(sizes, steps)
-        plan.geometry = np.array([len(sizes), *sizes, *[step for row in steps for step in row]], np.int64)
-        plan.end = 0 if numel == 0 else numel // sizes[-1]
-        work = sizes[-1]
-    else:
-        if inplace:
-            aliases = ((0, 0),)
-        plan.geometry = None
-        plan.end = numel
-        work = 1
-    T = compute.compute
-    key = (name, tuple(described), tuple(out_types), T, strided, aliases, tuple(numbers),
-           tuple((constants or {}).items()), device.type)  # fmt: skip
-    kernel = op.kernels.get(key)
-    if kernel is None:
-        make_kernel = emit.pointwise
-        if device.type == "cuda":
-            from .kernels import cuda
-
-            make_kernel = cuda.pointwise
-        kernel = op.kernels[key] = make_kernel(
-            name, fn, described, out_types, T, strided, aliases, list(numbers), constants, order
-        )
-    plan.kernel = kernel
-    slots = len(inputs) + len(wanted) - len(aliases) + len(numbers) + strided
-    plan.call = caller(slots, plan.end, work, device)
-    plan.out = wanted[0][1] if wanted else None
-    plan.metas = ()
-    return plan
-
-
-def caller(slots, end, work, device):
-    """The function that calls a kernel with ``slots`` slots over a range of ``end`` units of ``work`` elements:
-    serial, over threads where that pays, or a launch on a CUDA device."""
-    if device.type == "cuda":
-        from .kernels import cuda
-
-        return cuda.caller(slots, work)
-    if config.threads > 1 and end > 1 and end * work >= _PARALLEL_FROM and not config.forked:
-        run = jit.caller(slots, parallel=True)
-        parts, grain = config.threads, max(1, _GRAIN // max(work, 1))
-        return functools.partial(_in_parallel, run, parts, grain)
-    return jit.caller(slots)
-
-
-def call_table(kernel, table, own, shared, device, split=True):
-    """Run a pointwise kernel on every row of ``table``, in one call: ``own`` slots and the number of elements each;
-    ``shared`` lists the slots after those.
-
-    ``split``: the rows may share the threads, where that pays.
-    """
-    if device.type == "cuda":
-        from .kernels import cuda
-
-        cuda.call_table(kernel, table, own, shared)
-        return
-    parts = 1
-    if split and config.threads > 1 and not config.forked and sum(table[own :: own + 1]) >= _PARALLEL_FROM:
-        parts = config.threads
-    jit.call_table(kernel, table, own, shared, parts)
-
-
-def _in_parallel(run, parts, grain, *arguments):
-    run(*arguments, parts, grain)
-
-
 def forget_plans():
     """After a change of the number of threads: all plans are made again."""
     for op in OPS.values():
@@ -579,247 +432,4 @@ def forget_plans():
 config._on_change.append(forget_plans)
 
 
-# --- backward ----------------------------------------------------------------------------------------------------
-
-
-class PointwiseNode(Node):
-    """The node of a pointwise op: one kernel computes all wanted gradients."""
-
-    __slots__ = ()
-
-    def overload(self):
-        return isinstance(self.plan.metas[-1], Meta)
-
-    def kept(self):
-        op = self.op
-        used: set = set()
-        for parent, names in zip(self.next, op.dependence):
-            if parent is not None:
-                used |= names
-        kept = [item for name, item in zip(op.needs, self.saved) if name in used]
-        return (*kept, *self.storages) if "out" in used else kept
-
-    def backward(self, gradient):
-        plan = self.plan
-        run = plan.backward.get(self.mask)
-        if run is None:
-            if plan.is_complex():  # the gradient of a complex op is other complex ops
-                with no_grad():
-                    return self.backward_recorded(gradient)
-            run = plan.backward[self.mask] = _plan_backward(self.op, plan, self.next, self.saved)
-        if gradient._m is not plan.out:
-            gradient = _laid_out(gradient, plan.out)
-        return run(gradient, self.saved)
-
-    def backward_recorded(self, gradient):
-        op, plan, node = self.op, self.plan, self
-        saved = list(self.saved)
-        if "out" in op.needs:
-            tensor = new(Tensor)
-            tensor._d, tensor._m, tensor._s, tensor._n = saved[op.needs.index("out")], plan.out, self.storages[0], self
-            saved[op.needs.index("out")] = tensor
-        _refuse_underived(op, node.next)
-        fn = op.recorded_gradient or op.gradient
-        if plan.is_complex():
-            fn = functools.partial(op.complex_gradient, fn)
-        gradients = fn(gradient, *saved)
-        if not isinstance(gradients, tuple):
-            gradients = (gradients,)
-        found = []
-        for k, parent in enumerate(node.next):
-            value = gradients[k]
-            if parent is None:
-                found.append(None)
-                continue
-            m = plan.metas[k]
-            if not isinstance(value, Tensor):
-                value = ENTRIES["full_like"](gradient, value)
-            if value._m.shape != plan.out.shape:
-                value = ENTRIES["expand"](value, tuple(plan.out.shape))
-            found.append(sum_to(value, m))
-        return tuple(found)
-
-
-def _laid_out(gradient, m):
-    """A gradient as a kernel for results of meta ``m`` reads it."""
-    if m.contiguous or gradient._m.shape != m.shape:
-        return conform(gradient, m)
-    return ENTRIES["copy_"](make(m.empty(m.numel, m.np), m), gradient)
-
-
-def _refuse_underived(op, parents):
-    for name, parent in zip(op.inputs, parents):
-        if parent is not None and (op.gradient is None or name in op.no_gradient):
-            raise RuntimeError(
-                f"the derivative for '{op.name}: {name}' is not implemented; detach() it if its gradient is not needed"
-            )
-
-
-def _plan_backward(op, plan, parents, saved):
-    """A function ``(gradient, saved) -> gradients`` for the inputs that have a parent node."""
-    out = plan.out
-    mask = [parent is not None for parent in parents]
-    _refuse_underived(op, parents)
-    passed, outputs, kernel_outputs = [], [], []
-    for k, wanted in enumerate(mask):
-        m = plan.metas[k]
-        through = wanted and (op.default_pass_through if plan.defaults else op.pass_through)[k]
-        passed.append(through)
-        if wanted and not through:
-            direct = m.shape == out.shape
-            result = strided_meta(m.dtype if direct else out.dtype, out.shape, out.strides, out.device)
-            kernel_outputs.append((f"d_{op.inputs[k]}", result))
-            outputs.append((k, result, None if direct else m))
-        else:
-            kernel_outputs.append(None)
-    count = len(mask)
-    through = [(k, None if plan.metas[k].shape == out.shape and plan.metas[k].dtype is out.dtype else plan.metas[k])
-               for k in range(count) if passed[k]]  # fmt: skip
-    if not outputs:
-        return functools.partial(_pass_on, count, through)
-    numbers, constants = [], {}
-    inputs = [("grad_output", out)]
-    order = []  # what of `saved` becomes a slot: arrays and numbers of `inputs` first
-    late = []
-    for position, (name, value) in enumerate(zip(op.needs, saved)):
-        if name == "out":
-            inputs.append(("out", out))
-            order.append(f"saved[{position}]")
-        elif name in op.inputs:
-            m = plan.metas[op.inputs.index(name)]
-            inputs.append((name, m))
-            order.append(f"saved[{position}]" if isinstance(m, str) else f"saved[{position}]._d")
-        elif name in op.static or plan.defaults:
-            constants[name] = value
-        else:
-            numbers.append((name, "r" if isinstance(value, float) else "i"))
-            late.append(f"saved[{position}]")
-    compute = _backward_dtype(plan, out)
-    inner = build_plan(
-        op, f"{op.name}_backward", op.gradient, inputs, kernel_outputs, compute, tuple(out.shape), out.device,
-        numbers, constants, order=["grad_output", *op.needs],
-    )  # fmt: skip
-    return _runner(inner, count, outputs, through, order, late)
-
-
-def _backward_dtype(plan, out):
-    d = out.dtype
-    for m in plan.metas:
-        if not isinstance(m, str):
-            d = dtypes.promote(d, m.dtype)
-    return d
-
-
-def _pass_on(count, through, gradient, saved):
-    found = [None] * count
-    for k, m in through:
-        found[k] = gradient if m is None else sum_to(gradient, m)
-    return tuple(found)
-
-
-_RUNNER = '''
-def run(gradient, saved):
-    {allocate}
-    call(kernel, gradient._d, {slots}0, end)
-    return ({results},)
-'''
-
-
-def _runner(plan, count, outputs, through, order, late):
-    """Generated like the entries: no loops, no argument lists."""
-    allocate, arrays, results = [], [], ["None"] * count
-    names = {"call": plan.call, "kernel": plan.kernel, "end": plan.end, "geometry": plan.geometry, "new": new,
-             "Tensor": Tensor, "sum_to": sum_to}  # fmt: skip
-    for k, m, reduce_to in outputs:
-        names[f"m{k}"], names[f"t{k}"] = m, reduce_to
-        allocate += [f"d{k} = new(Tensor)", f"d{k}._m = m{k}", f"d{k}._s = d{k}._n = None",
-                     f"d{k}._d = m{k}.empty({m.numel}, m{k}.np)"]  # fmt: skip
-        arrays.append(f"d{k}._d")
-        results[k] = f"d{k}" if reduce_to is None else f"sum_to(d{k}, t{k})"
-    for k, reduce_to in through:
-        names[f"t{k}"] = reduce_to
-        results[k] = "gradient" if reduce_to is None else f"sum_to(gradient, t{k})"
-    slots = order + arrays + late
-    if plan.geometry is not None:
-        slots.append("geometry")
-    source = _RUNNER.format(
-        allocate="; ".join(allocate), slots="".join(f"{s}, " for s in slots), results=", ".join(results)
-    )
-    exec(compile(source, "<backward>", "exec"), names)
-    return names["run"]
-
-
-# --- gradients that are the incoming one -------------------------------------------------------------------------
-
-
-class _Probe:
-    """Stands for a value in a trial run of a gradient's body, to see whether it returns a gradient as it came and what
-    it is computed from: ``names``."""
-
-    def __init__(self, *sources):
-        self.names: frozenset = frozenset().union(*[s.names for s in sources if isinstance(s, _Probe)])
-
-    def _other(self, *args):
-        return _Probe(self, *args)
-
-    def _times(self, other):
-        return self if isinstance(other, (int, float)) and other == 1 else _Probe(self, other)
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __rtruediv__ = _other
-    __mul__ = __rmul__ = __truediv__ = _times
-    __neg__ = __pow__ = __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = __abs__ = _other
-    __eq__ = __ne__ = _other  # type: ignore[assignment]
-    __and__ = __or__ = __xor__ = __invert__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _other
-    __rand__ = __ror__ = _other
-    __hash__ = None  # type: ignore[assignment]
-
-    def __bool__(self):
-        raise _Branches
-
-    _m = None  # words take it for a Tensor
-
-
-class _Branches(Exception):
-    pass
-
-
-def _dependence(op):
-    """For every input, the names of what its gradient is computed from; all of them where the body has branches."""
-    from .kernels.vocab import probing
-
-    values = []
-    for name in op.needs:
-        probe = _Probe()
-        probe.names = frozenset((name,))
-        values.append(probe)
-    with probing(_Probe):
-        try:
-            found = op.gradient(_Probe(), *values)
-        except (_Branches, TypeError):
-            return (frozenset(op.needs),) * len(op.inputs)
-    found = found if isinstance(found, tuple) else (found,)
-    return tuple(value.names if isinstance(value, _Probe) else frozenset() for value in found)
-
-
-def _pass_through(op, attributes):
-    """For every input, whether the body of the gradient returns the incoming gradient itself, for these values of
-    attributes."""
-    from .kernels.vocab import probing
-
-    gradient = _Probe()
-    with probing(_Probe):
-        try:
-            found = op.gradient(gradient, *[attributes[name] if name in attributes else _Probe() for name in op.needs])
-        except _Branches:
-            return (False,) * len(op.inputs)
-        except TypeError:
-            return (False,) * len(op.inputs)
-    found = found if isinstance(found, tuple) else (found,)
-    if len(found) != len(op.inputs):
-        raise TypeError(
-            f"{op.name}.backward returns {len(found)} gradients for {len(op.inputs)} inputs ({', '.join(op.inputs)})"
-        )
-    return tuple(value is gradient for value in found)
-
-
-__all__ = ["pointwise", "pointwise_word", "build_plan", "Meta", "cast"]
+__all__ = ["pointwise", "pointwise_word"]

@@ -28,7 +28,7 @@ from .op import (
     node_class_of,
     note_anomaly,
 )
-from .pointwise import build_plan, caller
+from .plans import build_plan, caller
 from .storage import meta, strided_meta
 from .tensor import Tensor, make, new, storage_of
 

@@ -34,7 +34,7 @@ from .op import (
     recording,
     same_device,
 )
-from .pointwise import caller
+from .plans import caller
 from .storage import meta
 from .tensor import Tensor, make, storage_of
 

@@ -21,7 +21,7 @@ from ..op import (
     recording,
     sum_to,
 )
-from ..pointwise import build_plan
+from ..plans import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, alias, empty_tensor, from_array, make

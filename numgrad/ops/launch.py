@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..pointwise import caller
+from ..plans import caller
 
 
 def compiled(template, parameters: dict, device):

@@ -18,7 +18,7 @@ from ..kernels import index as kernels
 from ..kernels.index import ADD, MAX, MIN, MUL, SET
 from ..layout import broadcast_shapes, collapse, contiguous_strides
 from ..op import cast, dense, plain, record, recording
-from ..pointwise import caller
+from ..plans import caller
 from ..storage import Meta, meta
 from ..structured import structured
 from ..tensor import empty_tensor, make

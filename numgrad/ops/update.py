@@ -14,7 +14,7 @@ from ..errors import DTypeError, ShapeError
 from ..inplace import written
 from ..kernels import emit
 from ..op import Op, attach, conform, plain
-from ..pointwise import call_table
+from ..plans import call_table
 from ..storage import Meta, meta
 from ..tensor import storage_of
 

@@ -15,7 +15,7 @@ from . import config
 from .device import Device
 from .errors import DeviceError, DTypeError, Error
 from .kernels import mt19937, random, rejection
-from .kernels.jit import caller
+from .kernels.callers import caller
 
 _DEFAULT_SEED = 67280421310721
 _TWO_DRAWS_FROM = 1 << 28  # spans from here on take 64 bits, so that the remainder is not skewed

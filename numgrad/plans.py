@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from . import config
-from .kernels import emit, jit
+from .kernels import callers, emit
 from .layout import (
     broadcast_strides,
     collapse,
@@ -131,10 +131,10 @@ def caller(slots, end, work, device):
 
         return cuda.caller(slots, work)
     if config.threads > 1 and end > 1 and end * work >= _PARALLEL_FROM and not config.forked:
-        run = jit.caller(slots, parallel=True)
+        run = callers.caller(slots, parallel=True)
         parts, grain = config.threads, max(1, _GRAIN // max(work, 1))
         return functools.partial(_in_parallel, run, parts, grain)
-    return jit.caller(slots)
+    return callers.caller(slots)
 
 
 def call_table(kernel, table, own, shared, device, split=True):
@@ -151,7 +151,7 @@ def call_table(kernel, table, own, shared, device, split=True):
     parts = 1
     if split and config.threads > 1 and not config.forked and sum(table[own :: own + 1]) >= _PARALLEL_FROM:
         parts = config.threads
-    jit.call_table(kernel, table, own, shared, parts)
+    callers.call_table(kernel, table, own, shared, parts)
 
 
 def _in_parallel(run, parts, grain, *arguments):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from . import autograd, config, dtypes, nn, optim, testing
-from .kernels import jit
+from .kernels import callers
 from .op import OPS
 from .ops import random
 
@@ -85,8 +85,8 @@ def warm(name: str, dtype_names: Sequence[str]) -> None:
 def _callers() -> None:
     """What calls kernels with 1 to 12 operands, serially and over the threads."""
     for count in range(1, 13):
-        jit.caller(count)
-        jit.caller(count, parallel=True)
+        callers.caller(count)
+        callers.caller(count, parallel=True)
 
 
 def _train() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from numgrad.kernels import jit
+from numgrad.kernels import callers, jit
 from numgrad.kernels.vmath import WORDS
 
 FLOATS = [np.float32, np.float64]
@@ -51,7 +51,7 @@ def apply(name, *arrays, result=None, word=None):
     result = result or arrays[-1].dtype.type
     address = kernel_of(name, result, *(a.dtype.type for a in arrays), word=word)
     out = np.empty(arrays[0].shape, result)
-    jit.caller(len(arrays) + 1)(address, *arrays, out, 0, out.size)
+    callers.caller(len(arrays) + 1)(address, *arrays, out, 0, out.size)
     return out
 
 

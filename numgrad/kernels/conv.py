@@ -18,7 +18,8 @@ from numpy import int64
 
 from .. import config
 from . import blas, conv_direct, conv_small
-from .jit import caller, inlined, integer, kernel_template, pointer, shifted
+from .callers import caller
+from .jit import inlined, integer, kernel_template, pointer, shifted
 
 PARALLEL = 1 << 18  # multiply-adds from which a second thread pays
 NARROW = 3  # output channels a group below which BLAS does not repay the gathering of columns

@@ -14,7 +14,8 @@ from numpy import int64
 
 from .. import config
 from . import blas
-from .jit import PYTHON_MODE, caller, inlined, kernel_template, pointer, real, shifted
+from .callers import caller
+from .jit import PYTHON_MODE, inlined, kernel_template, pointer, real, shifted
 from .ordered import inner_product
 
 SMALL = 512  # multiply-adds up to which the plain loops beat a call of BLAS

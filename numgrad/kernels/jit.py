@@ -2,8 +2,7 @@
 
 A CPU kernel is ``void kernel(int64* operands, int64 begin, int64 end)``. Its operands are eight-byte *slots*:
 the address of an array's first element, an integer, or the bits of a float64; the kernel knows which is which.
-``caller(n)`` gives a Python builtin that takes a kernel's address, ``n`` slots (ndarrays, ints, floats) and the
-range, so that one small compiled function serves every kernel of every dtype.
+`callers` call it from Python.
 
 With ``NUMBA_DISABLE_JIT=1`` the same kernels run as the Python functions that they are: a kernel's "address" is
 the function, a pointer is the ndarray itself.
@@ -13,7 +12,6 @@ import hashlib
 import importlib.util
 import inspect
 import os
-import struct
 import sys
 import textwrap
 import threading
@@ -27,7 +25,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
-from numba.extending import NativeValue, intrinsic, models, register_model, unbox
+from numba.extending import intrinsic
 
 from .. import config
 
@@ -39,7 +37,6 @@ FASTMATH = {"reassoc", "contract", "nsz"}
 _INNER = {"error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 KERNEL_SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
-_I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 compiled_kernels: list[str] = []  # what this process compiled or loaded, in order: op, dtypes and layout
 
 
@@ -162,7 +159,7 @@ else:
 # --- kernels: compiled once, known by address ----------------------------------------------------------------
 
 
-class _SafeCache(FunctionCache):
+class SafeCache(FunctionCache):
     """Numba's disk cache, except that an unreadable file means a miss and a full disk means no caching."""
 
     def load_overload(self, sig, target_context):
@@ -187,7 +184,7 @@ def kernel(fn):
     options = {"nopython": True, "fastmath": FASTMATH, "error_model": "numpy"}
     compiled = CFunc(fn, (KERNEL_SIGNATURE.args, KERNEL_SIGNATURE.return_type), locals={}, options=options)
     if fn.__code__.co_filename.endswith(".py"):
-        compiled._cache = _SafeCache(fn)
+        compiled._cache = SafeCache(fn)
     compiled.compile()
     _keep_alive.append(compiled)
     return compiled.address
@@ -323,262 +320,3 @@ def source_of(fn, seen=None):
         elif not (getattr(value, "__module__", None) or "").startswith("numgrad.kernels"):  # those are in _toolchain()
             text += source_of(value, seen)
     return text
-
-
-# --- callers: from Python to a kernel ----------------------------------------------------------------------------
-
-
-class _SlotType(types.Type):
-    def __init__(self):
-        super().__init__(name="slot")
-
-
-slot = _SlotType()
-
-
-@register_model(_SlotType)
-class _SlotModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _I64)
-
-
-def _slot_bits(builder, pyapi, obj):
-    """What a Python object stands for as a slot: an array's address, an integer, or the bits of a float."""
-    # ndarray (data pointer) and float (its bits) both keep what we want in the eight bytes after the object
-    # header; only ints need a call.
-    words = builder.bitcast(obj, _I64.as_pointer())
-    kind = builder.load(builder.gep(words, [_I32(1)]))
-    payload = cgutils.alloca_once_value(builder, builder.load(builder.gep(words, [_I32(2)])))
-    is_int = builder.icmp_unsigned("==", kind, builder.ptrtoint(pyapi.get_c_object("PyLong_Type"), _I64))
-    with builder.if_then(is_int, likely=False):
-        builder.store(pyapi.long_as_longlong(obj), payload)
-    return builder.load(payload)
-
-
-@unbox(_SlotType)
-def _unbox_slot(typ, obj, c):
-    return NativeValue(_slot_bits(c.builder, c.pyapi, obj))
-
-
-class _ListType(types.Type):
-    def __init__(self):
-        super().__init__(name="list of slots")
-
-
-_slots_list = _ListType()
-
-
-@register_model(_ListType)
-class _ListModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _I64)
-
-
-@unbox(_ListType)
-def _unbox_list(typ, obj, c):
-    return NativeValue(c.builder.ptrtoint(obj, _I64))
-
-
-@intrinsic
-def listed_slot(typingctx, objects, k):
-    """The slot that element ``k`` of a Python list stands for."""
-    signature = types.int64(objects, types.int64)
-
-    def codegen(context, builder, signature, arguments):
-        words = builder.inttoptr(arguments[0], _I64.as_pointer())
-        items = builder.inttoptr(builder.load(builder.gep(words, [_I32(3)])), _I8.as_pointer().as_pointer())
-        return _slot_bits(builder, context.get_python_api(builder), builder.load(builder.gep(items, [arguments[1]])))
-
-    return signature, codegen
-
-
-@intrinsic
-def slots_at(typingctx, address, k):
-    """The slots from number ``k`` on of those at ``address``."""
-    signature = types.CPointer(types.int64)(address, types.int64)
-
-    def codegen(context, builder, signature, arguments):
-        return builder.gep(builder.inttoptr(arguments[0], _I64.as_pointer()), [arguments[1]])
-
-    return signature, codegen
-
-
-@intrinsic
-def invoke_at(typingctx, address, operands, begin, end):
-    """Call the kernel at ``address`` with slots that are in memory."""
-    signature = types.void(types.int64, operands, types.int64, types.int64)
-
-    def codegen(context, builder, signature, arguments):
-        address, operands, begin, end = arguments
-        function = ir.FunctionType(ir.VoidType(), [_I64.as_pointer(), _I64, _I64])
-        builder.call(builder.inttoptr(address, function.as_pointer()), [operands, begin, end])
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
-def invoke(typingctx, address, slots, begin, end):
-    """Call the kernel at ``address`` with the tuple ``slots`` laid out as its operands."""
-    signature = types.void(types.int64, slots, types.int64, types.int64)
-
-    def codegen(context, builder, signature, arguments):
-        address, values, begin, end = arguments
-        count = len(signature.args[1])
-        operands = cgutils.alloca_once(builder, ir.ArrayType(_I64, max(count, 1)))
-        for k in range(count):
-            builder.store(builder.extract_value(values, k), builder.gep(operands, [_I32(0), _I32(k)]))
-        function = ir.FunctionType(ir.VoidType(), [_I64.as_pointer(), _I64, _I64])
-        operands = builder.bitcast(operands, _I64.as_pointer())
-        builder.call(builder.inttoptr(address, function.as_pointer()), [operands, begin, end])
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-_CALLER_SOURCE = '''"""From Python to a kernel with {n} operands: {what}."""
-
-from numba import prange
-
-
-def call(address, {slots}, begin, end):
-    invoke(address, ({slots},), begin, end)
-
-
-def call_parallel(address, {slots}, begin, end, parts, grain):
-    # Parts begin at multiples of `grain`, so that results do not depend on how many there are.
-    blocks = (end - begin + grain - 1) // grain
-    for part in prange(parts):
-        first = begin + part * blocks // parts * grain
-        last = min(end, begin + (part + 1) * blocks // parts * grain)
-        if first < last:
-            invoke(address, ({slots},), first, last)
-'''
-
-_callers: dict = {}
-
-
-def caller(n, parallel=False):
-    """The builtin ``call(address, *slots, begin, end)`` for ``n`` slots.
-
-    With ``parallel``: ``call(address, *slots, begin, end, parts, grain)``, which splits the range over threads.
-    Every kernel of the library is called through what this function returns.
-    """
-    key = n, parallel
-    found = _callers.get(key)
-    if found is None:
-        found = _callers[key] = _python_caller(parallel) if PYTHON_MODE else _compile_caller(n, parallel)
-    return found
-
-
-def _python_caller(parallel):
-    def call(kernel, *arguments):
-        *slots, begin, end = arguments[:-2] if parallel else arguments
-        kernel(slots, begin, end)
-
-    return call
-
-
-def _compile_caller(n, parallel):
-    slots = ", ".join(f"s{k}" for k in range(n))
-    source = _CALLER_SOURCE.format(n=n, slots=slots, what="serial and over Numba's threads")
-    module = load_module(f"caller{n}", source, {"invoke": invoke})
-    extra = (types.int64, types.int64) if parallel else ()
-    signature = types.void(types.int64, *(slot,) * n, types.int64, types.int64, *extra)
-    return _compile_entry(module.call_parallel if parallel else module.call, signature, parallel)
-
-
-def _compile_entry(fn, signature, parallel):
-    """The builtin that calls ``fn``, compiled for one signature."""
-    if parallel:
-        # GNU OpenMP's threads spin for long while they wait; where the system leaves two of them on one core, a call
-        # then takes milliseconds. A short spin keeps the quick entry and gives the core up soon after.
-        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
-    dispatcher = numba.njit(error_model="numpy", nogil=parallel, parallel=parallel)(fn)
-    dispatcher._cache = _SafeCache(fn)
-    dispatcher.compile(signature)
-    _keep_alive.append(dispatcher)
-    return dispatcher.overloads[signature.args].entry_point
-
-
-_TABLE_SOURCE = '''"""From Python to a kernel that runs once for each row of a table: {what}.
-
-A row is the kernel's first slots, then the end of its range; the other slots are the same for all rows.
-"""
-
-from numba import prange
-
-
-def call(address, table, shared, slots, rows, own, more):
-    # Lay out the kernel's slots row by row, each row's end after them; then run, unless there is no kernel.
-    memory = slots_at(slots, 0)
-    width = own + more + 1
-    for row in range(rows):
-        for k in range(own):
-            memory[row * width + k] = listed_slot(table, row * (own + 1) + k)
-        for k in range(more):
-            memory[row * width + own + k] = listed_slot(shared, k)
-        memory[row * width + width - 1] = listed_slot(table, row * (own + 1) + own)
-    if address:
-        for row in range(rows):
-            invoke_at(address, slots_at(slots, row * width), 0, memory[row * width + width - 1])
-
-
-def call_parallel(address, slots, rows, width, total, parts):
-    # The rows' elements in one line, cut into parts of the same length.
-    memory = slots_at(slots, 0)
-    for part in prange(parts):
-        first = total * part // parts
-        last = total * (part + 1) // parts
-        start = 0
-        for row in range(rows):
-            count = memory[row * width + width - 1]
-            begin = max(first - start, 0)
-            end = min(last - start, count)
-            if begin < end:
-                invoke_at(address, slots_at(slots, row * width), begin, end)
-            start += count
-'''
-
-_table_callers: list = []
-
-
-def call_table(kernel, table, own, shared, parts=1):
-    """Run ``kernel`` once for each row of ``table``, a flat list: ``own`` slots and the end of the range each.
-
-    ``shared`` lists the slots after those, which are the same for all rows. With ``parts`` > 1 the elements of all rows
-    together are split over threads; then the rows must not overlap.
-    """
-    rows = len(table) // (own + 1)
-    if PYTHON_MODE:
-        for first in range(0, len(table), own + 1):
-            *slots, end = table[first : first + own + 1]
-            kernel([*slots, *shared], 0, end)
-        return
-    if not _table_callers:
-        _table_callers.append(_compile_table_caller())
-    more = len(shared)
-    width = own + more + 1
-    slots = np.empty(rows * width, np.int64)
-    if parts == 1:
-        _table_callers[0](kernel, table, shared, slots, rows, own, more)
-        return
-    if len(_table_callers) == 1:
-        _table_callers.append(_compile_table_caller(parallel=True))
-    _table_callers[0](0, table, shared, slots, rows, own, more)
-    _table_callers[1](kernel, slots, rows, width, sum(table[own :: own + 1]), parts)
-
-
-def _compile_table_caller(parallel=False):
-    names = {"slots_at": slots_at, "listed_slot": listed_slot, "invoke_at": invoke_at}
-    module = load_module("table_caller", _TABLE_SOURCE.format(what="serial and over Numba's threads"), names)
-    wide = types.int64
-    if parallel:
-        return _compile_entry(module.call_parallel, types.void(wide, slot, wide, wide, wide, wide), parallel)
-    signature = types.void(wide, _slots_list, _slots_list, slot, wide, wide, wide)
-    return _compile_entry(module.call, signature, parallel)
-
-
-def float_bits(value):
-    """The int64 whose bits are those of the float64 ``value``."""
-    return struct.unpack("q", struct.pack("d", value))[0]

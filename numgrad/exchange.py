@@ -31,7 +31,7 @@ def swap_tensors(t1: Tensor, t2: Tensor) -> None:
         node = tensor._n
         # Here and in the tensor, and as the argument of getrefcount; more are edges of graphs.
         if type(node) is Leaf and sys.getrefcount(node) > 3:
-            node.register_prehook(_poisoned)
+            node.register_tensor_hook(_poisoned)
     kept = type(t1), t1.__dict__
     t1.__class__, t1.__dict__ = type(t2), t2.__dict__
     t2.__class__, t2.__dict__ = kept
@@ -58,7 +58,7 @@ def _set_slot(tensor, name, value):
         object.__delattr__(tensor, name)
 
 
-def _poisoned(gradients):
+def _poisoned(gradient):
     raise RuntimeError(
         "Trying to execute AccumulateGrad node that was poisoned by swap_tensors: this can happen when you try to run "
         "backward on a tensor that was swapped. For a module m with set_swap_module_params_on_conversion(True), do not "

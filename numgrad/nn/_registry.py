@@ -94,7 +94,7 @@ class _Gone:
         return None
 
 
-def registry(name: str) -> property:
+def registry_property(name: str) -> property:
     """The property ``name`` of a Module, its registry: any dict can be put there.
 
     The attributes that a `Registry` wrote do not outlive it: those of another dict, or of another module's Registry, are

@@ -250,8 +250,8 @@ def _load_one(module, name, tensor, key, given, local_metadata, errors):
     if is_lazy(given):
         if not lazy:
             errors.append(
-                f'While copying the parameter named "{key}": the checkpoint holds an uninitialized parameter, the '
-                "model's has a shape already. Save the checkpoint after the first forward pass."
+                f'While copying the parameter named "{key}": the shape of an uninitialized parameter of the checkpoint is not '
+                "known, the model's has one already. Save the checkpoint after the first forward pass."
             )
         return
     if not lazy:

@@ -9,10 +9,10 @@ from ..autograd import no_grad
 from ..device import Device, resolve
 from ..dtypes import dtype as DType
 from ..tensor import Tensor
-from ._convert import OncePerTensor, convert_parameter, parse_to
 from . import _hooks
+from ._convert import OncePerTensor, convert_parameter, parse_to
 from ._hooks import HookMethods
-from ._registry import Members, Registry, registry
+from ._registry import Members, Registry, registry_property
 from ._state import StateMethods
 from ._traps import note_container, type_name, warn_about_containers, warn_if_derived, warn_left_behind
 from .parameter import Buffer, Parameter
@@ -30,9 +30,9 @@ class Module(HookMethods, StateMethods):
     """
 
     training: bool
-    _parameters: dict[str, Any] = registry("_parameters")  # type: ignore[assignment]
-    _buffers: dict[str, Any] = registry("_buffers")  # type: ignore[assignment]
-    _modules: dict[str, Any] = registry("_modules")  # type: ignore[assignment]
+    _parameters: dict[str, Any] = registry_property("_parameters")  # type: ignore[assignment]
+    _buffers: dict[str, Any] = registry_property("_buffers")  # type: ignore[assignment]
+    _modules: dict[str, Any] = registry_property("_modules")  # type: ignore[assignment]
     _non_persistent_buffers_set: set[str]
     call_super_init: bool = False
     dump_patches: bool = False

@@ -36,6 +36,29 @@ class Size(tuple):
         return Size, (tuple(self),)
 
 
+_LONGEST = 2**63 - 1  # what an address can count
+
+
+def described(shape, strides, itemsize):
+    """``shape`` and ``strides`` (None: row-major) as tuples of ints, if memory can be described by them: RuntimeError for
+    negative ones and for what has more bytes than can be counted."""
+    shape = integers("size", "size", shape)
+    if any(size < 0 for size in shape):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    if strides is None:
+        count = prod(shape)
+    else:
+        strides = integers("stride", "stride", strides)
+        if any(step < 0 for step in strides):
+            raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
+        count = span(shape, strides)
+        if 0 not in shape and prod(shape) > _LONGEST:
+            raise RuntimeError(f"numel: integer multiplication overflow: sizes={list(shape)}")
+    if count * itemsize > _LONGEST:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
+    return shape, strides
+
+
 def contiguous_strides(shape):
     """Row-major strides of ``shape``."""
     strides, step = [], 1
@@ -158,14 +181,38 @@ def broadcast_strides(shape, strides, target):
     )
 
 
+def integer(op, name, value) -> int:
+    """``value``, the argument ``name`` of ``op``, as an int: ints, NumPy integers, integer tensors of one element and what
+    else has ``__index__``. TypeError for bools, floats and the rest."""
+    if type(value) is int:
+        return value
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        try:
+            return value.__index__()
+        except TypeError:
+            pass  # tensors of floats, or of several elements, and arrays have the method too
+    raise TypeError(f"{op}(): argument '{name}' must be int, not {type(value).__name__}")
+
+
+def integers(op, name, values) -> tuple[int, ...]:
+    """`integer` of each of ``values``, a sequence or a single one."""
+    if not isinstance(values, (tuple, list)):
+        if getattr(values, "ndim", 0) == 1:
+            values = values.tolist()
+        elif hasattr(values, "__index__"):
+            return (integer(op, name, values),)
+    try:
+        return tuple([value if type(value) is int else integer(op, name, value) for value in values])
+    except TypeError:
+        kinds = type(values).__name__ if not isinstance(values, (tuple, list)) else f"{values!r:.200}"
+        raise TypeError(f"{op}(): argument '{name}' must be tuple of ints, not {kinds}") from None
+
+
 def normalize_axis(op, axis, ndim, extra=0):
     """``axis`` counted from the front; IndexError if it is out of range. A 0-d tensor counts as one dimension."""
     count = max(ndim, 1) if not extra else ndim + extra
-    if not isinstance(axis, int) or isinstance(axis, bool):
-        if hasattr(axis, "__index__") and not isinstance(axis, bool):
-            axis = axis.__index__()
-        else:
-            raise TypeError(f"{op}: dim must be an int, got {type(axis).__name__}")
+    if type(axis) is not int:
+        axis = integer(op, "dim", axis)
     if not -count <= axis < count:
         raise IndexError(
             f"{op}: Dimension out of range (expected to be in range of [{-count}, {count - 1}], but got {axis})"

@@ -8,7 +8,15 @@ import numpy as np
 from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
-from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
+from ..layout import (
+    broadcast_shapes,
+    contiguous_format,
+    dense_strides,
+    in_format,
+    integers,
+    is_dense,
+    preserve_format,
+)
 from ..op import (
     ENTRIES,
     as_operand,
@@ -24,7 +32,7 @@ from ..op import (
 from ..plans import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
-from ..tensor import Tensor, alias, empty_tensor, from_array, make
+from ..tensor import Tensor, alias, empty_tensor, from_array, make, root_of
 
 
 def _identity(input):
@@ -62,8 +70,14 @@ def copy_plan(source: Meta | str, target: Meta):
 def write(source, target: Tensor) -> None:
     """Copy ``source`` (a Tensor on the target's device, or a number), broadcast, into ``target``'s memory, unrecorded."""
     number = not isinstance(source, Tensor)
+    if number:
+        source = source.item() if isinstance(source, np.generic) else source
+        if source:
+            dtypes.check_number("fill_", source, target._m.dtype)
+        if isinstance(source, int):  # one of more than 64 bits is a float, since it is none of an integer dtype
+            source = int(source) if -(1 << 63) <= source < 1 << 63 else float(source)
     plan = copy_plan(("r" if isinstance(source, float) else "i") if number else source._m, target._m)
-    slots = [(int(source) if isinstance(source, bool) else source) if number else source._d, target._d]
+    slots = [source if number else source._d, target._d]
     if plan.geometry is not None:
         slots.append(plan.geometry)
     plan.call(plan.kernel, *slots, 0, plan.end)
@@ -227,9 +241,8 @@ def fill_(self, value) -> Tensor:
     """Set every element to a number or a 0-d tensor."""
     value = as_operand("fill_", value)
     if isinstance(value, complex):
-        if not self._m.dtype.is_complex:
-            raise RuntimeError(f"value cannot be converted to type {self._m.dtype.name} without overflow")
-        value = from_array(np.array(value, self._m.np))
+        dtypes.check_number("fill_", value, self._m.dtype)
+        value = from_array(np.array(value if self._m.dtype.kind in "bc" else value.real).astype(self._m.np))
     if self._m.batched and not isinstance(value, Tensor):
         value = from_array(np.asarray(value))
     if isinstance(value, Tensor):
@@ -239,8 +252,6 @@ def fill_(self, value) -> Tensor:
             )
         return copy_(self, value)
     check_inplace("fill_", self)
-    if isinstance(value, float) and self._m.dtype.kind == "i" and value != value:
-        raise RuntimeError(f"fill_: value cannot be converted to type {self._m.dtype.name} without overflow")
     track = recording((self,))
     write(value, self)
     written(self, "fill_")
@@ -350,24 +361,39 @@ def type_as(self, other) -> Tensor:
 
 @method
 def resize_(self, *sizes, memory_format=None) -> Tensor:
-    """Change the shape in place; elements are kept as far as they reach, new ones are uninitialised."""
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        sizes = tuple(sizes[0])
+    """Change the shape in place, row-major or as ``memory_format`` says; a tensor of that shape stays as it is. Elements
+    of the storage, from the tensor's first on, are kept as far as they reach; new ones are uninitialised.
+
+    Raises RuntimeError for negative sizes, and where memory that belongs to others would have to grow.
+    """
+    shape = integers("resize_", "size", sizes[0] if len(sizes) == 1 else sizes)
     if self._n is not None:
         raise RuntimeError("cannot resize variables that require grad")
-    m = meta(self._m.dtype, tuple(sizes), self._m.device)
-    if m.numel <= len(self._d):
-        self._d = self._d[: m.numel]
-    else:
-        if self._s is not None and not self._s.resizable:
+    m = meta(self._m.dtype, shape, self._m.device)
+    if memory_format is not None and memory_format is not contiguous_format:
+        if memory_format is preserve_format:
+            raise RuntimeError("resize_: Unsupported memory format preserve_format; name the one that is wanted")
+        m = strided_meta(m.dtype, m.shape, memory_format.strides("resize_", m.shape), m.device)
+    elif m.shape == self._m.shape:
+        return self
+    length = m.numel if m.contiguous else m.span
+    if length > len(self._d):
+        root = root_of(self)
+        first = self.storage_offset()
+        if first + length <= len(root):  # the storage reaches beyond this view
+            self._d = root[first : first + length]
+        elif self._s is not None and not self._s.resizable:
             raise RuntimeError(
                 f"resize_: Trying to resize storage that is not resizable: {self._m.numel} elements of an ndarray's memory "
                 f"to {m.numel}"
             )
-        fresh = m.empty(m.numel, m.np)
-        kept = contiguous(plain(self))._d
-        fresh[: len(kept)] = kept
-        self._d, self._s = fresh, None
+        else:
+            fresh = m.empty(length, m.np)
+            kept = root[first:]
+            fresh[: len(kept)] = kept
+            self._d, self._s = fresh, None
+    else:
+        self._d = self._d[:length]
     self._m = m
     return self
 

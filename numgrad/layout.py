@@ -36,29 +36,6 @@ class Size(tuple):
         return Size, (tuple(self),)
 
 
-_LONGEST = 2**63 - 1  # what an address can count
-
-
-def described(shape, strides, itemsize):
-    """``shape`` and ``strides`` (None: row-major) as tuples of ints, if memory can be described by them: RuntimeError for
-    negative ones and for what has more bytes than can be counted."""
-    shape = integers("size", "size", shape)
-    if any(size < 0 for size in shape):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
-    if strides is None:
-        count = prod(shape)
-    else:
-        strides = integers("stride", "stride", strides)
-        if any(step < 0 for step in strides):
-            raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
-        count = span(shape, strides)
-        if 0 not in shape and prod(shape) > _LONGEST:
-            raise RuntimeError(f"numel: integer multiplication overflow: sizes={list(shape)}")
-    if count * itemsize > _LONGEST:
-        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
-    return shape, strides
-
-
 def contiguous_strides(shape):
     """Row-major strides of ``shape``."""
     strides, step = [], 1
@@ -138,6 +115,47 @@ def span(shape, strides):
     if 0 in shape:
         return 0
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
+
+
+_FARTHEST = 1 << 62  # elements; no memory is as large
+
+
+def geometry(op, shape, strides):
+    """``shape`` and ``strides`` as tuples of ints that describe a tensor: of one length, none negative, and none so large
+    that the place of an element is no 64-bit number. RuntimeError or TypeError otherwise."""
+    shape, strides = integers(op, "size", shape), integers(op, "stride", strides)
+    if len(shape) != len(strides):
+        raise RuntimeError(
+            f"{op}: mismatch in length of strides and shape: {len(shape)} sizes and {len(strides)} strides"
+        )
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"{op}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    if min(strides, default=0) < 0:
+        raise RuntimeError(f"{op}: Negative strides are not supported at the moment, got strides: {list(strides)}")
+    if max(prod(max(n, 1) for n in shape), span(shape, strides), *strides, 0) >= _FARTHEST:
+        raise RuntimeError(
+            f"{op}: Storage size calculation overflowed with sizes={list(shape)} and strides={list(strides)}"
+        )
+    return shape, strides
+
+
+def inside(op, shape, strides, offset, count):
+    """``shape`` and ``strides`` as tuples, where every element of such a tensor that begins at ``offset`` is one of the
+    ``count`` elements of its storage. RuntimeError or TypeError otherwise.
+
+    Whoever takes sizes from outside (a file, another process, another library, the user) and lays a tensor over memory
+    asks this first.
+    """
+    shape, strides = geometry(op, shape, strides)
+    length = span(shape, strides)
+    if not hasattr(offset, "__index__"):
+        raise TypeError(f"{op}: the storage offset must be an int, got {offset!r:.200}")
+    if offset < 0 or length and offset + length > count:
+        raise RuntimeError(
+            f"{op}: setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of bounds for "
+            f"storage of size {count}"
+        )
+    return shape, strides
 
 
 def overlaps_itself(shape, strides):

@@ -18,7 +18,7 @@ import numpy as np
 from . import dtypes
 from .device import CPU, Device
 from .dtypes import dtype as DType
-from .layout import Size, contiguous_strides, described, is_contiguous, span
+from .layout import Size, contiguous_strides, geometry, integers, is_contiguous, span
 
 _META_LIMIT = 1 << 16  # interned metas kept; identity is only ever a short cut, so forgetting them is safe
 
@@ -62,7 +62,8 @@ def meta(d: DType, shape: tuple, device: Device = CPU) -> Meta:
     if found is None:
         if len(_contiguous) > _META_LIMIT:
             _contiguous.clear()
-        shape, _ = described(shape, None, d.itemsize)
+        shape = integers("empty", "size", shape)
+        geometry("empty", shape, contiguous_strides(shape))
         found = _contiguous[d, shape, device] = Meta(d, shape, contiguous_strides(shape), device)
     return found
 
@@ -75,7 +76,7 @@ def strided_meta(d: DType, shape: tuple, strides: tuple, device: Device = CPU) -
     if found is None:
         if len(_strided) > _META_LIMIT:
             _strided.clear()
-        shape, strides = described(shape, strides, d.itemsize)
+        shape, strides = geometry("empty_strided", shape, strides)
         found = _strided[d, shape, strides, device] = Meta(d, shape, strides, device)
     return found
 

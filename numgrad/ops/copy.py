@@ -11,6 +11,7 @@ from ..inplace import check_inplace, rebase, written
 from ..layout import (
     broadcast_shapes,
     contiguous_format,
+    contiguous_strides,
     dense_strides,
     in_format,
     integers,
@@ -32,7 +33,7 @@ from ..op import (
 from ..plans import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
-from ..tensor import Tensor, alias, empty_tensor, from_array, make, root_of
+from ..tensor import Tensor, alias, empty_tensor, from_array, lay, make, root_of
 
 
 def _identity(input):
@@ -405,13 +406,30 @@ def resize_as_(self, other, memory_format=None):
 
 
 @method
-def set_(self, source=None):
-    """Share ``source``'s memory and shape from now on."""
+def set_(self, source=None, storage_offset=0, size=None, stride=None):
+    """Share ``source``'s memory from now on, that of a tensor or of a storage, with its shape or the one given.
+
+    ``storage_offset`` counts elements from the start of the storage; ``stride`` is row-major unless given. RuntimeError
+    where elements would lie outside of the storage, and for a tensor of another dtype.
+    """
     if source is None:
         self._d, self._m, self._s = np.empty(0, self._m.np), meta(self._m.dtype, (0,)), None
-    else:
+        return self
+    if not isinstance(source, Tensor):
+        source = source._tensor(self._m.dtype)  # all of a storage
+        size = source._m.shape if size is None else size
+    if source._m.dtype is not self._m.dtype:
+        raise RuntimeError(
+            f"set_: Could not set tensor of type {source._m.dtype!r} to a tensor of type {self._m.dtype!r}; convert it with .to()"
+        )
+    if size is None:
         shared = alias(source, source._d, source._m)
-        self._d, self._m, self._s = shared._d, shared._m, shared._s
+    else:
+        size = integers("set_", "size", size)
+        stride = contiguous_strides(size) if stride is None else integers("set_", "stride", stride)
+        root = root_of(source)
+        shared = lay("set_", alias(source, root, meta(source._m.dtype, (len(root),), source._m.device)), storage_offset, size, stride)
+    self._d, self._m, self._s = shared._d, shared._m, shared._s
     return self
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..device import CPU, resolve
 from ..inplace import warn_of_resize
-from ..layout import contiguous_format, described, integer, preserve_format
+from ..layout import contiguous_format, contiguous_strides, geometry, integer, preserve_format
 from ..op import ENTRIES, function, method
 from ..storage import check_memory, meta, strided_meta
 from ..tensor import Tensor, empty_tensor, from_array, make, storage_of
@@ -386,12 +386,7 @@ def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=Fals
 def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """An uninitialised tensor with the strides given."""
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    size, stride = sizes("empty_strided", (size,)), sizes("empty_strided", (stride,), "stride")
-    if len(size) != len(stride):
-        raise RuntimeError(
-            f"empty_strided: dimensionality of sizes ({len(size)}) must match dimensionality of strides ({len(stride)})"
-        )
-    m = strided_meta(d, size, stride, resolve(device))
+    m = strided_meta(d, *geometry("empty_strided", size, stride), resolve(device))
     found = make(m.empty(m.span, m.np), m)
     return found.requires_grad_() if requires_grad else found
 
@@ -428,7 +423,7 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
 
 def _counted(op, count):
     """The int64 numbers from 0 to ``count - 1``, if there is memory for them."""
-    described((count,), None, 8)
+    geometry(op, (count,), (1,))
     check_memory(8 * count)
     try:
         return np.arange(count)
@@ -512,7 +507,7 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    described((n, m), None, d.itemsize)
+    geometry("eye", (n, m), contiguous_strides((n, m)))
     check_memory(n * m * d.itemsize)
     found = _finish(from_array(d.encode(np.eye(n, m, dtype=d.compute))), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("eye", found, out)

@@ -9,7 +9,7 @@ from .. import config, dtypes, generator as streams
 from ..device import CPU, resolve
 from ..generator import Generator, default_generator
 from ..inplace import check_inplace, rebase, write_out, written
-from ..layout import contiguous_format, described, integer, preserve_format
+from ..layout import contiguous_format, geometry, integer, preserve_format
 from ..op import as_tensor_operand, cast, function, method, record, recording
 from ..storage import check_memory, meta
 from ..structured import structured
@@ -202,7 +202,7 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=Non
     n = integer("randperm", "n", n)
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
-    described((n,), None, 8)
+    geometry("randperm", (n,), (1,))
     check_memory(8 * n)
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
     found = cast(from_array(streams.permutation(n, generator, d.compute)), d).to(resolve(device))

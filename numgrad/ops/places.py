@@ -200,7 +200,8 @@ class Places:
     def _raise(self, index, axis, m):
         size = m.shape[axis]
         if self.op == "index":
-            raise IndexError(f"index {index} is out of bounds for dimension {axis} with size {size}")
+            which = f" {axis}" if size else ""
+            raise IndexError(f"index {index} is out of bounds for dimension{which} with size {size}")
         raise IndexError(
             f"{self.op}(): index out of range in self: index {index} for dimension {axis} with size {size}; indices "
             "run "

@@ -11,8 +11,9 @@ import textwrap
 import numpy as np
 
 from .autograd import is_grad_enabled, next_seq, switch
-from .op import check_forward, deferred, note_anomaly
-from .storage import Storage
+from .inplace import writes_freely
+from .op import deferred, note_recorded, note_result
+from .storage import Storage, same_memory
 from .tensor import Tensor, new, storage_of
 
 
@@ -61,7 +62,8 @@ def _names(op):
         "inplace_plans": op.inplace_plans, "inplace_floats": op.inplace_number_plans[float],
         "inplace_ints": op.inplace_number_plans[int], "new": new, "Tensor": Tensor, "Storage": Storage,
         "storage_of": storage_of, "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class,
-        "next_seq": next_seq, "check_forward": check_forward, "note_anomaly": note_anomaly,
+        "next_seq": next_seq, "note_result": note_result, "note_recorded": note_recorded,
+        "same_memory": same_memory, "writes_freely": writes_freely,
     }  # fmt: skip
     names.update({f"default_{name}": default for name, default in op.attributes.items()})
     return names
@@ -138,7 +140,7 @@ else:
     plan.call(plan.kernel, {operands}, data, {numbers}plan.geometry, 0, plan.end)
 tensor._n = None
 {record}if switch.anywhere:
-    check_forward(op.name, tensor)
+    note_result(tensor)
 return tensor
 """
 
@@ -155,7 +157,7 @@ if {any_node}:
         node.storages = ({storages})
         node.hooks = None
         if switch.anywhere:
-            note_anomaly(node, op)
+            note_recorded(node, op)
 """
 
 
@@ -207,7 +209,7 @@ try:
 except AttributeError:
     return general(op, {arguments})
 plan = {lookup}
-if plan is None{guard} or (follows and (not switch.anywhere or is_grad_enabled())):
+if plan is None{guard} or (not writes_freely({target}, follows) if switch.anywhere else follows):
     return general(op, {arguments})
 storage = {target}._s
 {shared}if plan.geometry is None:
@@ -219,8 +221,6 @@ if storage is None:
 storage.version += 1
 storage.modified = switch.last_write = next_seq()
 storage.writer = getattr({target}, "_writer", "{name}_")
-if switch.anywhere:
-    check_forward("{name}_", {target})
 return {target}
 """
 
@@ -230,7 +230,10 @@ def _inplace_call(op, number):
     target, *others = tensors
     shared = ""
     if others:
-        overlap = " or ".join(f"({name}._s is storage and {name} is not {target})" for name in others)
+        overlap = " or ".join(
+            f"(({name}._s is storage or storage.memory is not None and same_memory({name}._s, storage)) and {name} is not {target})"
+            for name in others
+        )
         shared = f"if storage is not None and ({overlap}):\n    return general(op, {_arguments(op)})\n"
     return _INPLACE_CALL.strip().format(
         name=op.name,

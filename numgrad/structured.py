@@ -5,6 +5,7 @@ import inspect
 import weakref
 
 from .autograd import is_grad_enabled, next_seq, switch
+from .deferral import deferred
 from .op import (
     ENTRIES,
     Op,
@@ -12,7 +13,6 @@ from .op import (
     StructuredNode,
     admitted,
     attach,
-    deferred,
     node_class_of,
     note_recorded,
     note_result,

@@ -330,6 +330,12 @@ class Tensor:
         """This tensor's data without its history; shares memory and version."""
         return alias(self, self._d, self._m)
 
+    def module_load(self, other, assign=False) -> "Tensor":
+        """What ``load_state_dict`` puts in the place of this tensor for the loaded ``other``, where
+        ``__future__.set_swap_module_params_on_conversion(True)``: this one with the values of the other, or with ``assign``
+        the other one. Subclasses may redefine it."""
+        return other.detach() if assign else self.copy_(other).detach()
+
     def detach_(self):
         """Forget the history."""
         if self._base is not None:

@@ -33,7 +33,7 @@ from ..op import (
     sum_to,
 )
 from ..plans import build_plan
-from ..storage import Meta, meta, strided_meta
+from ..storage import Meta, meta, same_memory, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, alias, empty_tensor, from_array, lay, make, root_of
 
@@ -219,7 +219,7 @@ def copy_(self, src, non_blocking=False) -> Tensor:
         src = from_array(np.asarray(src))
     if self._m.batched or src._m.batched:
         return ENTRIES["batched_copy"](self, src)
-    check_inplace("copy_", self)
+    check_inplace("copy_", self, src)
     shape = broadcast_shapes("copy_", self._m.shape, src._m.shape)
     if shape != self._m.shape:
         raise RuntimeError(
@@ -230,7 +230,7 @@ def copy_(self, src, non_blocking=False) -> Tensor:
     source = plain(src)
     if source._m.device != self._m.device:
         source = to_device(source, self._m.device)
-    if source._s is not None and source._s is self._s and not (source._m is self._m and source._d is self._d):
+    if same_memory(source._s, self._s) and not (source._m is self._m and source._d is self._d):
         source = contiguous_copy(source)
     write(source, self)
     written(self, "copy_")

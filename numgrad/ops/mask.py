@@ -187,7 +187,7 @@ def masked_scatter(input, mask, source) -> Tensor:
 def masked_scatter_(self, mask, source) -> Tensor:
     """In-place version of `masked_scatter`."""
     at, source = _masked_source("masked_scatter_", self._m.shape, self._m.dtype, mask, source)
-    check_inplace("masked_scatter_", self)
+    check_inplace("masked_scatter_", self, source)
     if self._m.contiguous:
         _scattered.inplace("masked_scatter_", self.view(-1), source, at, SET)
         return self

@@ -156,6 +156,8 @@ def check_memory(size: int) -> None:
 
 
 def _no_memory(size):
+    if size >= 1 << 63:
+        return RuntimeError(f"Storage size calculation overflowed: a tensor of {size} bytes has no 64-bit size")
     there = _machine_memory()
     more = "" if there == float("inf") else f"; this machine has {there / 2**30:,.1f} GiB"
     return RuntimeError(

@@ -1,3 +1,6 @@
 """What training scripts use beside modules and optimizers: data loading, checkpointing."""
 
+from ..paths import submodules
 from . import checkpoint as checkpoint, data as data, dlpack as dlpack
+
+__getattr__ = submodules(__name__)

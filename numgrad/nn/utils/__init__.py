@@ -1,5 +1,6 @@
 """What works on collections of parameters."""
 
+from ...paths import submodules
 from . import (
     parametrizations as parametrizations,
     parametrize as parametrize,
@@ -19,3 +20,5 @@ from .convert_parameters import (
 )
 from .spectral_norm import remove_spectral_norm as remove_spectral_norm, spectral_norm as spectral_norm
 from .weight_norm import remove_weight_norm as remove_weight_norm, weight_norm as weight_norm
+
+__getattr__ = submodules(__name__)

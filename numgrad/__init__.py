@@ -581,8 +581,13 @@ _path = paths.submodules(__name__, only_paths=True)
 
 
 _ON_FIRST_USE = {
+<<<<<<< HEAD
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
     "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
+=======
+    "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
+    "multiprocessing", "random", "serialization", "signal", "special", "utils", "version",
+>>>>>>> main
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",

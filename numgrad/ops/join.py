@@ -6,7 +6,7 @@ from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..inplace import write_out
 from ..layout import Size, broadcast_shapes, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, note_anomaly, recording, same_device
+from ..op import ENTRIES, as_tensor_operand, cast, function, note_recorded, recording, same_device
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
@@ -150,7 +150,7 @@ def _joined(plan, tensors, node_class):
     node.saved = dim, [tensor._m for tensor in tensors]
     node.storages, node.hooks = (), None
     if switch.anywhere:
-        note_anomaly(node, None)
+        note_recorded(node, None)
     result._n = node
     return result
 

@@ -128,7 +128,16 @@ def unbind(input, dim=0) -> tuple[Tensor, ...]:
     if not input._m.ndim:
         raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     dim = normalize_axis("unbind", dim, input._m.ndim)
-    return tuple([_unbound(input, dim, k) for k in range(input._m.shape[dim])])
+    return _several([_unbound(input, dim, k) for k in range(input._m.shape[dim])])
+
+
+def _several(views):
+    """The results of a function that returns several views at once: none of them may be written to where gradients are
+    recorded, as in PyTorch."""
+    for k, view in enumerate(views):
+        if view._creation is None and view._base is not None:
+            view._creation = ("multiple", k)
+    return tuple(views)
 
 
 @function
@@ -152,11 +161,15 @@ def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
                 f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), "
                 f"but got split_sizes={sections}"
             )
+    return _several(_pieces(tensor, sections, dim, name))
+
+
+def _pieces(tensor, sections, dim, name):
     found, at = [], 0
     for n in sections:
         found.append(called(_slice(tensor, dim, at, 1, n), name))
         at += n
-    return tuple(found)
+    return found
 
 
 @function(install=("ng",))
@@ -196,7 +209,7 @@ def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
         small, more = divmod(size, indices_or_sections)
         return split(input, [small + 1] * more + [small] * (indices_or_sections - more), dim)
     bounds = [0, *indices_or_sections, size]
-    return tuple([slice_along(input, dim, a, b) for a, b in zip(bounds, bounds[1:])])
+    return _several([slice_along(input, dim, a, b) for a, b in zip(bounds, bounds[1:])])
 
 
 @function

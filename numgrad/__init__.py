@@ -559,6 +559,23 @@ from .settings import (
     set_num_interop_threads as set_num_interop_threads,
     use_deterministic_algorithms as use_deterministic_algorithms,
 )
+from .storages import (
+    BFloat16Storage as BFloat16Storage,
+    BoolStorage as BoolStorage,
+    ByteStorage as ByteStorage,
+    CharStorage as CharStorage,
+    ComplexDoubleStorage as ComplexDoubleStorage,
+    ComplexFloatStorage as ComplexFloatStorage,
+    DoubleStorage as DoubleStorage,
+    FloatStorage as FloatStorage,
+    HalfStorage as HalfStorage,
+    IntStorage as IntStorage,
+    LongStorage as LongStorage,
+    ShortStorage as ShortStorage,
+    TypedStorage as TypedStorage,
+    UntypedStorage as UntypedStorage,
+    is_storage as is_storage,
+)
 from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
@@ -581,13 +598,8 @@ _path = paths.submodules(__name__, only_paths=True)
 
 
 _ON_FIRST_USE = {
-<<<<<<< HEAD
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
-    "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
-=======
     "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
-    "multiprocessing", "random", "serialization", "signal", "special", "utils", "version",
->>>>>>> main
+    "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",

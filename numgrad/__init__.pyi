@@ -12,6 +12,8 @@ from .generator import Generator as Generator
 from .errors import OutOfMemoryError as OutOfMemoryError
 from .layout import Size as Size
 from .tensor import Tensor as Tensor
+from .storages import TypedStorage as TypedStorage
+from .storages import UntypedStorage as UntypedStorage
 from . import autograd as autograd
 from . import complexes as complexes
 from . import detours as detours
@@ -34,16 +36,6 @@ from . import testing as testing
 
 _Operand: TypeAlias = "Tensor | np.ndarray | np.generic | builtins.float | builtins.bool"
 
-BFloat16Tensor: Any
-BoolTensor: Any
-ByteTensor: Any
-CharTensor: Any
-DoubleTensor: Any
-FloatTensor: Any
-HalfTensor: Any
-IntTensor: Any
-LongTensor: Any
-ShortTensor: Any
 def abs(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def absolute(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def acos(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
@@ -279,6 +271,7 @@ def is_grad_enabled() -> builtins.bool: ...
 def is_inference_mode_enabled() -> builtins.bool: ...
 def is_neg(input: _Operand) -> builtins.bool: ...
 def is_nonzero(input: _Operand) -> builtins.bool: ...
+def is_storage(obj: Any) -> builtins.bool: ...
 def is_tensor(obj: Any) -> builtins.bool: ...
 def isclose(input: _Operand, other: Any, rtol: Any = ..., atol: Any = ..., equal_nan: builtins.bool = ...) -> Tensor: ...
 def isfinite(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
@@ -601,9 +594,12 @@ from . import hub as hub
 from . import jit as jit
 from . import multiprocessing as multiprocessing
 from . import random as random
+from . import return_types as return_types
 from . import serialization as serialization
 from . import signal as signal
 from . import special as special
+from . import torch_version as torch_version
+from . import types as types
 from . import utils as utils
 from . import version as version
 from .func import vmap as vmap

@@ -9,12 +9,8 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-<<<<<<< HEAD
 from collections.abc import Callable
-from types import ModuleType
-=======
 from types import FunctionType, ModuleType
->>>>>>> main
 from typing import Any
 
 _PACKAGE = __name__.rpartition(".")[0]

@@ -373,6 +373,7 @@ from .ops.matrix import (
     pinverse as pinverse,
 )
 from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
+from .ops.pad import constant_pad_nd as constant_pad_nd
 from .ops.parts import (
     chunk as chunk,
     diagonal as diagonal,

@@ -1,10 +1,8 @@
 """Element types, the promotion rules between them, and what each computes in."""
 
-import threading
-
 import numpy as np
 
-from . import config
+from . import config, forks
 
 # NumPy has no bfloat16: its storage is 16 bits under a name, which no arithmetic of NumPy accepts.
 BITS = np.dtype([("bfloat16", np.uint16)])
@@ -108,7 +106,7 @@ PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
 
 _default = float32
 
-_preparing = threading.Lock()
+_preparing = forks.lock("dtypes")
 
 
 def prepare(d: dtype) -> None:

@@ -7,14 +7,13 @@ A call of an op is check, run, record. The forms of an op differ in how they run
 import functools
 import inspect
 import re
-import threading
 import traceback
 import types
 from typing import Any
 
 import numpy as np
 
-from . import autograd
+from . import autograd, forks
 from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .device import CPU
 from .errors import DTypeError
@@ -125,7 +124,7 @@ def deferred(name, source, names):
     return entry
 
 
-BUILDING = threading.RLock()  # held by those who exchange the code of an entry
+BUILDING = forks.lock("entries")  # held by those who exchange the code of an entry
 
 
 def _build() -> Any:

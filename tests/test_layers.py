@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "numgrad"
 
 # Files and folders by layer; the longest match counts.
 LAYERS = {
-    "errors": 0, "paths": 0, "config": 0, "dtypes": 0, "layout": 0,
+    "errors": 0, "paths": 0, "contexts": 0, "cpus": 0, "forks": 0, "config": 0, "dtypes": 0, "layout": 0,
     "device": 1, "storage": 1,
     "kernels": 2,
     "autograd": 3, "tensor": 3, "gradients": 3, "printing": 3, "generator": 3,

@@ -14,6 +14,8 @@ import threading
 from heapq import heappop, heappush, heappushpop
 from typing import Any, NamedTuple
 
+from .. import forks
+from ..contexts import within
 from ..errors import GradientError
 from ..storage import Storage
 
@@ -256,7 +258,7 @@ class _Switch:
 
 
 switch = _Switch()
-_switch_lock = threading.Lock()
+_switch_lock = forks.lock("modes")
 
 
 def is_grad_enabled() -> bool:
@@ -313,28 +315,7 @@ class _Mode:
         return self
 
     def __call__(self, fn):
-        if inspect.isgeneratorfunction(fn):
-
-            @functools.wraps(fn)
-            def generator(*args, **kwargs):
-                stepper = fn(*args, **kwargs)
-                sent = None
-                while True:
-                    with self.clone():
-                        try:
-                            item = stepper.send(sent)
-                        except StopIteration as stop:
-                            return stop.value
-                    sent = yield item
-
-            return generator
-
-        @functools.wraps(fn)
-        def wrapped(*args, **kwargs):
-            with self.clone():
-                return fn(*args, **kwargs)
-
-        return wrapped
+        return within(self.clone, fn)
 
     def clone(self):
         return type(self)()
@@ -371,7 +352,8 @@ class set_grad_enabled(_Mode):
         self._entered = False
 
     def __call__(self, fn):
-        _set("enabled", self._before.pop())
+        if self._before and not self._entered:  # it decorates: what it has set ends here
+            _set("enabled", self._before.pop())
         return super().__call__(fn)
 
     def clone(self):

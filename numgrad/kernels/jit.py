@@ -14,7 +14,6 @@ import inspect
 import os
 import sys
 import textwrap
-import threading
 import types as python_types
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from .. import config
+from .. import config, forks
 
 PYTHON_MODE = bool(numba.config.DISABLE_JIT)
 # Never nnan or ninf: NaN and inf must survive. Nor arcp: with it x / sqrt(x) is NaN at 0 and at infinity.
@@ -259,16 +258,7 @@ def load_module(name, source, names=None, extra=""):
         return sys.modules.get(full_name) or _load(full_name, source, names)
 
 
-_loading = threading.RLock()
-
-
-def _unlock():
-    global _loading
-    _loading = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock)  # a thread that held it is not in the child
+_loading = forks.lock("modules")
 
 
 def _load(full_name, source, names):

@@ -80,7 +80,7 @@ def place(tensor: Tensor, saved: str, map_location: MapLocation) -> Tensor:
     wanted = map_location
     if isinstance(map_location, dict):
         wanted = map_location.get(saved, saved)
-    elif callable(map_location):
+    elif callable(map_location) and not isinstance(map_location, Device):
         placed = map_location(tensor, saved)
         if placed is not None:
             return placed

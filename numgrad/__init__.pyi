@@ -17,19 +17,19 @@ from . import complexes as complexes
 from . import detours as detours
 from .device import Device as device
 from .dtypes import dtype as dtype
-from .autograd import enable_grad as enable_grad
+from .autograd.modes import enable_grad as enable_grad
 from .dtypes import finfo as finfo
 from . import gradients as gradients
 from .dtypes import iinfo as iinfo
-from .autograd import inference_mode as inference_mode
+from .autograd.modes import inference_mode as inference_mode
 from .layout import layout as layout
 from . import linalg as linalg
 from .layout import memory_format as memory_format
 from . import nn as nn
-from .autograd import no_grad as no_grad
+from .autograd.modes import no_grad as no_grad
 from . import optim as optim
 from . import paths as paths
-from .autograd import set_grad_enabled as set_grad_enabled
+from .autograd.modes import set_grad_enabled as set_grad_enabled
 from . import testing as testing
 
 _Operand: TypeAlias = "Tensor | np.ndarray | np.generic | builtins.float | builtins.bool"

@@ -307,7 +307,7 @@ class Tensor:
             tensor = reference()
             if tensor is not None:
                 held = tensor._grad
-                tensor.__dict__["_grad"] = gradient if held is None else autograd.add(held, gradient)
+                tensor.__dict__["_grad"] = gradient if held is None else autograd.engine.add(held, gradient)
 
         n.retain(keep)
 

@@ -4,6 +4,7 @@ A fork waits for the locks that are `held_over_forks`, so that what they guard i
 there. Without it a lock that another thread held would stay locked in the child for ever.
 """
 
+import _thread
 import os
 import threading
 from typing import Any
@@ -30,7 +31,7 @@ def lock(place: str) -> Any:
 
 def _before() -> None:
     for _, lock in _locks:
-        if lock.acquire(timeout=_PATIENCE):
+        if _whole(lock.acquire, timeout=_PATIENCE):
             _held.append(lock)
 
 
@@ -39,13 +40,34 @@ def _after() -> None:
         _held.pop().release()
 
 
+def _in_parent() -> None:
+    _whole(_after)
+    if _interrupts:
+        _interrupts.clear()
+        threading.Timer(0.01, _thread.interrupt_main).start()
+
+
 def _in_child() -> None:
     global forked
     forked = True
+    _interrupts.clear()
     _after()
+
+
+_interrupts: list = []
+
+
+def _whole(step, **arguments):
+    """What ``step`` returns, though Ctrl-C comes in between. Python drops what a function that it calls at a fork raises, so
+    that the interrupt is kept for afterwards."""
+    try:
+        return step(**arguments)
+    except KeyboardInterrupt as interrupt:
+        _interrupts.append(interrupt)
+        return step(**arguments)
 
 
 forked = False  # whether this process was made by fork: threads of the parent's pools are not in it
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

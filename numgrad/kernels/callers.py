@@ -241,7 +241,7 @@ def call_parallel(pool, parts, address, slots, rows, width, total):
             invoke_at(address, slots_at(slots, row * width), 0, memory[row * width + width - 1])
 '''
 
-_table_callers: list = []
+_table_callers: dict = {}  # by whether they split the rows over threads
 
 
 def call_table(kernel, table, own, shared, parts=1):
@@ -256,21 +256,24 @@ def call_table(kernel, table, own, shared, parts=1):
             *slots, end = table[first : first + own + 1]
             kernel([*slots, *shared], 0, end)
         return
-    if not _table_callers:
-        _table_callers.append(_compile_table_caller())
     more = len(shared)
     width = own + more + 1
     slots = np.empty(rows * width, np.int64)
     if parts == 1 or forks.forked:
-        _table_callers[0](kernel, table, shared, slots, rows, own, more)
+        _table_caller(False)(kernel, table, shared, slots, rows, own, more)
         return
-    if len(_table_callers) == 1:
-        _table_callers.append(_compile_table_caller(parallel=True))
-    _table_callers[0](0, table, shared, slots, rows, own, more)
-    _table_callers[1](thread_pool.pool, parts, kernel, slots, rows, width, sum(table[own :: own + 1]))
+    _table_caller(False)(0, table, shared, slots, rows, own, more)
+    _table_caller(True)(thread_pool.pool, parts, kernel, slots, rows, width, sum(table[own :: own + 1]))
 
 
-def _compile_table_caller(parallel=False):
+def _table_caller(parallel):
+    found = _table_callers.get(parallel)
+    if found is None:
+        found = _table_callers[parallel] = _compile_table_caller(parallel)
+    return found
+
+
+def _compile_table_caller(parallel):
     names = {"slots_at": slots_at, "listed_slot": listed_slot, "invoke_at": invoke_at, **_DOORS}
     module = load_module("table_caller", _TABLE_SOURCE.format(what="serial and over Numba's threads"), names)
     wide = types.int64

@@ -15,7 +15,8 @@ from numba.extending import NativeValue, intrinsic, models, register_model, unbo
 
 from .. import forks
 from . import thread_pool
-from .jit import PYTHON_MODE, SafeCache, load_module
+from .cache import CompiledCode
+from .jit import PYTHON_MODE, load_module
 
 _I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _keep_alive: list = []  # compiled callers
@@ -190,7 +191,7 @@ def _compile_entry(fn, signature, parallel):
     if parallel:
         thread_pool.prepare()
     dispatcher = numba.njit(error_model="numpy", nogil=parallel, parallel=parallel)(fn)
-    dispatcher._cache = SafeCache(fn)
+    dispatcher._cache = CompiledCode(fn)
     dispatcher.compile(signature)
     _keep_alive.append(dispatcher)
     return dispatcher.overloads[signature.args].entry_point

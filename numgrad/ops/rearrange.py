@@ -103,6 +103,8 @@ def _interleaved(counts, size):
     if (host < 0).any():
         raise RuntimeError("repeat_interleave: repeats can not be negative")
     ends = np.cumsum(host, dtype=np.int64)
+    if (ends[1:] < ends[:-1]).any():  # beyond what 64 bits hold
+        raise RuntimeError(f"repeat_interleave: Storage size calculation overflowed: {sum(host.tolist())} elements in all")
     out = empty_tensor(meta(dtypes.int64, (int(ends[-1]) if len(ends) else 0,), CPU))
     launch(kernels.fill_runs, {}, (ends, out._d), len(ends), max(1, out._m.numel // max(len(ends), 1)), CPU)
     return cast(out, counts._m.dtype).to(counts._m.device) if size is None else out.to(counts._m.device)

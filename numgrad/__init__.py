@@ -580,7 +580,7 @@ paths.install()
 
 
 _ON_FIRST_USE = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
+    "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
     "multiprocessing", "random", "serialization", "signal", "special", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too

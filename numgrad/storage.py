@@ -313,3 +313,11 @@ def opened_segment(descriptor: int, size: int) -> Segment:
 def segment_of(array: np.ndarray) -> Segment | None:
     """The shared segment that an array lies in, if any."""
     return _owner(array, "shared")
+
+
+def __getattr__(name):
+    if name.endswith("Storage"):  # PyTorch's module of this name has the classes
+        from . import storages
+
+        return getattr(storages, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

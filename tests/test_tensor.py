@@ -682,8 +682,8 @@ SOURCES = {
 def test_asarray_shares_memory_where_it_can(source, dtype):
     dtype = getattr(ng, dtype)
     x = ng.arange(5).to(dtype)
-    for copy in (None, False):
-        assert ng.asarray(source(x), dtype=dtype, copy=copy).data_ptr() == x.data_ptr()
+    for forced in (None, False):
+        assert ng.asarray(source(x), dtype=dtype, copy=forced).data_ptr() == x.data_ptr()
     copied = ng.asarray(source(x), dtype=dtype, copy=True)
     assert copied.data_ptr() != x.data_ptr() and copied.tolist() == x.tolist()
 

@@ -123,6 +123,7 @@ from .module import Module as Module
 from .normalization import (
     GroupNorm as GroupNorm,
     LayerNorm as LayerNorm,
+    CrossMapLRN2d as CrossMapLRN2d,
     LocalResponseNorm as LocalResponseNorm,
     RMSNorm as RMSNorm,
 )

@@ -122,9 +122,9 @@ from .margin import (
 )
 from .module import Module as Module
 from .normalization import (
+    CrossMapLRN2d as CrossMapLRN2d,
     GroupNorm as GroupNorm,
     LayerNorm as LayerNorm,
-    CrossMapLRN2d as CrossMapLRN2d,
     LocalResponseNorm as LocalResponseNorm,
     RMSNorm as RMSNorm,
 )

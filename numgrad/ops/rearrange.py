@@ -14,6 +14,7 @@ from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import clone, contiguous_copy
 from .create import zeros_like
+from .formats import empty_in
 from .index import index_select
 from .launch import launch
 from .parts import diagonal, select, slice_along, split, tensor_split
@@ -113,7 +114,7 @@ def _interleaved(counts, size):
 
 @structured(install=(), name="flip", cases="none")
 def _flip(input, *, dims):
-    return mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0)
+    return mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0, input._m.last)
 
 
 @_flip.backward
@@ -121,19 +122,21 @@ def _(g, dims):
     return _flip(g, dims)
 
 
-def mapped(input, shape, maps, mode):
+def mapped(input, shape, maps, mode, format):
     """A copy of ``shape`` whose coordinate ``k`` along axis reads the input's ``step * k + start``, for those in
-    ``maps`` (axis -> (step, start)); beyond the ends, with step 1, as ``mode`` of `kernels.rearrange` says."""
-    input = dense(input)
+    ``maps`` (axis -> (step, start)); beyond the ends, with step 1, as ``mode`` of `kernels.rearrange` says. The result is in ``format``."""
+    input = input if format else dense(input)
     m = input._m
-    out = empty_tensor(meta(m.dtype, shape, m.device))
+    out = empty_in(m.dtype, shape, m.device, format)
     geometry = [m.ndim]
-    for axis in range(m.ndim):
+    axes = (0, *range(2, m.ndim), 1) if format else range(m.ndim)  # from the outermost in memory to the innermost
+    for axis in axes:
         step, start = maps.get(axis, (1, 0))
         geometry += [shape[axis], m.shape[axis], m.strides[axis], step, start]
-    rows = out._m.numel // shape[-1] if out._m.numel else 0
+    inner = shape[axes[-1]]
+    rows = out._m.numel // inner if out._m.numel else 0
     parameters = {"T": kernels.WIDTHS[m.dtype.itemsize], "MODE": mode}
-    launch(kernels.copy_mapped, parameters, (input._d, out._d, np.array(geometry, np.int64)), rows, shape[-1], m.device)
+    launch(kernels.copy_mapped, parameters, (input._d, out._d, np.array(geometry, np.int64)), rows, inner, m.device)
     return out
 
 
@@ -221,7 +224,7 @@ def roll(input, shifts, dims=None) -> Tensor:
 def _rolled(input, *, shifts):
     shape = tuple(input._m.shape)
     maps = {axis: (1, -(shift % shape[axis])) for axis, shift in shifts}
-    return mapped(input, shape, maps, kernels.CIRCULAR)
+    return mapped(input, shape, maps, kernels.CIRCULAR, input._m.last)
 
 
 @_rolled.backward

@@ -311,7 +311,7 @@ def note_anomaly(node, op):
 
 def check_forward(name, result):
     """In `detect_anomaly`: a NaN in a result names the op that made it."""
-    if autograd.checks_nan() and autograd.has_nan(result):
+    if autograd.checks_nan() and autograd.engine.has_nan(result):
         raise RuntimeError(f"{name}: the forward pass returned nan values (detect_anomaly is on)")
 
 

@@ -45,7 +45,7 @@ from .conv import (
     W,
     run_parts,
 )
-from .jit import PYTHON_MODE, inlined, integer, kernel_template, pointer, shifted
+from .jit import PYTHON_MODE, inlined, integer, kernel_template, pointer, shifted, stack_array
 
 BLOCK_BYTES = 192 << 10  # of padded input: it is read once for every tile of output channels
 CHANNEL_CHUNK = 64  # channels that a unit of a depthwise weight's gradient handles
@@ -425,13 +425,79 @@ def direct(operands, begin, end, *, T, PIXELS, VECTORS, LANES):
 # --- depthwise: one input channel a group ----------------------------------------------------------------------------
 
 
+MOST_TAPS = 64  # taps up to which the list of those that a pixel sees fits on the stack
+
+
+@intrinsic(prefer_literal=True)
+def _weighted(typingctx, x, weight, places, taps, out, vectors, lanes):
+    """``out[j] += sum over t of x[places[2 * t] + j] * weight[places[2 * t + 1] + j]`` for ``vectors * lanes`` elements,
+    which are constants; the sums are kept in registers."""
+    i64 = types.int64
+    signature = types.void(x, x, places, i64, x, vectors, lanes)
+    sizes = vectors.literal_value, lanes.literal_value
+
+    def codegen(context, builder, signature, arguments):
+        x, weight, places, taps, out, *_ = arguments
+        vectors, lanes = sizes
+        vector = ir.VectorType(x.type.pointee, lanes)
+        size = context.get_abi_sizeof(x.type.pointee)
+
+        def number(n):
+            return ir.Constant(ir.IntType(64), n)
+
+        def vector_at(base, v):
+            return builder.bitcast(builder.gep(base, [number(v * lanes)]), vector.as_pointer())
+
+        def load(base, v):
+            return builder.load(vector_at(base, v), align=size)
+
+        sums = [cgutils.alloca_once_value(builder, load(out, v)) for v in range(vectors)]
+        with cgutils.for_range(builder, taps) as tap:
+            at = builder.shl(tap.index, number(1))
+            values = builder.gep(x, [builder.load(builder.gep(places, [at]))])
+            factors = builder.gep(weight, [builder.load(builder.gep(places, [builder.add(at, number(1))]))])
+            for v in range(vectors):
+                product = builder.fmul(load(values, v), load(factors, v), flags=("contract",))
+                builder.store(builder.fadd(builder.load(sums[v]), product, flags=("contract",)), sums[v])
+        for v in range(vectors):
+            builder.store(builder.load(sums[v]), vector_at(out, v)).align = size
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@inlined
+def weighted(x, weight, places, taps, out, count, LANES):
+    """`_weighted` for ``count`` elements."""
+    done = int64(0)
+    if not PYTHON_MODE:
+        while done + 4 * LANES <= count:
+            _weighted(shifted(x, done), shifted(weight, done), places, taps, shifted(out, done), 4, LANES)
+            done += 4 * LANES
+        while done + LANES <= count:
+            _weighted(shifted(x, done), shifted(weight, done), places, taps, shifted(out, done), 1, LANES)
+            done += LANES
+    for j in range(done, count):
+        total = out[j]
+        for t in range(taps):
+            total += x[places[2 * t] + j] * weight[places[2 * t + 1] + j]
+        out[j] = total
+
+
 @kernel_template
-def depthwise_forward(operands, begin, end, *, T, BIAS):
+def depthwise_forward(operands, begin, end, *, T, BIAS, LANES):
     """Output rows [begin, end) of all images. Slots: x, weight(taps, groups * outs), bias (or anything), out, geometry."""
     x, weight, bias = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, T)
     out, g = pointer(operands, 3, T), pointer(operands, 4, int64)
     groups, outs, all_outs = g[G], g[K], g[G] * g[K]
+    places = stack_array(128, begin)
+    lines = stack_array(64, begin)
+    tap_rows = g[KD] * g[KH]
+    listed = outs == 1 and tap_rows * g[KW] <= MOST_TAPS
     for row in range(begin, end):
+        if listed:
+            for tap in range(tap_rows):
+                lines[tap] = pixel_row(g, row, tap // g[KH], tap % g[KH])
         for j in range(g[OW]):
             target = shifted(out, (row * g[OW] + j) * all_outs)
             if BIAS:
@@ -440,20 +506,23 @@ def depthwise_forward(operands, begin, end, *, T, BIAS):
             else:
                 for k in range(all_outs):
                     target[k] = T(0)
-            for tap in range(g[KD] * g[KH]):
-                line = pixel_row(g, row, tap // g[KH], tap % g[KH])
+            count = int64(0)
+            for tap in range(tap_rows):
+                line = lines[tap] if listed else pixel_row(g, row, tap // g[KH], tap % g[KH])
                 if line >= 0:
                     for t in range(g[KW]):
                         column = j * g[SW] - g[PW] + t * g[LW]
                         if column >= 0 and column < g[W]:
-                            values = shifted(x, (line * g[W] + column) * groups)
-                            factors = shifted(weight, (tap * g[KW] + t) * all_outs)
-                            if outs == 1:
-                                for k in range(groups):
-                                    target[k] = T(target[k] + values[k] * factors[k])
+                            at, factor = (line * g[W] + column) * groups, (tap * g[KW] + t) * all_outs
+                            if listed:
+                                places[2 * count] = at
+                                places[2 * count + 1] = factor
+                                count += 1
                             else:
                                 for k in range(all_outs):
-                                    target[k] = T(target[k] + values[k // outs] * factors[k])
+                                    target[k] = T(target[k] + x[at + k // outs] * weight[factor + k])
+            if listed:
+                weighted(x, weight, places, count, target, groups, LANES)
 
 
 @kernel_template
@@ -510,25 +579,36 @@ def depthwise_weight(operands, begin, end, *, T, CHUNK):
             for tap in range(g[KD] * g[KH]):
                 line = pixel_row(g, row, tap // g[KH], tap % g[KH])
                 if line >= 0:
+                    partial = shifted(scratch, tap * g[KW] * all_outs + first)
                     for t in range(g[KW]):
-                        at = (tap * g[KW] + t) * all_outs + first
-                        partial, total = shifted(scratch, at), shifted(totals, at)
+                        inner = shifted(partial, t * all_outs)
                         for k in range(count):
-                            partial[k] = T(0)
-                        for j in range(g[OW]):
-                            column = j * g[SW] - g[PW] + t * g[LW]
-                            if column >= 0 and column < g[W]:
-                                errors = shifted(gradient, (row * g[OW] + j) * all_outs + first)
-                                values = shifted(x, (line * g[W] + column) * groups)
-                                if outs == 1:
-                                    inner = shifted(values, first)
+                            inner[k] = T(0)
+                    for j in range(g[OW]):
+                        left = j * g[SW] - g[PW]
+                        errors = shifted(gradient, (row * g[OW] + j) * all_outs + first)
+                        if outs == 1 and g[KW] == 3 and left >= 0 and left + 2 * g[LW] < g[W]:
+                            v0, step = shifted(x, (line * g[W] + left) * groups + first), g[LW] * groups
+                            v1, v2 = shifted(v0, step), shifted(v0, 2 * step)
+                            p1, p2 = shifted(partial, all_outs), shifted(partial, 2 * all_outs)
+                            for k in range(count):
+                                error = errors[k]
+                                partial[k] += error * v0[k]
+                                p1[k] += error * v1[k]
+                                p2[k] += error * v2[k]
+                        else:
+                            for t in range(g[KW]):
+                                column = left + t * g[LW]
+                                if column >= 0 and column < g[W]:
+                                    inner = shifted(partial, t * all_outs)
+                                    values = shifted(x, (line * g[W] + column) * groups)
                                     for k in range(count):
-                                        partial[k] += errors[k] * inner[k]
-                                else:
-                                    for k in range(count):
-                                        partial[k] += errors[k] * values[(first + k) // outs]
+                                        inner[k] += errors[k] * values[(first + k) // outs]
+                    for t in range(g[KW]):
+                        inner = shifted(partial, t * all_outs)
+                        total = shifted(totals, (tap * g[KW] + t) * all_outs + first)
                         for k in range(count):
-                            total[k] += partial[k]
+                            total[k] += inner[k]
         for tap in range(taps):
             for k in range(count):
                 weight[tap * all_outs + first + k] = T(totals[tap * all_outs + first + k])
@@ -625,7 +705,7 @@ class Plan:
         if self.depthwise and not swapped:
             rows = self.images * self.shape[1][0] * self.shape[1][1]
             geometry = np.array(self.numbers, np.int64)
-            self._loop(depthwise_forward(T=T, BIAS=has_bias), rows, x, self._by_taps(weight), bias, out, geometry)
+            self._loop(depthwise_forward(T=T, BIAS=has_bias, LANES=shape_of_tiles(self.dtype, 1)[2]), rows, x, self._by_taps(weight), bias, out, geometry)
         elif self.in_place or PYTHON_MODE or (self.taps == 1 and not swapped) or not self.channels:
             g = self.geometry
             address = product_forward(T=T, BITS=blas.load(), BIAS=has_bias)
@@ -649,8 +729,14 @@ class Plan:
             dx.fill(0)
         elif self.depthwise:
             rows = self.images * self.shape[0][0] * self.shape[0][1]
-            geometry = np.array(self.numbers, np.int64)
-            self._loop(depthwise_input(T=T), rows, gradient, self._by_taps(weight), dx, geometry)
+            turned = self._by_taps(weight)
+            if self.outs == 1 and self.mirrors:  # a convolution with the taps in reverse order
+                turned = turned.reshape(self.taps, -1)[::-1].ravel()
+                slots = gradient, turned, turned, dx, np.array(self.mirror.numbers, np.int64)
+                self._loop(depthwise_forward(T=T, BIAS=False, LANES=shape_of_tiles(self.dtype, 1)[2]), rows, *slots)
+            else:
+                geometry = np.array(self.numbers, np.int64)
+                self._loop(depthwise_input(T=T), rows, gradient, turned, dx, geometry)
         elif self.mirrors and not self.in_place:
             self.mirror.forward(gradient, weight, None, dx, swapped=True)
         else:

@@ -1,5 +1,7 @@
 """Element types, the promotion rules between them, and what each computes in."""
 
+import functools
+import math
 import threading
 
 import numpy as np
@@ -211,6 +213,32 @@ def result(operands) -> dtype:
             else:
                 out = promote(out, d) if d is not by_level[0] else (d if d.kind != "f" else _default)
     return out
+
+
+@functools.cache
+def bounds(d: dtype) -> tuple:
+    """The smallest and the largest number that may be given for an element of ``d``; numbers below 0 may be given for
+    unsigned ones, down to minus the largest, and wrap round, as in PyTorch."""
+    if d.kind == "i":
+        info = iinfo(d)
+        return (info.min if info.min else -info.max), info.max
+    if d.kind == "b":
+        return -math.inf, math.inf
+    largest = finfo(d.to_real()).max
+    return -largest, largest
+
+
+def check_number(op, value, d: dtype) -> None:
+    """RuntimeError if the Python number ``value`` is none that ``d`` can hold: too large, NaN for integers, complex for
+    reals. Infinities are floating-point numbers."""
+    low, high = bounds(d)
+    if isinstance(value, complex):
+        held = d.kind in "bc" or value.imag == 0
+        number = value.real if d.kind != "c" else max(abs(value.real), abs(value.imag))
+    else:
+        held, number = True, value
+    if not held or not (low <= number <= high or d.kind != "i" and (number != number or abs(number) == math.inf)):
+        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d.name} without overflow")
 
 
 def can_cast(source: dtype, target: dtype) -> bool:

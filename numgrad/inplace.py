@@ -1,5 +1,7 @@
 """Writing to tensors that exist: what in-place forms and ``out=`` check, and how a change shows in the graph."""
 
+import warnings
+
 from . import dtypes
 from .autograd import RETAIN, Node, is_grad_enabled, next_seq, switch
 from .layout import may_overlap, overlaps_itself
@@ -213,16 +215,19 @@ def write_out(name, result, out, *sources):
     if not dtypes.can_cast(result._m.dtype, out._m.dtype):
         raise RuntimeError(f"{name}: result type {result._m.dtype!r} can't be cast to the desired output type {out._m.dtype!r}")
     if out._m.shape != result._m.shape:
-        if out._m.numel:
-            import warnings
-
-            warnings.warn(
-                f"An output with one or more elements was resized since it had shape {list(out._m.shape)}, which does "
-                f"not match the required output shape {list(result._m.shape)}.", stacklevel=3,
-            )  # fmt: skip
+        warn_of_resize(out, result._m.shape)
         out.resize_(tuple(result._m.shape))
     ENTRIES["copy_"](out, result)
     return out
+
+
+def warn_of_resize(out, shape):
+    """PyTorch's warning where ``out=`` has elements and another shape than the result's."""
+    if out._m.numel:
+        warnings.warn(
+            f"An output with one or more elements was resized since it had shape {list(out._m.shape)}, which does not match "
+            f"the required output shape {list(shape)}.", stacklevel=4,
+        )  # fmt: skip
 
 
 ENTRIES["write_out"] = write_out

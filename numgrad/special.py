@@ -1,5 +1,6 @@
 """Special functions, under PyTorch's names. Defined in the op families; gathered here."""
 
+from .names import open_doors
 from .ops.gamma import (
     i0 as i0,
     i0e as i0e,
@@ -31,3 +32,5 @@ from .ops.math import (
     xlogy as xlogy,
 )
 from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp, softmax_root as softmax
+
+open_doors(globals(), __name__)

@@ -222,8 +222,7 @@ class Tensor:
                 )
             leaf = self.__dict__.pop("_leaf", None) or Leaf()  # the former one: graphs that lead to it still do
             leaf.grad = self.__dict__.pop("_grad", None)
-            dense_only = not self._m.contiguous and is_dense(self._m.shape, self._m.strides)
-            leaf.strides = self._m.strides if dense_only else None
+            leaf.strides = _gradient_strides(self._m)
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:
@@ -355,6 +354,8 @@ class Tensor:
         if self._n is not None and not value._m.dtype.differentiable:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point")
         self._d, self._m, self._s = value._d, value._m, storage_of(value)
+        if type(self._n) is Leaf:
+            self._n.strides = _gradient_strides(self._m)
         self._s.modified = autograd.next_seq()  # what was saved of this tensor is no longer there
         self._s.writer = ".data"
         autograd.switch.last_write = self._s.modified
@@ -596,6 +597,11 @@ def set_attributes(tensor: Tensor, state) -> Tensor:
             else:
                 tensor.__dict__[name] = value
     return tensor
+
+
+def _gradient_strides(m: Meta):
+    """The strides of the gradient that a leaf of meta ``m`` accumulates: its own if it is dense; None: row-major."""
+    return m.strides if not m.contiguous and is_dense(m.shape, m.strides) else None
 
 
 # --- making tensors ----------------------------------------------------------------------------------------------

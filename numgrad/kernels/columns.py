@@ -186,12 +186,12 @@ def pick_columns_backward(operands, begin, end, *, T):
         at = outer * inner + first
         errors, sums, targets = shifted(g, at), shifted(lse, at), shifted(target, at)
         for c in range(columns):
-            scale[c] = T(0) if targets[c] == ignored else errors[c]
+            scale[c] = errors[c] if targets[c] != ignored and 0 <= targets[c] < n else T(0)
         for k in range(n):
             row, found = shifted(x, start + k * inner), shifted(dx, start + k * inner)
             for c in range(columns):
                 found[c] = scale[c] * exp(row[c] - sums[c])
         found = shifted(dx, start)
         for c in range(columns):
-            if targets[c] != ignored:
+            if targets[c] != ignored and 0 <= targets[c] < n:
                 found[targets[c] * inner + c] -= scale[c]

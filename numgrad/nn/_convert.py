@@ -7,7 +7,7 @@ from ._traps import type_name
 
 
 def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, memory_format=None, copy=False):
-    """The device (or None), dtype (or None) and non_blocking of a call of ``to``."""
+    """The device, dtype, non_blocking and memory_format of a call of ``to``; None where not asked for."""
     for value in args:
         if isinstance(value, Tensor):
             tensor = value
@@ -23,7 +23,7 @@ def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, me
             )
     if tensor is not None:
         device, dtype = tensor.device, tensor.dtype
-    return (None if device is None else resolve(device)), dtype, non_blocking
+    return (None if device is None else resolve(device)), dtype, non_blocking, memory_format
 
 
 class OncePerTensor:

@@ -329,9 +329,10 @@ class Module(HookMethods, StateMethods):
     def to(self, *args: Any, **kwargs: Any) -> "Module":
         """Move to a device and convert floating-point tensors to a dtype, in place; returns the module.
 
-        ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``. Raises TypeError for integer dtypes.
+        ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``; ``memory_format`` is for parameters and
+        buffers of four or five dimensions. Raises TypeError for integer dtypes.
         """
-        device, dtype, non_blocking = parse_to(*args, **kwargs)
+        device, dtype, non_blocking, memory_format = parse_to(*args, **kwargs)
         if dtype is not None and not dtype.differentiable:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype!r}"
@@ -341,6 +342,8 @@ class Module(HookMethods, StateMethods):
             wanted = {} if device is None else {"device": device, "non_blocking": non_blocking}
             if dtype is not None and tensor.dtype.differentiable:
                 wanted["dtype"] = dtype
+            if memory_format is not None and tensor.dim() in (4, 5):
+                wanted["memory_format"] = memory_format
             return tensor.to(**wanted) if wanted else tensor
 
         warn_about_containers(self)

@@ -13,8 +13,8 @@ from ..layout import (
     contiguous_format,
     contiguous_strides,
     dense_strides,
-    geometry,
     in_format,
+    integers,
     is_dense,
     preserve_format,
 )
@@ -33,7 +33,7 @@ from ..op import (
 from ..plans import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
-from ..tensor import Tensor, address, alias, empty_tensor, from_array, lay, make, root_of
+from ..tensor import Tensor, alias, empty_tensor, from_array, lay, make, root_of
 
 
 def _identity(input):
@@ -71,8 +71,14 @@ def copy_plan(source: Meta | str, target: Meta):
 def write(source, target: Tensor) -> None:
     """Copy ``source`` (a Tensor on the target's device, or a number), broadcast, into ``target``'s memory, unrecorded."""
     number = not isinstance(source, Tensor)
+    if number:
+        source = source.item() if isinstance(source, np.generic) else source
+        if source:
+            dtypes.check_number("fill_", source, target._m.dtype)
+        if isinstance(source, int):  # one of more than 64 bits is a float, since it is none of an integer dtype
+            source = int(source) if -(1 << 63) <= source < 1 << 63 else float(source)
     plan = copy_plan(("r" if isinstance(source, float) else "i") if number else source._m, target._m)
-    slots = [(int(source) if isinstance(source, bool) else source) if number else source._d, target._d]
+    slots = [source if number else source._d, target._d]
     if plan.geometry is not None:
         slots.append(plan.geometry)
     plan.call(plan.kernel, *slots, 0, plan.end)
@@ -236,9 +242,8 @@ def fill_(self, value) -> Tensor:
     """Set every element to a number or a 0-d tensor."""
     value = as_operand("fill_", value)
     if isinstance(value, complex):
-        if not self._m.dtype.is_complex:
-            raise RuntimeError(f"value cannot be converted to type {self._m.dtype.name} without overflow")
-        value = from_array(np.array(value, self._m.np))
+        dtypes.check_number("fill_", value, self._m.dtype)
+        value = from_array(np.array(value if self._m.dtype.kind in "bc" else value.real).astype(self._m.np))
     if self._m.batched and not isinstance(value, Tensor):
         value = from_array(np.asarray(value))
     if isinstance(value, Tensor):
@@ -248,8 +253,6 @@ def fill_(self, value) -> Tensor:
             )
         return copy_(self, value)
     check_inplace("fill_", self)
-    if isinstance(value, float) and self._m.dtype.kind == "i" and value != value:
-        raise RuntimeError(f"fill_: value cannot be converted to type {self._m.dtype.name} without overflow")
     track = recording((self,))
     write(value, self)
     written(self, "fill_")
@@ -294,6 +297,8 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
             found = to_dtype(found, dtype, memory_format)
     if copy and found is self:
         return clone(self, memory_format=memory_format)
+    if memory_format is not None and memory_format.ndim is not None:  # gaps stay, strides of single elements do not
+        return found if found._m.last is memory_format else clone(found, memory_format=memory_format)
     return _in_format(found, memory_format)
 
 
@@ -359,32 +364,39 @@ def type_as(self, other) -> Tensor:
 
 @method
 def resize_(self, *sizes, memory_format=None) -> Tensor:
-    """Change the shape in place; elements are kept as far as they reach, new ones are uninitialised.
+    """Change the shape in place, row-major or as ``memory_format`` says; a tensor of that shape stays as it is. Elements
+    of the storage, from the tensor's first on, are kept as far as they reach; new ones are uninitialised.
 
-    ``memory_format``: the order in which the elements lie then. RuntimeError for negative or overflowing sizes.
+    Raises RuntimeError for negative sizes, and where memory that belongs to others would have to grow.
     """
-    if len(sizes) == 1 and not hasattr(sizes[0], "__index__"):
-        sizes = tuple(sizes[0])
+    shape = integers("resize_", "size", sizes[0] if len(sizes) == 1 else sizes)
     if self._n is not None:
         raise RuntimeError("cannot resize variables that require grad")
-    shape, strides = geometry("resize_", sizes, contiguous_strides(sizes) if min(sizes, default=0) >= 0 else sizes)
+    m = meta(self._m.dtype, shape, self._m.device)
     if memory_format is not None and memory_format is not contiguous_format:
-        strides = memory_format.strides("resize_", shape)
-    m = strided_meta(self._m.dtype, shape, strides, self._m.device)
-    root = root_of(self)
-    here = 0 if root is self._d or not len(self._d) else (address(self._d) - address(root)) // self._m.dtype.itemsize
-    if here + m.numel <= len(root):
-        self._d = root[here : here + m.numel]
-    else:
-        if self._s is not None and not self._s.resizable:
+        if memory_format is preserve_format:
+            raise RuntimeError("resize_: Unsupported memory format preserve_format; name the one that is wanted")
+        m = strided_meta(m.dtype, m.shape, memory_format.strides("resize_", m.shape), m.device)
+    elif m.shape == self._m.shape:
+        return self
+    length = m.numel if m.contiguous else m.span
+    if length > len(self._d):
+        root = root_of(self)
+        first = self.storage_offset()
+        if first + length <= len(root):  # the storage reaches beyond this view
+            self._d = root[first : first + length]
+        elif self._s is not None and not self._s.resizable:
             raise RuntimeError(
                 f"resize_: Trying to resize storage that is not resizable: {self._m.numel} elements of an ndarray's memory "
                 f"to {m.numel}"
             )
-        fresh = m.empty(m.numel, m.np)
-        kept = contiguous(plain(self))._d
-        fresh[: len(kept)] = kept
-        self._d, self._s = fresh, None
+        else:
+            fresh = m.empty(length, m.np)
+            kept = root[first:]
+            fresh[: len(kept)] = kept
+            self._d, self._s = fresh, None
+    else:
+        self._d = self._d[:length]
     self._m = m
     return self
 
@@ -415,8 +427,8 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     if size is None:
         shared = alias(source, source._d, source._m)
     else:
-        size = size if not hasattr(size, "__index__") else (size,)
-        stride = contiguous_strides(size) if stride is None else stride if not hasattr(stride, "__index__") else (stride,)
+        size = integers("set_", "size", size)
+        stride = contiguous_strides(size) if stride is None else integers("set_", "stride", stride)
         root = root_of(source)
         shared = lay("set_", alias(source, root, meta(source._m.dtype, (len(root),), source._m.device)), storage_offset, size, stride)
     self._d, self._m, self._s = shared._d, shared._m, shared._s

@@ -197,14 +197,14 @@ def unravel_index(indices, shape):
     """The coordinates of row-major positions ``indices`` in a tensor of ``shape``, one tensor a dimension."""
     indices = as_tensor_operand("unravel_index", indices, "indices")
     if indices._m.dtype.kind != "i":
-        raise ValueError(f"unravel_index: expected 'indices' to be integer dtype, but got {indices._m.dtype!r}")
-    if isinstance(shape, Tensor):
-        shape = shape.tolist()
+        raise TypeError(f"unravel_index: expected 'indices' to be integer dtype, but got {indices._m.dtype!r}")
+    if not isinstance(shape, (int, list, tuple)):
+        raise TypeError(f"unravel_index: expected 'shape' to be int or sequence of ints, but got {type(shape).__name__}")
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if any(not isinstance(size, int) for size in shape):
-        raise TypeError(f"unravel_index: expected 'shape' to be a sequence of ints, got {shape!r}")
+        raise TypeError(f"unravel_index: expected 'shape' sequence to only contain ints, but got {shape}")
     if any(size < 0 for size in shape):
-        raise ValueError(f"unravel_index: 'shape' cannot have negative values, got {shape}")
+        raise ValueError(f"unravel_index: 'shape' cannot have negative values, but got {shape}")
     found, step = [], 1
     for size in reversed(shape):
         found.append(indices.div(step, rounding_mode="floor") % size)

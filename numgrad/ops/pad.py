@@ -1,5 +1,6 @@
 """Padding: a constant, or what is inside reflected, repeated or taken round."""
 
+from ..device import CPU
 from ..kernels import rearrange as kernels
 from ..layout import contiguous_format
 from ..op import as_tensor_operand, function
@@ -7,7 +8,7 @@ from ..structured import structured
 from ..tensor import Tensor, view as make_view
 from .arithmetic import add
 from .copy import clone, write
-from .formats import arranged, empty_in
+from .formats import arranged, empty_in, meta_in
 from .parts import slice_along
 from .rearrange import flip, mapped
 from .reduce import sum as total_sum
@@ -44,7 +45,7 @@ def _bordered(input, *, widths, mode, format):
     """``input`` with borders of what is inside it; widths are not negative."""
     shape = tuple(size + before + after for size, (before, after) in zip(input._m.shape, widths))
     starts = {axis: (1, -before) for axis, (before, _) in enumerate(widths)}
-    return mapped(input, shape, starts, _MODES[mode], format)
+    return mapped(input, shape, starts, _MODES[mode], meta_in(input._m.dtype, shape, CPU, format).strides)
 
 
 @_bordered.backward

@@ -200,7 +200,8 @@ class Places:
     def _raise(self, index, axis, m):
         size = m.shape[axis]
         if self.op == "index":
-            raise IndexError(f"index {index} is out of bounds for dimension {axis} with size {size}")
+            which = f" {axis}" if size else ""
+            raise IndexError(f"index {index} is out of bounds for dimension{which} with size {size}")
         raise IndexError(
             f"{self.op}(): index out of range in self: index {index} for dimension {axis} with size {size}; indices "
             "run "
@@ -269,6 +270,24 @@ def put(target, src, at, mode):
     )
     if status[0]:
         at.fail(int(status[1]), m)
+
+
+def check_range(index, low, size, fail, device):
+    """Call ``fail(value)`` if a number of the int64 tensor ``index`` is below ``low``, or ``size`` or more."""
+    status = np.zeros(2, np.int64)
+    launch(kernels.find_outside, {}, (dense(plain(index))._d, status, low, size), index._m.numel, 1, device)
+    if status[0]:
+        fail(int(status[1]))
+
+
+def _check_places(target, at):
+    """Refuse places outside ``target`` before anything is written."""
+    m = target._m
+    if type(at) is Places and len(at.indices) > 1:
+        at._joined(m)  # which checks each of them
+        return
+    _, index, _, _, size, low = at.reach(m)
+    check_range(index, low, size, lambda value: at.fail(value, m), m.device)
 
 
 def _plan_put(at, m, source, mode, key):
@@ -380,6 +399,7 @@ class Writing:
                 at = Along(at.op, contiguous_copy(plain(at.index)), at.dim, at.wrap)
         elif any(index._s is not None and index._s is target._s for index in at.indices):
             at = Places(at.op, [contiguous_copy(plain(i)) for i in at.indices], at.dims, at.front, at.wrap)
+        _check_places(target, at)
         put(target, source, at, mode)
         written(target, name)
         if track:

@@ -46,10 +46,10 @@ def _adaptive(size, out_size):
 _BY_IMAGES = {"mean_backward", "adaptive_mean_backward", "take_places", "add_places"}  # units of channels-last kernels
 
 
-def _format(m, means=False):
-    """The channels-last format that kernels read an input of meta ``m`` in, or None. Means in three dimensions are
-    row-major in PyTorch, and those of integers here are taken so."""
-    return m.last if m.device is CPU and not (means and (m.ndim == 5 or not m.dtype.is_floating_point)) else None
+def _format(m, flat=False):
+    """The channels-last format that kernels read an input of meta ``m`` in, or None. ``flat``: one for means and
+    adaptive windows, which are row-major in three dimensions, as PyTorch has them, and for integers."""
+    return m.last if m.device is CPU and not (flat and (m.ndim == 5 or not m.dtype.is_floating_point)) else None
 
 
 def _launch(name, format, parameters, slots, m, n, work):
@@ -140,7 +140,7 @@ def _adaptive_max_pool(name, n, input, output_size, return_indices):
     m = input._m
     out_size = _adaptive_size(name, n, m, output_size)
     shape = (*m.shape[:-n], *out_size)
-    format = _format(m)
+    format = _format(m, flat=True)
     values = empty_in(m.dtype, shape, m.device, format)
     indices = empty_in(dtypes.int64, shape, m.device, format)
     geometry, bounds, plane = _adaptive(tuple(m.shape[-n:]), out_size)
@@ -161,7 +161,7 @@ def _averaged(input, *, out_size, taps, stride, padding, include, divisor):
     m, n = input._m, len(taps)
     windows = _windows(tuple(m.shape[-n:]), out_size, taps, stride, padding, (1,) * n)
     shape = (*m.shape[:-n], *out_size)
-    format = _format(m, means=True)
+    format = _format(m, flat=True)
     out = empty_in(m.dtype, shape, m.device, format)
     slots = arranged(input, format)._d, out._d, _divisors(windows, include, divisor, m.np), windows.geometry
     parameters = {"T": m.np.type} if format else {"T": m.np.type, "INTEGER": not m.dtype.is_floating_point}
@@ -171,7 +171,7 @@ def _averaged(input, *, out_size, taps, stride, padding, include, divisor):
 
 @_averaged.backward
 def _(g, input_meta, taps, stride, padding, include, divisor):
-    g = conform_in(g, input_meta, _format(input_meta, means=True))
+    g = conform_in(g, input_meta, _format(input_meta, flat=True))
     return _shared_out(g, tuple(input_meta.shape), taps, stride, padding, include, divisor)
 
 
@@ -180,7 +180,7 @@ def _shared_out(g, *, shape, taps, stride, padding, include, divisor):
     """The gradient of `_averaged` for an input of ``shape``."""
     m, n = g._m, len(taps)
     windows = _windows(tuple(shape[-n:]), tuple(m.shape[-n:]), taps, stride, padding, (1,) * n)
-    format = _format(m, means=True)
+    format = _format(m, flat=True)
     out = empty_in(m.dtype, shape, m.device, format)
     slots = arranged(g, format)._d, out._d, _divisors(windows, include, divisor, m.np), windows.geometry
     _launch("mean_backward", format, {"T": m.np.type}, slots, out._m, n, windows.work)
@@ -189,7 +189,7 @@ def _shared_out(g, *, shape, taps, stride, padding, include, divisor):
 
 @_shared_out.backward
 def _(gg, g_meta, taps, stride, padding, include, divisor):
-    return _averaged(conform_in(gg, g_meta, _format(g_meta, means=True)), tuple(g_meta.shape[-len(taps) :]), taps, stride, padding, include, divisor)
+    return _averaged(conform_in(gg, g_meta, _format(g_meta, flat=True)), tuple(g_meta.shape[-len(taps) :]), taps, stride, padding, include, divisor)
 
 
 @structured(install=(), name="adaptive_avg_pool", raw=True, cases="none")
@@ -198,7 +198,7 @@ def _adapted(input, *, out_size):
     m, n = input._m, len(out_size)
     geometry, bounds, plane = _adaptive(tuple(m.shape[-n:]), out_size)
     shape = (*m.shape[:-n], *out_size)
-    format = _format(m, means=True)
+    format = _format(m, flat=True)
     out = empty_in(m.dtype, shape, m.device, format)
     slots = arranged(input, format)._d, out._d, bounds, geometry
     if out._m.numel:
@@ -208,7 +208,7 @@ def _adapted(input, *, out_size):
 
 @_adapted.backward
 def _(g, input_meta, out_size):
-    return _adapted_grad(conform_in(g, input_meta, _format(input_meta, means=True)), tuple(input_meta.shape), out_size)
+    return _adapted_grad(conform_in(g, input_meta, _format(input_meta, flat=True)), tuple(input_meta.shape), out_size)
 
 
 @structured(install=(), name="adaptive_avg_pool_input_grad", raw=True, cases="none")
@@ -216,7 +216,7 @@ def _adapted_grad(g, *, shape, out_size):
     """The gradient of `_adapted` for an input of ``shape``."""
     m, n = g._m, len(out_size)
     geometry, bounds, plane = _adaptive(tuple(shape[-n:]), out_size)
-    format = _format(m, means=True)
+    format = _format(m, flat=True)
     out = empty_in(m.dtype, shape, m.device, format)
     slots = arranged(g, format)._d, out._d, bounds, geometry
     _launch("adaptive_mean_backward", format, {"T": m.np.type}, slots, out._m, n, plane)
@@ -225,7 +225,7 @@ def _adapted_grad(g, *, shape, out_size):
 
 @_adapted_grad.backward
 def _(gg, g_meta, out_size):
-    return _adapted(conform_in(gg, g_meta, _format(g_meta, means=True)), out_size)
+    return _adapted(conform_in(gg, g_meta, _format(g_meta, flat=True)), out_size)
 
 
 def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):

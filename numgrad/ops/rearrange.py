@@ -7,14 +7,14 @@ from ..device import CPU, resolve
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import rearrange as kernels
-from ..layout import normalize_axes, normalize_axis
+from ..layout import dense_strides, normalize_axes, normalize_axis
 from ..op import as_tensor_operand, called, cast, dense, function, method
-from ..storage import meta
+from ..storage import meta, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import clone, contiguous_copy
 from .create import zeros_like
-from .formats import empty_in
+from .formats import meta_in
 from .index import index_select
 from .launch import launch
 from .parts import diagonal, select, slice_along, split, tensor_split
@@ -104,6 +104,8 @@ def _interleaved(counts, size):
     if (host < 0).any():
         raise RuntimeError("repeat_interleave: repeats can not be negative")
     ends = np.cumsum(host, dtype=np.int64)
+    if (ends[1:] < ends[:-1]).any():  # beyond what 64 bits hold
+        raise RuntimeError(f"repeat_interleave: Storage size calculation overflowed: {sum(host.tolist())} elements in all")
     out = empty_tensor(meta(dtypes.int64, (int(ends[-1]) if len(ends) else 0,), CPU))
     launch(kernels.fill_runs, {}, (ends, out._d), len(ends), max(1, out._m.numel // max(len(ends), 1)), CPU)
     return cast(out, counts._m.dtype).to(counts._m.device) if size is None else out.to(counts._m.device)
@@ -114,7 +116,7 @@ def _interleaved(counts, size):
 
 @structured(install=(), name="flip", cases="none")
 def _flip(input, *, dims):
-    return mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0, input._m.last)
+    return mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0, dense_strides(input._m.shape, input._m.strides))
 
 
 @_flip.backward
@@ -122,14 +124,13 @@ def _(g, dims):
     return _flip(g, dims)
 
 
-def mapped(input, shape, maps, mode, format):
+def mapped(input, shape, maps, mode, strides):
     """A copy of ``shape`` whose coordinate ``k`` along axis reads the input's ``step * k + start``, for those in
-    ``maps`` (axis -> (step, start)); beyond the ends, with step 1, as ``mode`` of `kernels.rearrange` says. The result is in ``format``."""
-    input = input if format else dense(input)
+    ``maps`` (axis -> (step, start)); beyond the ends, with step 1, as ``mode`` of `kernels.rearrange` says. ``strides``: those of the result, without gaps."""
     m = input._m
-    out = empty_in(m.dtype, shape, m.device, format)
+    out = empty_tensor(strided_meta(m.dtype, shape, strides, m.device))
     geometry = [m.ndim]
-    axes = (0, *range(2, m.ndim), 1) if format else range(m.ndim)  # from the outermost in memory to the innermost
+    axes = sorted(range(m.ndim), key=lambda axis: -strides[axis])  # from the outermost in memory to the innermost
     for axis in axes:
         step, start = maps.get(axis, (1, 0))
         geometry += [shape[axis], m.shape[axis], m.strides[axis], step, start]
@@ -224,7 +225,7 @@ def roll(input, shifts, dims=None) -> Tensor:
 def _rolled(input, *, shifts):
     shape = tuple(input._m.shape)
     maps = {axis: (1, -(shift % shape[axis])) for axis, shift in shifts}
-    return mapped(input, shape, maps, kernels.CIRCULAR, input._m.last)
+    return mapped(input, shape, maps, kernels.CIRCULAR, meta_in(input._m.dtype, shape, CPU, input._m.last).strides)
 
 
 @_rolled.backward

@@ -2,24 +2,17 @@
 
 from ..config import warn_once
 from ..inplace import check_inplace
-from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
-from ..op import ENTRIES, as_tensor_operand, function, method, sum_to
+from ..layout import infer_size, integers, normalize_axes, normalize_axis, view_strides
+from ..op import ENTRIES, as_tensor_operand, function, method, put_on_tensor, sum_to
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor
 from .copy import contiguous, contiguous_copy
 
 
-def sizes(op, args):
+def sizes(op, args, name="size"):
     """Sizes given one by one or as one sequence, as a tuple of ints."""
-    if len(args) == 1 and not hasattr(args[0], "__index__"):
-        args = args[0]
-    if isinstance(args, Tensor):
-        args = args.tolist()
-    try:
-        return tuple([size if type(size) is int else size.__index__() for size in args])
-    except (TypeError, AttributeError):
-        raise TypeError(f"{op}(): sizes must be integers, got {args!r}") from None
+    return integers(op, name, args[0] if len(args) == 1 else args)
 
 
 @structured(kind="view", install=(), name="view")
@@ -81,18 +74,18 @@ def _view_dtype(self, dtype):
 def reshape(input, *shape) -> Tensor:
     """The same elements under another shape: a view where possible, else a copy. One size may be -1."""
     input = as_tensor_operand("reshape", input, "input")
-    key = input._m, shape
     try:
-        plan = _reshapes.get(key)
+        plan = _reshapes.get((input._m, shape))
     except TypeError:  # sizes in a list
-        plan = key = None
+        plan = None
     if plan is None:
-        full = infer_size("reshape", sizes("reshape", shape), input._m.numel)
+        wanted = sizes("reshape", shape)
+        full = infer_size("reshape", wanted, input._m.numel)
         plan = full, view_strides(input._m.shape, input._m.strides, full) is None
-        if key is not None:
-            if len(_reshapes) > 1 << 14:
-                _reshapes.clear()
-            _reshapes[key] = plan
+        if len(_reshapes) > 1 << 14:
+            _reshapes.clear()
+        # A size may have been a tensor, whose number may change: the plan is kept for the numbers.
+        _reshapes[input._m, wanted if len(shape) > 1 else (wanted,)] = plan
     full, needs_copy = plan
     return as_own(_view(contiguous_copy(input), full)) if needs_copy else _view(input, full)
 
@@ -333,7 +326,8 @@ def _(g, dim):
 @function
 def unsqueeze(input, dim) -> Tensor:
     """A new dimension of size 1 at ``dim``."""
-    return _unsqueeze(input, normalize_axis("unsqueeze", dim, input._m.ndim, extra=1))
+    ndim = input._m.ndim
+    return _unsqueeze(input, dim if type(dim) is int and 0 <= dim <= ndim else normalize_axis("unsqueeze", dim, ndim, extra=1))
 
 
 @structured(kind="view", install=(), name="squeeze")
@@ -367,7 +361,7 @@ def install_inplace(name, change):
         return self
 
     inplace.__name__ = inplace.__qualname__ = name
-    setattr(Tensor, name, inplace)
+    put_on_tensor(name, inplace)
 
 
 for _name, _change in (("unsqueeze_", unsqueeze), ("squeeze_", squeeze), ("t_", t), ("transpose_", transpose),

@@ -12,7 +12,7 @@ from ..op import as_tensor_operand, called, cast, dense, function, method
 from ..storage import meta, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
-from .copy import clone, contiguous_copy
+from .copy import clone, contiguous_copy, laid_out
 from .create import zeros_like
 from .formats import meta_in
 from .index import index_select
@@ -127,10 +127,12 @@ def _(g, dims):
 def mapped(input, shape, maps, mode, strides):
     """A copy of ``shape`` whose coordinate ``k`` along axis reads the input's ``step * k + start``, for those in
     ``maps`` (axis -> (step, start)); beyond the ends, with step 1, as ``mode`` of `kernels.rearrange` says. ``strides``: those of the result, without gaps."""
+    axes = sorted(range(len(shape)), key=lambda axis: -strides[axis])  # from the outermost in memory to the innermost
+    if mode != kernels.DIRECT and input._m.strides[axes[-1]] != 1:  # whose kernels read runs of elements
+        input = laid_out(input, dense_strides(input._m.shape, strides))
     m = input._m
     out = empty_tensor(strided_meta(m.dtype, shape, strides, m.device))
     geometry = [m.ndim]
-    axes = sorted(range(m.ndim), key=lambda axis: -strides[axis])  # from the outermost in memory to the innermost
     for axis in axes:
         step, start = maps.get(axis, (1, 0))
         geometry += [shape[axis], m.shape[axis], m.strides[axis], step, start]

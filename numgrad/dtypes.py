@@ -106,7 +106,7 @@ complex128 = dtype("complex128", "c", 10)
 ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.np: d for d in ALL}
-PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
+PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
 
 _default = float32
 
@@ -157,11 +157,11 @@ def of(numpy_dtype) -> dtype:
 
 
 def as_dtype(value) -> dtype:
-    """``value`` itself if it is a dtype; Python's bool, int, float name theirs; else a TypeError."""
+    """``value`` itself if it is a dtype; Python's types name theirs, float is float64; else a TypeError."""
     if isinstance(value, dtype):
         return value
-    if value in PYTHON:
-        return _default if value is float else default_complex() if value is complex else PYTHON[value]
+    if isinstance(value, type) and value in PYTHON:
+        return PYTHON[value]
     raise TypeError(f"expected a numgrad dtype such as numgrad.float32, got {value!r}")
 
 

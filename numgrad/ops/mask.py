@@ -56,7 +56,11 @@ def nonzero(input, *, out=None, as_tuple=False):
     input = as_tensor_operand("nonzero", input, "input")
     if not as_tuple:
         found = coordinates(input)
+        if out is not None and out._m.dtype is not dtypes.int64:
+            raise RuntimeError(f"nonzero: Expected object of scalar type Long as out, but got {out._m.dtype!r}")
         return found if out is None else write_out("nonzero", found, out)
+    if out is not None:
+        raise RuntimeError("nonzero does not support the out argument when as_tuple is True")
     rows = coordinates(input if input._m.ndim else reshape(input, (1,)))
     return tuple([contiguous_copy(column) for column in rows.unbind(1)])
 
@@ -183,7 +187,7 @@ def masked_scatter(input, mask, source) -> Tensor:
 def masked_scatter_(self, mask, source) -> Tensor:
     """In-place version of `masked_scatter`."""
     at, source = _masked_source("masked_scatter_", self._m.shape, self._m.dtype, mask, source)
-    check_inplace("masked_scatter_", self)
+    check_inplace("masked_scatter_", self, source)
     if self._m.contiguous:
         _scattered.inplace("masked_scatter_", self.view(-1), source, at, SET)
         return self

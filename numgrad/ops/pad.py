@@ -128,6 +128,14 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
     return _cut(_bordered(input, added, mode, m.last), cut)
 
 
+def constant_pad_nd(input, pad, value=0) -> Tensor:
+    """`nn.functional.pad` with a constant."""
+    return _pad(input, pad, "constant", value)
+
+
+_pad = pad
+
+
 def _cut(input, widths):
     return _padded(input, widths, 0.0) if any(map(any, widths)) else input
 

@@ -15,7 +15,7 @@ from ..kernels.index import ADD, SET
 from ..op import ENTRIES, as_tensor_operand, cast, function, method
 from ..storage import Storage, meta, strided_meta
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
+from ..tensor import Tensor, empty_tensor, follow, from_array, new, view as make_view
 from .copy import copy_, fill_, write, zero
 from .create import tensor as tensor_of
 from .mask import coordinates, masked_fill_, true_positions
@@ -437,8 +437,13 @@ def _window(self, start, stop, m):
     found = new(Tensor)
     found._d = data[start:stop]
     found._m, found._s, found._n = m, storage, None
-    if not switch.anywhere or is_grad_enabled():
-        base = self._base
+    base = self._base
+    if switch.anywhere and not is_grad_enabled():
+        if base is not None or self._n is not None:
+            follow(found, self, storage)
+    elif self._creation is not None:
+        follow(found, self, storage)
+    else:
         found._base = self if base is None else base
         views = storage.views
         if not views:
@@ -503,7 +508,7 @@ def __setitem__(self, key, value) -> None:
         if not indices:
             _assign(target, value)
             return
-        check_inplace("__setitem__", target)
+        check_inplace("__setitem__", target, value)
         target, at = places(target, indices)
     if not isinstance(value, Tensor):
         scalar = empty_tensor(meta(target._m.dtype, (), target._m.device))

@@ -595,11 +595,12 @@ from .tensor_types import (
 
 __version__ = "0.1.0"
 paths.install()
+_path = paths.submodules(__name__, only_paths=True)
 
 
 _ON_FIRST_USE = {
     "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
-    "multiprocessing", "random", "serialization", "signal", "special", "utils", "version",
+    "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
@@ -631,7 +632,7 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _path(name)
 
 
 float = float32

@@ -10,11 +10,7 @@ from .parameter import Parameter, is_lazy
 
 
 def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, memory_format=None, copy=False):
-<<<<<<< HEAD
-    """The device, dtype, non_blocking and memory_format of a call of ``to``; None where not asked for."""
-=======
     """The device (or None), dtype (or None), non_blocking and memory format (or None) of a call of ``to``."""
->>>>>>> main
     for value in args:
         if isinstance(value, Tensor):
             tensor = value

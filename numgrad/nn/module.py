@@ -335,13 +335,8 @@ class Module(HookMethods, StateMethods):
     def to(self, *args: Any, **kwargs: Any) -> "Module":
         """Move to a device and convert floating-point tensors to a dtype, in place; returns the module.
 
-<<<<<<< HEAD
-        ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``; ``memory_format`` is for parameters and
-        buffers of four or five dimensions. Raises TypeError for integer dtypes.
-=======
         ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``; ``memory_format``: that of parameters and
         buffers of four and five dimensions. Raises TypeError for integer dtypes.
->>>>>>> main
         """
         device, dtype, non_blocking, memory_format = parse_to(*args, **kwargs)
         if dtype is not None and not dtype.differentiable:
@@ -353,11 +348,7 @@ class Module(HookMethods, StateMethods):
             wanted = {} if device is None else {"device": device, "non_blocking": non_blocking}
             if dtype is not None and tensor.dtype.differentiable:
                 wanted["dtype"] = dtype
-<<<<<<< HEAD
-            if memory_format is not None and tensor.dim() in (4, 5):
-=======
             if memory_format is not None and not is_lazy(tensor) and tensor.dim() in (4, 5):
->>>>>>> main
                 wanted["memory_format"] = memory_format
             return tensor.to(**wanted) if wanted else tensor
 

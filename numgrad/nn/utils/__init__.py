@@ -1,5 +1,6 @@
 """What works on collections of parameters."""
 
+from ...paths import submodules
 from . import (
     fusion as fusion,
     parametrizations as parametrizations,
@@ -26,3 +27,5 @@ from .fusion import (
 )
 from .spectral_norm import remove_spectral_norm as remove_spectral_norm, spectral_norm as spectral_norm
 from .weight_norm import remove_weight_norm as remove_weight_norm, weight_norm as weight_norm
+
+__getattr__ = submodules(__name__)

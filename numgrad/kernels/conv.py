@@ -387,15 +387,12 @@ def run_parts(plan, address, units, buffer, slots, last=()):
     follow its ``slots``, then come the ``last`` ones. With None it is one of units.
     """
     units = int(units)
-    parts = 1 if config.threads == 1 or units < 2 or plan.work < PARALLEL or config.forked else min(config.threads, units)
-    end = units
-    if buffer is not None:
-        end = parts
-        slots = *slots, _scratch.get(plan.dtype, int(buffer) * parts), parts, *last
-    if parts == 1:
-        caller(len(slots))(address, *slots, 0, end)
-    else:
-        caller(len(slots), parallel=True)(address, *slots, 0, end, parts, 1)
+    parts = min(config.usable_threads(), max(units, 1)) if plan.work >= PARALLEL else 1
+    if buffer is None:
+        caller(len(slots), parts)(address, *slots, 0, units)
+        return
+    slots = *slots, _scratch.get(plan.dtype, int(buffer) * parts), parts, *last
+    caller(len(slots), parts)(address, *slots, 0, parts)
 
 
 class Plan:

@@ -199,7 +199,7 @@ def test_sizes_of_one_do_not_make_a_format(shape, last):
 
 
 @pytest.mark.parametrize("settings", [
-    dict(groups=1, stride=1), dict(groups=2, stride=2, padding=1), dict(groups=4, stride=1, padding=2, dilation=2), dict(groups=4, stride=2),
+    {"groups": 1, "stride": 1}, {"groups": 2, "stride": 2, "padding": 1}, {"groups": 4, "stride": 1, "padding": 2, "dilation": 2}, {"groups": 4, "stride": 2},
 ], ids=str)  # fmt: skip
 def test_channels_last_convolutions_have_their_gradients(settings):
     x = ng.randn(2, 4, 5, 6, dtype=ng.float64).contiguous(memory_format=ng.channels_last).requires_grad_()

@@ -2,11 +2,10 @@
 
 import functools
 import math
-import threading
 
 import numpy as np
 
-from . import config
+from . import config, forks
 
 # NumPy has no bfloat16: its storage is 16 bits under a name, which no arithmetic of NumPy accepts.
 BITS = np.dtype([("bfloat16", np.uint16)])
@@ -110,7 +109,7 @@ PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
 
 _default = float32
 
-_preparing = threading.Lock()
+_preparing = forks.lock("dtypes")
 
 
 def prepare(d: dtype) -> None:

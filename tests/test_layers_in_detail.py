@@ -1,5 +1,7 @@
 """Single rules of layers and of what works on them, each against what it stands for."""
 
+import re
+
 import pytest
 
 import numgrad as ng
@@ -121,3 +123,33 @@ def test_global_hooks_are_where_pytorch_keeps_them():
         where._global_forward_hooks = before
         assert nn.Identity()(ng.zeros(1)).item() == 1
         handle.remove()
+
+
+@pytest.mark.parametrize("arguments, options, text", [
+    (((4, 4, 4), (4, 4), (4, 4, 4)), {}, "batched (3-D) `query`, expected `key` and `value` to be 3-D but found 2-D and 3-D"),
+    (((4, 4), (4, 4), (4, 4, 4)), {}, "unbatched (2-D) `query`, expected `key` and `value` to be 2-D but found 2-D and 3-D"),
+    (((4, 4, 4),) * 3, {"key_padding_mask": (4,)}, "expected `key_padding_mask` to be `None` or 2-D but found 1-D tensor"),
+    (((4, 4, 4),) * 3, {"attn_mask": (4,)}, "expected `attn_mask` to be `None`, 2-D or 3-D but found 1-D tensor"),
+    (((4, 4),) * 3, {"attn_mask": (5, 4, 4)}, "Expected `attn_mask` shape to be (4, 4, 4) but got (5, 4, 4)"),
+])  # fmt: skip
+def test_attention_says_which_ranks_it_takes(arguments, options, text):
+    module = nn.MultiheadAttention(4, 4)
+    with pytest.raises(AssertionError, match=re.escape(text)):
+        module(*(ng.ones(shape) for shape in arguments), **{k: ng.ones(shape).bool() for k, shape in options.items()})
+
+
+def test_gradcheck_of_single_precision_is_done_with_a_warning():
+    x = ng.ones(3, requires_grad=True)
+    with pytest.warns(UserWarning, match="not a double precision floating point"):
+        assert ng.autograd.gradcheck(lambda x: x * 2, x, eps=0.25)
+
+
+def test_grids_of_one_element_warn_with_corners_aligned():
+    with pytest.warns(UserWarning, match="See the documentation of affine_grid"):
+        F.affine_grid(ng.ones(1, 2, 3), (1, 1, 2, 1), align_corners=True)
+
+
+def test_normalisation_across_maps():
+    x = ng.randn(2, 7, 3, 3)
+    module = nn.CrossMapLRN2d(4, alpha=0.1)
+    assert ng.equal(module(x), nn.LocalResponseNorm(4, alpha=0.1)(x)) and repr(module) == "CrossMapLRN2d(4, alpha=0.1, beta=0.75, k=1)"

@@ -122,6 +122,7 @@ from .margin import (
 )
 from .module import Module as Module
 from .normalization import (
+    CrossMapLRN2d as CrossMapLRN2d,
     GroupNorm as GroupNorm,
     LayerNorm as LayerNorm,
     LocalResponseNorm as LocalResponseNorm,

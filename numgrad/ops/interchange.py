@@ -30,7 +30,7 @@ def from_dlpack(ext_tensor, *, device=None, copy=None) -> Tensor:
     ``device``: where the tensor is to be, ``copy``: whether to copy in any case (True) or not at all (False). Raises
     ValueError for used capsules and where a copy would be needed, TypeError for dtypes that numgrad lacks.
     """
-    found = _over(ext_tensor)
+    found = _shared(ext_tensor)
     if device is not None and resolve(device) != found.device:
         if copy is False:
             raise ValueError(f"from_dlpack: the memory is on {found.device}: a tensor on {device} would be a copy, and copy=False")
@@ -38,7 +38,7 @@ def from_dlpack(ext_tensor, *, device=None, copy=None) -> Tensor:
     return found.clone() if copy else found
 
 
-def _over(ext_tensor):
+def _shared(ext_tensor):
     if isinstance(ext_tensor, Tensor):
         return ext_tensor.detach()
     if not hasattr(ext_tensor, "__dlpack__"):

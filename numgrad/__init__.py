@@ -104,6 +104,7 @@ from .ops.arithmetic import (
     true_divide as true_divide,
 )
 from .ops.batch_norm import batch_norm_root as batch_norm
+from .ops.bessel import i0 as i0
 from .ops.bitwise import (
     bitwise_and as bitwise_and,
     bitwise_left_shift as bitwise_left_shift,
@@ -249,7 +250,6 @@ from .ops.factor import (
 )
 from .ops.gamma import (
     frexp as frexp,
-    i0 as i0,
     igamma as igamma,
     igammac as igammac,
     mvlgamma as mvlgamma,

@@ -62,7 +62,7 @@ class Normal(_Symmetric):
         return -0.5 * self._checked(value).square() - self.scale.log() - 0.5 * math.log(2 * math.pi)
 
     def cdf(self, value):
-        return 0.5 * (1 + ng.erf(self._checked(value) / math.sqrt(2)))
+        return ng.special.ndtr(self._checked(value))
 
     def icdf(self, value):
         return self.loc + self.scale * ng.erfinv(2 * value - 1) * math.sqrt(2)
@@ -295,7 +295,7 @@ class Exponential(Distribution):
     def cdf(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        return 1 - (-self.rate * value).exp()
+        return -ng.expm1(-self.rate * value)
 
     def icdf(self, value):
         return -ng.log1p(-value) / self.rate

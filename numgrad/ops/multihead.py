@@ -5,7 +5,7 @@ import math
 from ..config import warn_once
 from ..op import function
 from ..tensor import Tensor
-from .attention import scaled_dot_product_attention
+from .attention import scaled_dot_product_attention, without_keys
 from .join import cat
 from .matmul import baddbmm, bmm, linear
 from .pad import pad
@@ -106,10 +106,16 @@ def multi_head_attention_forward(
     weights = None
     if need_weights:
         q, keys_first = q * math.sqrt(1.0 / size), k.transpose(-2, -1)
-        weights = softmax(bmm(q, keys_first) if attn_mask is None else baddbmm(attn_mask, q, keys_first), -1)
+        blind = without_keys(attn_mask)
+        if blind is None:
+            weights = softmax(bmm(q, keys_first) if attn_mask is None else baddbmm(attn_mask, q, keys_first), -1)
+        else:
+            weights = softmax(baddbmm(attn_mask.masked_fill(blind, 0.0), q, keys_first), -1).masked_fill(blind, 0.0)
         if probability > 0.0:
             weights = dropout(weights, probability, True)
         found = bmm(weights, v)
+        if blind is not None:  # NaN is what such a query sees, but no gradient passes through it
+            weights, found = weights.masked_fill(blind, math.nan), found.masked_fill(blind, math.nan)
     else:
         if attn_mask is not None:
             attn_mask = (

@@ -61,11 +61,12 @@ from .layout import (
     preserve_format as preserve_format,
     strided as strided,
 )
+from .names import function_of as _function_of, open_doors as _open_doors
 from .ops.activation import (
+    _relu as relu,
     celu as celu,
     hardshrink as hardshrink,
     prelu as prelu,
-    relu as relu,
     rrelu as rrelu,
     selu as selu,
     threshold as threshold,
@@ -602,7 +603,8 @@ def __getattr__(name):
 
         return getattr(amp, name)
     if name in _IN_PLACE:
-        return getattr(Tensor, name)
+        globals()[name] = found = _function_of(Tensor, name)
+        return found
     if name == "vmap":
         from .func import vmap
 
@@ -624,3 +626,4 @@ nan = inf - inf
 pi = 3.141592653589793
 e = 2.718281828459045
 newaxis = None
+_open_doors(globals(), __name__)

@@ -12,7 +12,7 @@ from typing import Any
 from . import config
 
 _PACKAGES = (
-    "numba", "llvmlite", "numpy", "scipy", "safetensors", "mkl", "numba-cuda", "cuda-core", "nvmath-python",
+    "numba", "llvmlite", "numpy", "scipy", "mkl", "numba-cuda", "cuda-core", "nvmath-python",
 )  # fmt: skip
 
 

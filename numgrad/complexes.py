@@ -14,6 +14,7 @@ from .detours import divert
 from .errors import no_complex_form
 from .kernels.vmath_complex import fabs, quotient, reciprocal, sgn
 from .kernels.vocab import where
+from .names import behind
 from .op import ENTRIES, FOLLOWERS, OPS
 from .rowwise import Rowwise
 from .structured import Structured
@@ -206,7 +207,7 @@ def prepare() -> None:
         _divert_op(op)
     FOLLOWERS.append(_divert_op)  # ops that are defined from now on
     for name in _COMPOSITE:
-        for entry in {ENTRIES.get(name), getattr(Tensor, name, None)}:
+        for entry in {ENTRIES.get(name), behind(getattr(Tensor, name, None))}:
             if isinstance(entry, types.FunctionType) and not hasattr(entry, "op"):
                 divert(entry, functools.partial(_refused, name=name))
     for names, around in (

@@ -1,6 +1,8 @@
 """Process-wide settings: threads, the cache folder, defaults. Read once, settable."""
 
+import atexit
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -42,8 +44,9 @@ def default_cache_folder() -> Path:
 def cache_folder() -> Path:
     """The folder that holds emitted kernels and compiled code; made on first use, mode 0700, owned by the user.
 
-    Compiled code in it is executed, so a folder that others may write is refused. Where no such folder can be
-    made (no home directory, read-only disk), a private temporary one serves this process, with one warning.
+    Compiled code in it is executed, so a folder that others may write is refused. One that the user may only read
+    serves as far as it goes. Where there is none and none can be made (no home directory, a full disk), a private temporary
+    one serves this process, with one warning, and is removed at exit.
     """
     global _cache_folder
     if _cache_folder is None:
@@ -51,7 +54,7 @@ def cache_folder() -> Path:
         try:
             _cache_folder = _private_folder(folder)
         except OSError as error:
-            _cache_folder = Path(tempfile.mkdtemp(prefix="numgrad-"))
+            _cache_folder = _temporary_folder()
             warn_once(
                 f"numgrad cannot use the cache folder {folder} ({error.strerror or error}); kernels are kept in "
                 f"{_cache_folder} for this process only. Set NUMGRAD_CACHE_DIR to a writable folder of your own."
@@ -65,13 +68,23 @@ def _private_folder(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if hasattr(os, "getuid"):
         status = folder.stat()
-        if status.st_uid != os.getuid():
+        if status.st_uid not in (os.getuid(), 0):  # the superuser needs no folder to run code of theirs
             raise PermissionError(None, "it belongs to another user")
         if stat.S_IMODE(status.st_mode) & 0o022:
             raise PermissionError(None, "others may write to it")
-    probe = folder / f".probe-{os.getpid()}"
-    probe.touch()
-    probe.unlink()
+    with os.scandir(folder) as entries:  # that it can be read
+        next(entries, None)
+    return folder
+
+
+def _temporary_folder() -> Path:
+    folder, owner = Path(tempfile.mkdtemp(prefix="numgrad-")), os.getpid()
+
+    def remove():
+        if os.getpid() == owner:  # not in a forked child, which shares it
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
     return folder
 
 

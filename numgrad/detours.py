@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 from . import dtypes
 from .autograd import Node, is_grad_enabled, set_grad_enabled
+from .deferral import BUILDING
 from .dtypes import bfloat16, float16
-from .op import BUILDING, ENTRIES, FOLLOWERS, OPS, StructuredNode, cast, plain
+from .names import behind
+from .op import ENTRIES, FOLLOWERS, OPS, StructuredNode, cast, plain
 from .rowwise import Rowwise
 from .structured import Structured
 from .tensor import Tensor
@@ -247,7 +249,7 @@ def _prepare() -> None:
         (_IN_PLACE + _COMPOSITE, _through_float32), (_ONE_DTYPE_IN_PLACE, _of_one_dtype_in_place)
     ):  # fmt: skip
         for name in names:
-            entry = ENTRIES.get(name) or getattr(Tensor, name, None)
+            entry = ENTRIES.get(name) or behind(getattr(Tensor, name, None))
             if isinstance(entry, types.FunctionType) and not hasattr(entry, "op") and id(entry) not in done:
                 done.add(id(entry))
                 divert(entry, around)

@@ -11,19 +11,23 @@ import textwrap
 import numpy as np
 
 from .autograd import is_grad_enabled, next_seq, switch
-from .op import check_forward, deferred, note_anomaly
+from .deferral import deferred
+from .names import absent, declared, differ, everything, meanings
+from .op import check_forward, note_anomaly
 from .storage import Storage
 from .tensor import Tensor, new, storage_of
 
 
 def generate(op, general):
-    """The op's public function; ``general(op, inputs, attributes, out)`` is its slow path."""
-    return deferred(op.name, lambda: _source(op), {**_names(op), "general": general})
+    """The op's public function; ``general(op, inputs, attributes, options)`` is its slow path."""
+    return deferred(op.name, lambda: _source(op), {**_names(op), "general": general}, lambda: _signature(op))
 
 
 def generate_inplace(op, inplace):
-    """The op's in-place function; ``inplace(op, inputs, attributes)`` is its slow path."""
-    entry = deferred(f"{op.name}_", lambda: _inplace_source(op), {**_names(op), "general": inplace})
+    """The op's in-place function; ``inplace(op, inputs, attributes, options)`` is its slow path."""
+    entry = deferred(
+        f"{op.name}_", lambda: _source(op, inplace=True), {**_names(op), "general": inplace}, lambda: _signature(op, inplace=True)
+    )
     entry.__doc__ = f"In-place version of `{op.name}`."
     entry.__module__, entry.op = op.fn.__module__, op
     return entry
@@ -49,8 +53,8 @@ def operator(entry, own=0, strict=True):
 
     op = entry.op
     inplace = entry.__name__ == f"{op.name}_"
-    source = _inplace_source if inplace else _source
-    found = deferred(entry.__name__, lambda: source(op), {**entry.__globals__, "general": checked})
+    names = {**entry.__globals__, "general": checked}
+    found = deferred(entry.__name__, lambda: _source(op, operator=True, inplace=inplace), names)
     found.__doc__, found.__module__ = entry.__doc__, entry.__module__
     return found
 
@@ -61,17 +65,28 @@ def _names(op):
         "inplace_plans": op.inplace_plans, "inplace_floats": op.inplace_number_plans[float],
         "inplace_ints": op.inplace_number_plans[int], "new": new, "Tensor": Tensor, "Storage": Storage,
         "storage_of": storage_of, "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class,
-        "next_seq": next_seq, "check_forward": check_forward, "note_anomaly": note_anomaly,
+        "next_seq": next_seq, "check_forward": check_forward, "note_anomaly": note_anomaly, "absent": absent,
     }  # fmt: skip
     names.update({f"default_{name}": default for name, default in op.attributes.items()})
     return names
 
 
-def _parameters(op):
-    return list(op.inputs) + [
-        name if default is inspect.Parameter.empty else f"{name}=default_{name}"
+def _parameters(op, missing="=absent"):
+    """The text of the parameters; ``missing`` makes those without a default optional, since other names may give them."""
+    return [f"{name}{missing}" for name in op.inputs] + [
+        f"{name}{missing}" if default is inspect.Parameter.empty else f"{name}=default_{name}"
         for name, default in op.attributes.items()
     ]
+
+
+def _signature(op, inplace=False):
+    """The parameters of an entry without the hidden ones."""
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in op.inputs]
+    for name, default in op.attributes.items():
+        parameters.append(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default))
+    if not inplace:
+        parameters.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None))
+    return inspect.Signature(parameters)
 
 
 def _arguments(op):
@@ -79,22 +94,40 @@ def _arguments(op):
     return f"({', '.join(op.inputs)},), ({''.join(f'{name}, ' for name in op.attributes)})"
 
 
-def _with_number(op, one_call):
-    """The body's lines: with two or more operands, first those for a number as the last one."""
+def _with_number(op, one_call, options):
+    """The body's lines: with two or more operands, first those for a number as the last one. ``options`` is the text of
+    what goes to the general path besides operands and attributes."""
     lines = []
     if max(op.numbers_from, 1) < len(op.inputs):
         lines += [f"kind = type({op.inputs[-1]})", "if kind is float or kind is int:"]
-        lines.append(textwrap.indent(one_call(op, True), "    "))
-    lines.append(one_call(op, False))
+        lines.append(textwrap.indent(one_call(op, True, options), "    "))
+    lines.append(one_call(op, False, options))
     return textwrap.indent("\n".join(lines), "    ")
 
 
-def _source(op):
-    return f"def {op.name}({', '.join(_parameters(op))}, *, out=None):\n{_with_number(op, _call)}\n"
+_ENTRY = """
+def {name}({parameters}{hidden}):
+    if {given}:
+        return general(op, {arguments}, {everything})
+{body}
+"""
 
 
-def _inplace_source(op):
-    return f"def {op.name}_({', '.join(_parameters(op))}):\n{_with_number(op, _inplace_call)}\n"
+def _source(op, operator=False, inplace=False):
+    """The text of an entry. Operators have neither ``out`` nor other names of their operands."""
+    name, one_call = (f"{op.name}_", _inplace_call) if inplace else (op.name, _call)
+    if operator:
+        return f"def {name}({', '.join(_parameters(op, ''))}):\n{_with_number(op, one_call, '{}')}\n"
+    others = meanings(name, (*op.inputs, *op.attributes), method=inplace)
+    first, rest = ["_excess"] if inplace else ["_excess", "out"], list(others)
+    if inplace and rest:
+        first, rest = [*first, rest[0]], rest[1:]
+    options = everything([*first, *rest])
+    return _ENTRY.format(
+        name=name, parameters=", ".join(_parameters(op)), hidden=declared(first, "None") + declared(rest),
+        given=" or ".join(filter(None, (differ(first, "None"), differ(rest)))), arguments=_arguments(op), everything=options,
+        body=_with_number(op, one_call, options),
+    )  # fmt: skip
 
 
 def _lookup(op, tensors, number, prefix=""):
@@ -123,10 +156,10 @@ _CALL = """
 try:
     {metas}
 except AttributeError:
-    return general(op, {arguments}, out)
+    return general(op, {arguments}, {options})
 plan = {lookup}
-if plan is None or out is not None{guard}:
-    return general(op, {arguments}, out)
+if plan is None{guard}:
+    return general(op, {arguments}, {options})
 m = plan.out
 tensor = new(Tensor)
 tensor._m = m
@@ -159,7 +192,7 @@ if {any_node}:
 """
 
 
-def _call(op, number):
+def _call(op, number, options):
     tensors = op.inputs[:-1] if number else op.inputs
     operands = [f"{name}._d" for name in tensors] + ([op.inputs[-1]] if number else [])
     nodes = [f"n{k}" for k in range(len(tensors))]
@@ -178,7 +211,8 @@ def _call(op, number):
         metas="; ".join(f"m{k} = {name}._m" for k, name in enumerate(tensors)),
         arguments=_arguments(op),
         lookup=_lookup(op, tensors, number),
-        guard=" or plan.guarded" if op.nonzero_divisor else "",
+        options=options,
+        guard=" or plan.guarded" * op.nonzero_divisor,
         operands=", ".join(operands),
         numbers="".join(f"{name}, " for name in op.attributes if name not in op.static),
         record=record,
@@ -205,10 +239,10 @@ try:
     {metas}
     follows = {followed}
 except AttributeError:
-    return general(op, {arguments})
+    return general(op, {arguments}, {options})
 plan = {lookup}
 if plan is None{guard} or (follows and (not switch.anywhere or is_grad_enabled())):
-    return general(op, {arguments})
+    return general(op, {arguments}, {options})
 storage = {target}._s
 {shared}if plan.geometry is None:
     plan.call(plan.kernel, {operands}, {numbers}0, plan.end)
@@ -225,13 +259,13 @@ return {target}
 """
 
 
-def _inplace_call(op, number):
+def _inplace_call(op, number, options):
     tensors = op.inputs[:-1] if number else op.inputs
     target, *others = tensors
     shared = ""
     if others:
         overlap = " or ".join(f"({name}._s is storage and {name} is not {target})" for name in others)
-        shared = f"if storage is not None and ({overlap}):\n    return general(op, {_arguments(op)})\n"
+        shared = f"if storage is not None and ({overlap}):\n    return general(op, {_arguments(op)}, {options})\n"
     return _INPLACE_CALL.strip().format(
         name=op.name,
         target=target,
@@ -239,7 +273,8 @@ def _inplace_call(op, number):
         followed=" or ".join([f"{name}._n is not None" for name in tensors] + [f"{target}._base is not None"]),
         arguments=_arguments(op),
         lookup=_lookup(op, tensors, number, "inplace_"),
-        guard=" or plan.guarded" if op.nonzero_divisor else "",
+        options=options,
+        guard=" or plan.guarded" * op.nonzero_divisor,
         shared=shared,
         operands=", ".join([f"{name}._d" for name in tensors] + ([op.inputs[-1]] if number else [])),
         numbers="".join(f"{name}, " for name in op.attributes if name not in op.static),

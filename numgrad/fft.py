@@ -14,6 +14,7 @@ from . import dtypes
 from .device import resolve
 from .inplace import write_out
 from .layout import normalize_axis
+from .names import open_doors
 from .op import as_tensor_operand, cast
 from .ops.complex import conj
 from .ops.copy import clone
@@ -305,3 +306,6 @@ __all__ = [
     "fft", "ifft", "rfft", "irfft", "hfft", "ihfft", "fftn", "ifftn", "rfftn", "irfftn", "hfftn", "ihfftn", "fft2",
     "ifft2", "rfft2", "irfft2", "hfft2", "ihfft2", "fftfreq", "rfftfreq", "fftshift", "ifftshift",
 ]  # fmt: skip
+
+
+open_doors(globals(), __name__)

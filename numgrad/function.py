@@ -73,7 +73,7 @@ class _FunctionNode(Node):
         gradients: list = [None] * len(self.metas)
         for place, value in gradient if isinstance(gradient, Pending) else [(0, gradient)]:
             held = gradients[place]
-            gradients[place] = value if held is None else autograd.add(held, value)
+            gradients[place] = value if held is None else autograd.engine.add(held, value)
         return tuple(gradients)
 
     def incoming(self, outputs):

@@ -117,6 +117,50 @@ def span(shape, strides):
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
 
 
+_FARTHEST = 1 << 62  # elements; no memory is as large
+
+
+def geometry(op, shape, strides):
+    """``shape`` and ``strides`` as tuples of ints that describe a tensor: of one length, none negative, and none so large
+    that the place of an element is no 64-bit number. RuntimeError or TypeError otherwise."""
+    try:
+        shape, strides = tuple([n.__index__() for n in shape]), tuple([step.__index__() for step in strides])
+    except (TypeError, AttributeError):
+        raise TypeError(f"{op}: sizes and strides must be ints, got {shape!r:.200} and {strides!r:.200}") from None
+    if len(shape) != len(strides):
+        raise RuntimeError(
+            f"{op}: mismatch in length of strides and shape: {len(shape)} sizes and {len(strides)} strides"
+        )
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"{op}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    if min(strides, default=0) < 0:
+        raise RuntimeError(f"{op}: Negative strides are not supported at the moment, got strides: {list(strides)}")
+    if max(prod(max(n, 1) for n in shape), span(shape, strides), *strides, 0) >= _FARTHEST:
+        raise RuntimeError(
+            f"{op}: Storage size calculation overflowed with sizes={list(shape)} and strides={list(strides)}"
+        )
+    return shape, strides
+
+
+def inside(op, shape, strides, offset, count):
+    """``shape`` and ``strides`` as tuples, where every element of such a tensor that begins at ``offset`` is one of the
+    ``count`` elements of its storage. RuntimeError or TypeError otherwise.
+
+    Whoever takes sizes from outside (a file, another process, another library, the user) and lays a tensor over memory
+    asks this first.
+    """
+    shape, strides = geometry(op, shape, strides)
+    length = span(shape, strides)
+    if not hasattr(offset, "__index__"):
+        raise TypeError(f"{op}: the storage offset must be an int, got {offset!r:.200}")
+    if offset < 0 or length and offset + length > count:
+        raise RuntimeError(
+            f"{op}: setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of bounds for "
+            f"storage of size {count}"
+        )
+    return shape, strides
+
+
 def overlaps_itself(shape, strides):
     """Whether two indices of a view surely name the same element (an expanded dimension)."""
     return any(stride == 0 and size > 1 for size, stride in zip(shape, strides))

@@ -1,6 +1,7 @@
 """Linear algebra, under PyTorch's names. Defined in the op families; gathered here."""
 
 from .errors import LinAlgError as LinAlgError
+from .names import open_doors
 from .ops.factor import (
     cholesky_ex as cholesky_ex,
     eigh as eigh,
@@ -45,3 +46,5 @@ from .ops.solve import (
     tensorinv as tensorinv,
     tensorsolve as tensorsolve,
 )
+
+open_doors(globals(), __name__)

@@ -25,8 +25,8 @@ import numpy as np
 from . import dtypes
 from .device import CPU
 from .nn.parameter import Parameter
-from .storage import opened_segment, segment_of, strided_meta
-from .tensor import Tensor, address, make, wrap_as
+from .storage import opened_segment, segment_of
+from .tensor import Tensor, address, from_array, lay, wrap_as
 
 
 def __getattr__(name):
@@ -66,10 +66,10 @@ def _reduced(tensor: Tensor):
 
 def _rebuilt(handle, size, place, is_parameter, requires_grad):
     offset, name, shape, strides = place
+    d = dtypes.BY_NAME[name]
     memory = np.frombuffer(opened_segment(handle.detach(), size), np.uint8)
-    m = strided_meta(dtypes.BY_NAME[name], shape, strides)
-    length = m.numel if m.contiguous else m.span
-    tensor = make(memory[offset : offset + length * m.dtype.itemsize].view(m.np), m)
+    elements = memory[offset : offset + max(size - offset, 0) // d.itemsize * d.itemsize].view(d.np)
+    tensor = lay("shared memory", from_array(elements), 0, shape, strides)
     return (wrap_as(Parameter, tensor) if is_parameter else tensor).requires_grad_(requires_grad)
 
 

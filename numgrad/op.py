@@ -7,18 +7,18 @@ A call of an op is check, run, record. The forms of an op differ in how they run
 import functools
 import inspect
 import re
-import threading
 import traceback
-import types
 from typing import Any
 
 import numpy as np
 
 from . import autograd
 from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
+from .deferral import deferred
 from .device import CPU
 from .errors import DTypeError
 from .kernels.vocab import WORDS
+from .names import door
 from .storage import Meta
 from .tensor import Tensor, from_array, new, storage_of
 
@@ -99,41 +99,6 @@ def forget_kernels(op):
         forget()
     elif getattr(op, "plans", None) is not None:
         op.plans.clear()
-
-
-def deferred(name, source, names):
-    """A function compiled from the text that ``source()`` gives, at its first call: importing compiles none of them.
-
-    ``names`` are its globals; ``entry.build()`` compiles it now, for those who want its signature.
-    """
-
-    def build():
-        with BUILDING:
-            made_for = names["_entry"]
-            if made_for.__code__ is _unbuilt.__code__:
-                scratch = dict(names)
-                exec(compile(source(), f"<entry of {name}>", "exec"), scratch)
-                made = scratch[name]
-                made_for.__defaults__, made_for.__kwdefaults__ = made.__defaults__, made.__kwdefaults__
-                made_for.__code__ = made.__code__
-        return made_for
-
-    names["_build"] = build
-    names.setdefault("__builtins__", __builtins__)
-    names["_entry"] = entry = types.FunctionType(_unbuilt.__code__, names, name)
-    entry.build = build
-    return entry
-
-
-BUILDING = threading.RLock()  # held by those who exchange the code of an entry
-
-
-def _build() -> Any:
-    """Stands for the function of that name in the globals that `deferred` gives."""
-
-
-def _unbuilt(*args, **kwargs):
-    return _build()(*args, **kwargs)
 
 
 def signature_text(op):
@@ -311,7 +276,7 @@ def note_anomaly(node, op):
 
 def check_forward(name, result):
     """In `detect_anomaly`: a NaN in a result names the op that made it."""
-    if autograd.checks_nan() and autograd.has_nan(result):
+    if autograd.checks_nan() and autograd.engine.has_nan(result):
         raise RuntimeError(f"{name}: the forward pass returned nan values (detect_anomaly is on)")
 
 
@@ -428,9 +393,19 @@ def method(fn=None, *, name=None):
     """Decorator: a composite that is a Tensor method only."""
     if fn is None:
         return functools.partial(method, name=name)
-    setattr(Tensor, name or fn.__name__, fn)
+    put_on_tensor(name or fn.__name__, fn)
     ENTRIES[name or fn.__name__] = fn
     return fn
+
+
+def put_on_tensor(name, fn):
+    """Make ``fn`` the method ``name``, with the other names that its arguments have."""
+    if not hasattr(fn, "op") and not hasattr(fn, "behind") and not name.startswith("_"):
+        made = door(fn, name, method=True)
+        if made is not fn:
+            made.__module__, made.__qualname__ = Tensor.__module__, f"Tensor.{name}"
+        fn = made
+    setattr(Tensor, name, fn)
 
 
 def install():
@@ -443,5 +418,5 @@ def install():
             setattr(Tensor, f"{op.name}_", inplace)
     for name, fn in FUNCTIONS.items():
         if "Tensor" in fn.install and not hasattr(Tensor, name):
-            setattr(Tensor, name, fn)
+            put_on_tensor(name, fn)
 

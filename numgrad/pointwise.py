@@ -5,6 +5,7 @@ the first call with a new combination of metas) goes through `_general`, which a
 """
 
 import functools
+import inspect
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .layout import (
     overlaps_itself,
     result_strides,
 )  # fmt: skip
+from .names import absent, bound, meanings
 from .op import (
     ENTRIES,
     OPS,
@@ -241,7 +243,22 @@ def _refuse_zero_divisor(name, divisor, plan):
         raise RuntimeError(f"{name}: ZeroDivisionError: an integer divisor is 0")
 
 
-def _general(op, inputs, attributes, out):
+def _bound(op, name, inputs, attributes, options):
+    """(inputs, attributes, out) of a call, ``options`` being what came under other names."""
+    options = {other: value for other, value in options.items() if value is not absent and value is not None}
+    out = options.pop("out", None)
+    if options or any(value is absent for value in (*inputs, *attributes)):
+        names = (*op.inputs, *op.attributes)
+        if "_excess" in options:
+            raise TypeError(f"{name}() takes {len(names)} positional arguments but more were given")
+        defaults = {name: default for name, default in op.attributes.items() if default is not inspect.Parameter.empty}
+        values = bound(name, dict(zip(names, (*inputs, *attributes))), options, meanings(name, names), defaults)
+        inputs, attributes = tuple([values[n] for n in op.inputs]), tuple([values[n] for n in op.attributes])
+    return inputs, attributes, out
+
+
+def _general(op, inputs, attributes, options):
+    inputs, attributes, out = _bound(op, op.name, inputs, attributes, options)
     operands = _operands(op, inputs)
     if any(isinstance(value, Tensor) and value._m.batched for value in operands):
         return ENTRIES["batched_pointwise"](op, operands, attributes, out)
@@ -306,8 +323,9 @@ def _duplicate(tensor):
     return ENTRIES["copy_"](make(m.empty(m.span, m.np), m), plain(tensor))
 
 
-def _inplace(op, inputs, attributes):
+def _inplace(op, inputs, attributes, options):
     name = f"{op.name}_"
+    inputs, attributes, _ = _bound(op, name, inputs, attributes, options)
     target = as_tensor_operand(name, inputs[0], op.inputs[0])
     if any(isinstance(value, Tensor) and value._m.batched for value in inputs):
         return ENTRIES["batched_inplace"](op, inputs, attributes)

@@ -6,14 +6,17 @@ result) repeated along the reduced dimensions.
 """
 
 import functools
+import inspect
 from math import prod
 
 from . import dtypes
 from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
+from .deferral import deferred
 from .errors import no_complex_form
 from .inplace import write_out
 from .kernels import emit
 from .layout import dense_strides, inner_to_outer, is_dense, normalize_axes
+from .names import absent, bound, meanings
 from .op import (
     ENTRIES,
     Op,
@@ -22,7 +25,6 @@ from .op import (
     cast,
     cast_gradient,
     check_forward,
-    deferred,
     dense,
     forget_kernels,
     node_class_of,
@@ -67,21 +69,21 @@ def reduction(fn=None, **options):
         return functools.partial(reduction, **options)
     op = Reduction(fn, **options)
     names = {
-        "op": op, "general": _call, "plans": op.plans, "new": new, "Tensor": Tensor, "storage_of": storage_of,
+        "op": op, "general": _general, "absent": absent, "plans": op.plans, "new": new, "Tensor": Tensor, "storage_of": storage_of,
         "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq,
         "check_forward": check_forward, "note_anomaly": note_anomaly, "inf": float("inf"),
     }  # fmt: skip
-    return attach(op, deferred(op.name, lambda: _source(op), names))
+    return attach(op, deferred(op.name, lambda: _source(op), names, lambda: _signature(op)))
 
 
 _ENTRY = """
-def {name}(input, {parameters}dim=None, keepdim=False, *, dtype=None, out=None):
+def {name}(input=absent, {parameters}dim=None, keepdim=False, **options):
     try:
         plan = plans.get((input._m, dim, keepdim{types}))
     except (AttributeError, TypeError):
-        return general(op, input, ({attributes}), dim, keepdim, dtype, out)
-    if plan is None or not plan.direct or dtype is not None or out is not None:
-        return general(op, input, ({attributes}), dim, keepdim, dtype, out)
+        return general(op, input, ({attributes}), dim, keepdim, options)
+    if plan is None or not plan.direct or options:
+        return general(op, input, ({attributes}), dim, keepdim, options)
     m = plan.out
     tensor = new(Tensor)
     tensor._m = m
@@ -116,6 +118,29 @@ def _source(op):
         saved="".join(f"{saved.get(name, name)}, " for name in op.needs),
         storages="storage_of(tensor)," if "out" in op.needs else "",
     )
+
+
+def _signature(op):
+    """The parameters of a reduction's entry, with those that are in its ``**options``."""
+    parameters = [inspect.Parameter("input", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    for name, default in {**op.attributes, "dim": None, "keepdim": False}.items():
+        parameters.append(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default))
+    parameters += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in ("dtype", "out")]
+    return inspect.Signature(parameters)
+
+
+def _general(op, tensor, attributes, dim, keepdim, options):
+    """The call of an entry off the usual path: ``options`` are ``dtype``, ``out`` and other names of its parameters."""
+    dtype = out = None
+    if options or tensor is absent:
+        names = ("input", *op.attributes, "dim", "keepdim")
+        values = bound(
+            op.name, dict(zip(names, (tensor, *attributes, dim, keepdim))), options, meanings(op.name, names),
+            {**op.attributes, "dim": None, "keepdim": False}, ("dtype", "out"),
+        )  # fmt: skip
+        tensor, *attributes, dim, keepdim = [values[name] for name in names]
+        dtype, out = values.get("dtype"), values.get("out")
+    return _call(op, tensor, tuple(attributes), dim, keepdim, dtype, out)
 
 
 def _call(op, tensor, attributes, dim, keepdim, dtype, out):

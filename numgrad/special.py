@@ -1,5 +1,6 @@
 """Special functions, under PyTorch's names. Defined in the op families; gathered here."""
 
+from .names import open_doors
 from .ops.bessel import (
     airy_ai as airy_ai,
     bessel_j0 as bessel_j0,
@@ -60,3 +61,5 @@ from .ops.polynomials import (
     shifted_chebyshev_polynomial_w as shifted_chebyshev_polynomial_w,
 )
 from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp, softmax_root as softmax
+
+open_doors(globals(), __name__)

@@ -5,6 +5,7 @@ import inspect
 import weakref
 
 from .autograd import is_grad_enabled, next_seq, switch
+from .deferral import deferred
 from .op import (
     ENTRIES,
     Op,
@@ -13,7 +14,6 @@ from .op import (
     admitted,
     attach,
     check_forward,
-    deferred,
     node_class_of,
     note_anomaly,
     plain,

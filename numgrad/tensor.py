@@ -11,7 +11,7 @@ from . import autograd, dtypes
 from .autograd import Leaf, OutputNode
 from .config import warn_once
 from .device import CPU, Device
-from .layout import Size, in_format, is_dense, layout, strided
+from .layout import Size, in_format, inside, is_dense, layout, strided
 from .printing import tensor_text
 from .storage import Meta, Storage, flat, pinned, segment_of, shaped, shared_segment, strided_meta
 
@@ -307,7 +307,7 @@ class Tensor:
             tensor = reference()
             if tensor is not None:
                 held = tensor._grad
-                tensor.__dict__["_grad"] = gradient if held is None else autograd.add(held, gradient)
+                tensor.__dict__["_grad"] = gradient if held is None else autograd.engine.add(held, gradient)
 
         n.retain(keep)
 
@@ -502,7 +502,7 @@ class Tensor:
         """A leaf that shares the data, without the gradient."""
         copy = alias(self, self._d, self._m)
         copy = wrap_as(type(self), copy) if type(self) is not Tensor else copy
-        copy.__dict__.update((key, value) for key, value in self.__dict__.items() if not key.startswith("_"))
+        copy.__dict__.update(attributes(self))
         return copy.requires_grad_(self.requires_grad)
 
     def __deepcopy__(self, memo) -> "Tensor":
@@ -520,20 +520,19 @@ class Tensor:
             copy._n = Leaf()
         if self.grad is not None:
             copy.grad = self.grad.__deepcopy__(memo)
-        for key, value in self.__dict__.items():
-            if not key.startswith("_"):
-                import copy as copying
+        for key, value in attributes(self).items():
+            import copy as copying
 
-                copy.__dict__[key] = copying.deepcopy(value, memo)
+            copy.__dict__[key] = copying.deepcopy(value, memo)
         return copy
 
     def __reduce_ex__(self, protocol):
-        extra = {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
+        extra = attributes(self)
         array = np.array(self._stored())
         return _rebuild, (type(self), array, str(self.device), self.requires_grad, extra)
 
     def __setstate__(self, state) -> None:
-        self.__dict__.update(state)
+        set_attributes(self, state)
 
 
 def _rebuild(cls, array, device, requires_grad, extra):
@@ -566,6 +565,37 @@ class UntypedStorage:
 
     def __hash__(self):
         return hash(self.data_ptr())
+
+
+# --- the user's attributes ---------------------------------------------------------------------------------------
+
+# What the library itself keeps in a tensor's ``__dict__``.
+_OWN = frozenset(("_base", "_grad", "_leaf", "_retains_grad", "_writer", "_label"))
+
+
+def attributes(tensor: Tensor) -> dict:
+    """The attributes that the user set on the tensor."""
+    return {name: value for name, value in tensor.__dict__.items() if name not in _OWN}
+
+
+def set_attributes(tensor: Tensor, state) -> Tensor:
+    """``tensor`` with the attributes in ``state``: a dict, or a tuple of one and of a dict of slots.
+
+    ValueError for names that mean something else on every tensor.
+    """
+    given = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    for names, slots in zip(given, (False, True)):
+        for name, value in (names or {}).items():
+            known = getattr(type(tensor), name, None) if isinstance(name, str) else property()
+            if name in _OWN or name.startswith("__") or name in Tensor.__slots__:
+                raise ValueError(f"a tensor with the attribute {name!r}")
+            if slots:
+                setattr(tensor, name, value)
+            elif isinstance(known, property) or callable(known):
+                raise ValueError(f"a tensor with the attribute {name!r}")
+            else:
+                tensor.__dict__[name] = value
+    return tensor
 
 
 # --- making tensors ----------------------------------------------------------------------------------------------
@@ -638,6 +668,13 @@ def view(tensor: Tensor, offset: int, shape: tuple, strides: tuple, track: bool)
             storage.views = [reference for reference in storage.views if reference() is not None]
         storage.views.append(weakref.ref(found))
     return found
+
+
+def lay(op: str, root: Tensor, offset: int, shape, strides, *, begin: int = 0, count: int | None = None) -> Tensor:
+    """A tensor of any sizes and strides over the memory of ``root``, which is flat: ``offset`` elements into it, or into the
+    ``count`` elements from ``begin`` on. RuntimeError in the name of ``op`` unless every element lies inside."""
+    shape, strides = inside(op, shape, strides, offset, len(root._d) if count is None else count)
+    return view(root, begin + offset.__index__() if 0 not in shape else 0, shape, strides, False)
 
 
 def root_of(tensor: Tensor):

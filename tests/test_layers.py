@@ -13,7 +13,7 @@ LAYERS = {
     "device": 1, "storage": 1,
     "kernels": 2,
     "autograd": 3, "tensor": 3, "gradients": 3, "printing": 3, "generator": 3,
-    "op": 4, "plans": 4, "pointwise_gradient": 4, "structured": 4, "inplace": 4, "packing": 4, "entries": 4, "function": 4, "pointwise": 4,
+    "deferral": 4, "names": 4, "op": 4, "plans": 4, "pointwise_gradient": 4, "structured": 4, "inplace": 4, "packing": 4, "entries": 4, "function": 4, "pointwise": 4,
     "reduction": 4, "rowwise": 4, "detours": 4, "complexes": 4,
     "ops": 5,
     "compile": 6, "nn": 6, "amp": 6, "cpu": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "special": 6, "linalg": 6, "fft": 6, "cuda": 6, "func": 6,

@@ -3,7 +3,6 @@
 import io
 import pickle
 import struct
-import warnings
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 
@@ -211,13 +210,16 @@ class Harmful:
 
 
 @pytest.mark.parametrize("archive", [True, False], ids=["zip", "stream"])
-@pytest.mark.parametrize("weights_only", [True, False])
-def test_nothing_is_executed(archive, weights_only, capsys):
+def test_nothing_is_executed(archive, capsys):
     data = saved({"a": Harmful(), "b": [Harmless(), defaultdict(len)]}, _use_new_zipfile_serialization=archive)
-    with pytest.raises(pickle.UnpicklingError, match=r"needs (builtins|__builtin__).print, .*Harmless, .*\.len, which") as caught:
-        ng.load(data, weights_only=weights_only)
-    assert isinstance(caught.value, FileError) and "nothing in them is executed" in str(caught.value)
+    for only in (True, None):
+        data.seek(0)
+        with pytest.raises(pickle.UnpicklingError, match=r"needs builtins.print, .*Harmless, builtins\.len, which") as caught:
+            ng.load(data, weights_only=only)
+        assert isinstance(caught.value, FileError) and "nothing in them is executed" in str(caught.value)
     assert "executed" not in capsys.readouterr().out
+    data.seek(0)
+    assert ng.load(data, weights_only=False)["b"][0].a == 1 and "executed" in capsys.readouterr().out
 
 
 def test_names_can_be_allowed():
@@ -226,15 +228,6 @@ def test_names_can_be_allowed():
         assert ng.load(saved(obj))["x"].a == 1 and serialization.get_safe_globals() == [Harmless]
     with pytest.raises(FileError, match="Harmless"):
         ng.load(saved(obj))
-
-
-def test_whole_modules_are_refused():
-    torch = pytest.importorskip("torch")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        data = saved(torch.nn.Linear(2, 2))
-    with pytest.raises(FileError, match=r"torch.nn.modules.linear.Linear, .*save model.state_dict\(\)"):
-        ng.load(data)
 
 
 def test_dtypes_without_counterpart():
@@ -293,7 +286,7 @@ def test_geometry_is_checked(geometry):
         b"\x80\x02\x8d" + struct.pack("<Q", 2**62) + b".", b"\x80\x02Nr\xff\xff\xff\xffN0\xff.", b"\xff\xff",
         b"\x80\x02c__builtin__\nlist\n(K\x01tR.", b"\x80\x02ctorch\nTensor\n)\x81.", b"\x80\x02ctorch\nSize\n(X\x01\x00\x00\x00atR.",
         b"\x80\x02ctorch\nSize\n}X\x0c\x00\x00\x00__defaults__K\x01sb.", b"\x80\x02K\x01Q.", b"\x80\x02)Q.",
-        b"\x80\x02c__builtin__\nbytearray\n(\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x0ftR.", b"\x80\x02NN.", b"\x80\x02(K\x01d.",
+        b"\x80\x02c__builtin__\nbytearray\n(\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x0ftR.", b"\x80\x02NN.", b"\x80\x02(K\x01d.", b"\x80\x02cposix\nexecv\n.", b"\x80\x02Pabc\n.",
         b"\x80\x02cnumpy\ndtype\n(X\x02\x00\x00\x00O8tR.",
     ],
 )  # fmt: skip
@@ -309,7 +302,7 @@ def test_archives_that_are_none_of_pytorchs(tmp_path):
     ng.save(ng.ones(2), tmp_path / "x.pt")
     data = (tmp_path / "x.pt").read_bytes()
     with pytest.raises(FileError, match="TorchScript"):
-        ng.load(repacked(io.BytesIO(data), add=[("archive/constants.pkl", b"")]))
+        ng.load(repacked(io.BytesIO(data), add=[("x/constants.pkl", b"")]))
     with pytest.raises(FileError, match="is compressed or encrypted"):
         ng.load(repacked(io.BytesIO(data), compression=zipfile.ZIP_DEFLATED))
 

@@ -12,6 +12,7 @@ import warnings
 from .. import detours, dtypes, fft, linalg
 from ..autograd import is_grad_enabled
 from ..device import CPU
+from ..names import behind
 from ..nn import functional
 from ..op import ENTRIES, cast
 from ..tensor import Tensor, storage_of
@@ -58,8 +59,8 @@ _unprepared = [True]
 def _functions(name):
     module, _, inside = name.rpartition(".")
     if module:
-        return [getattr({"linalg": linalg, "fft": fft}[module], inside)]
-    return [ENTRIES.get(name), getattr(Tensor, name, None), getattr(functional, name, None)]
+        return [behind(getattr({"linalg": linalg, "fft": fft}[module], inside))]
+    return [ENTRIES.get(name), behind(getattr(Tensor, name, None)), getattr(functional, name, None)]
 
 
 def _prepare():

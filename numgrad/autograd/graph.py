@@ -11,12 +11,12 @@ from . import (
     GradientEdge as GradientEdge,
     Handle,
     Node as Node,
-    _leading_to,
-    _modes,
+    local,
     packs,
     set_packs,
     switch,
 )
+from .engine import leading_to
 
 
 class saved_tensors_hooks:
@@ -31,8 +31,8 @@ class saved_tensors_hooks:
         self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
 
     def __enter__(self) -> None:
-        if _modes.no_packs is not None:
-            raise RuntimeError(_modes.no_packs)
+        if local.no_packs is not None:
+            raise RuntimeError(local.no_packs)
         set_packs((*packs(), (self.pack_hook, self.unpack_hook)))
 
     def __exit__(self, *exception: object) -> None:
@@ -68,11 +68,11 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
     """Context in which `saved_tensors_hooks` raises RuntimeError with this message; so does entering it within one."""
     if packs():
         raise RuntimeError(error_message)
-    before, _modes.no_packs = _modes.no_packs, error_message
+    before, local.no_packs = local.no_packs, error_message
     try:
         yield
     finally:
-        _modes.no_packs = before
+        local.no_packs = before
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
@@ -121,7 +121,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
         starts = [node for node, _ in roots]
         reached = _reachable(starts)
         if captures is not None:
-            reached &= _leading_to(captures, starts)
+            reached &= leading_to(captures, starts)
         under_way[:] = [number, sum(node in reached for node in nodes), [None] * len(nodes)]
         ends.append(lambda: finish(number))
 
@@ -131,7 +131,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
             fn(under_way[2])
 
     def all_of(place, gradient):
-        task = _modes.task
+        task = local.task
         if task is None:
             return
         if under_way[0] != task[2]:
@@ -142,7 +142,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
             fn(under_way[2])
 
     def any_of(place, gradient):
-        task = _modes.task
+        task = local.task
         if task is not None and under_way[0] != task[2]:
             under_way[0] = task[2]
             fn(gradient)

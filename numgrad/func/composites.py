@@ -12,6 +12,7 @@ from collections.abc import Callable
 from .. import linalg
 from ..detours import divert
 from ..function import Function
+from ..names import behind
 from ..op import ENTRIES
 from ..ops import activation, classification, loss, random, reduce, subscript
 from ..ops.view import reshape, sizes
@@ -340,7 +341,7 @@ _MAKERS = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "n
 
 
 def _entries(name):
-    for entry in {id(found): found for found in (ENTRIES.get(name), getattr(Tensor, name, None))}.values():
+    for entry in {id(found): found for found in (ENTRIES.get(name), behind(getattr(Tensor, name, None)))}.values():
         if isinstance(entry, types.FunctionType) and not hasattr(entry, "op"):
             yield entry
 
@@ -361,7 +362,7 @@ def prepare() -> None:
                     done.add(id(entry))
                     divert(entry, around)
     for names, around in ((_LINALG, _leading), (_LINALG_BY_OPS, _as_ops_or_slices)):
-        for entry in [getattr(linalg, name) for name in names]:
+        for entry in [behind(getattr(linalg, name)) for name in names]:
             if id(entry) not in done:
                 done.add(id(entry))
                 divert(entry, around)

@@ -13,7 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import NativeValue, intrinsic, models, register_model, unbox
 
-from .jit import PYTHON_MODE, SafeCache, load_module
+from .cache import CompiledCode
+from .jit import PYTHON_MODE, load_module
 
 _I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _keep_alive: list = []  # compiled callers
@@ -186,7 +187,7 @@ def _compile_entry(fn, signature, parallel):
         # then takes milliseconds. A short spin keeps the quick entry and gives the core up soon after.
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     dispatcher = numba.njit(error_model="numpy", nogil=parallel, parallel=parallel)(fn)
-    dispatcher._cache = SafeCache(fn)
+    dispatcher._cache = CompiledCode(fn)
     dispatcher.compile(signature)
     _keep_alive.append(dispatcher)
     return dispatcher.overloads[signature.args].entry_point

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import jit
 from .half import from_bfloat16, from_float16, to_bfloat16, to_float16
-from .jit import inlined, integer, kernel, load_module, pointer, real, scalar, shifted, source_of
+from .jit import inlined, integer, kernel, load_module, pointer, real, scalar, shifted
 from .ordered import cascade_sum
 from .vmath import WORDS as CPU_WORDS
 from .vmath_complex import WORDS as COMPLEX_WORDS
@@ -186,7 +186,7 @@ def pointwise(name, fn, inputs, outputs, T, strided=False, inplace=(), attribute
     )
     # The scalar contracts at most: quotients stay exact, and there is no sum over elements to reassociate.
     names = {**_NAMES, name: scalar_function(fn, T, name, scalar)}
-    module = load_module(name + ("_strided" if strided else ""), source, names, extra=source_of(fn))
+    module = load_module(name + ("_strided" if strided else ""), source, names)
     return kernel(module.__dict__[f"{name}_kernel"])
 
 
@@ -321,14 +321,11 @@ def reduction(name, step, finish, combine, identity, inputs, out, T, along, attr
     )
     names = {**_NAMES, "stack_array": jit.stack_array, "step": scalar_function(step, T)}
     names["combine"] = scalar_function(combine, T)
-    extra_sources = source_of(step) + source_of(combine)
     if finish:
         names["finish"] = scalar_function(finish, T)
-        extra_sources += source_of(finish)
     if cascade:
         names["cascade_sum"] = cascade_sum
-        extra_sources += source_of(cascade_sum)
-    module = load_module(f"{name}_{along}", source, names, extra=extra_sources)
+    module = load_module(f"{name}_{along}", source, names)
     return kernel(module.__dict__[f"{name}_kernel"])
 
 
@@ -392,7 +389,7 @@ def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None, roundin
         f"def {name}_kernel(operands, begin, end):\n" + "".join(f"    {line}\n" for line in lines)
     )
     body = rounding(typed(fn, T, {**CPU_WORDS, **_COMPILED_ROW_WORDS}, name))
-    module = load_module(f"{name}_rows", source, {**_NAMES, name: body}, extra=source_of(fn) + rounding.__name__)
+    module = load_module(f"{name}_rows", source, {**_NAMES, name: body})
     return kernel(module.__dict__[f"{name}_kernel"])
 
 

@@ -8,8 +8,7 @@ With ``NUMBA_DISABLE_JIT=1`` the same kernels run as the Python functions that t
 the function, a pointer is the ndarray itself.
 """
 
-import hashlib
-import importlib.util
+import functools
 import inspect
 import os
 import sys
@@ -18,16 +17,18 @@ import threading
 import types as python_types
 from pathlib import Path
 
+import llvmlite
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from .. import config
+from . import cache
+from .cache import CompiledCode
+from .fingerprint import module_fingerprint
 
 PYTHON_MODE = bool(numba.config.DISABLE_JIT)
 # Never nnan or ninf: NaN and inf must survive. Nor arcp: with it x / sqrt(x) is NaN at 0 and at infinity.
@@ -159,37 +160,19 @@ else:
 # --- kernels: compiled once, known by address ----------------------------------------------------------------
 
 
-class SafeCache(FunctionCache):
-    """Numba's disk cache, except that an unreadable file means a miss and a full disk means no caching."""
-
-    def load_overload(self, sig, target_context):
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # a truncated or foreign file: whatever unpickling raises, recompiling mends it
-            self.flush()
-            return None
-
-    def save_overload(self, sig, data):
-        try:
-            super().save_overload(sig, data)
-        except OSError:
-            config.warn_once("the kernel cache cannot be written; kernels are compiled again in each process")
-
-
 def kernel(fn):
     """Compile ``fn(operands, begin, end)`` and return its address (in Python mode: the function itself)."""
     compiled_kernels.append(fn.__globals__.get("__doc__") or fn.__name__)
     if PYTHON_MODE:
         return fn
-    options = {"nopython": True, "fastmath": FASTMATH, "error_model": "numpy"}
-    compiled = CFunc(fn, (KERNEL_SIGNATURE.args, KERNEL_SIGNATURE.return_type), locals={}, options=options)
-    if fn.__code__.co_filename.endswith(".py"):
-        compiled._cache = SafeCache(fn)
+    compiled = CFunc(fn, (KERNEL_SIGNATURE.args, KERNEL_SIGNATURE.return_type), locals={}, options=_KERNEL_OPTIONS)
+    compiled._cache = CompiledCode(fn)
     compiled.compile()
     _keep_alive.append(compiled)
     return compiled.address
 
 
+_KERNEL_OPTIONS = {"nopython": True, "fastmath": FASTMATH, "error_model": "numpy"}
 _keep_alive: list = []
 
 
@@ -229,7 +212,7 @@ class Template:
             f"{constants}\n\ndef {self.__name__}(operands, begin, end):\n{body}"
         )
         names = {k: v for k, v in self.fn.__globals__.items() if not k.startswith("__") and k not in parameters}
-        module = load_module(self.__name__, text, names, extra=source_of(self.fn))
+        module = load_module(self.__name__, text, names)
         return kernel(module.__dict__[self.__name__])
 
 
@@ -247,16 +230,16 @@ def kernel_template(fn):
 # --- emitted modules -------------------------------------------------------------------------------------------
 
 
-def load_module(name, source, names=None, extra=""):
-    """Write ``source`` as a module into the cache folder, import it with the globals ``names``, return it.
+def load_module(name, source, names=None, key=""):
+    """Write ``source`` as a module into the cache folder and run it with the globals ``names``; return it.
 
-    The file's name carries a hash of the source, of ``extra`` (the sources of all that it calls) and of the
-    versions, because Numba's cache does not notice edits in other files.
+    The module's name ends in the fingerprint of the source, of what it takes from ``names`` and of ``key``, under which
+    its compiled code is kept.
     """
-    digest = hashlib.sha256("\0".join((source, extra, _toolchain())).encode()).hexdigest()[:16]
-    full_name = f"numgrad_{name}_{digest}"
+    code = compile(source, "", "exec")
+    full_name = f"numgrad_{name}_{module_fingerprint(code, names or {}, key, _toolchain())[:16]}"
     with _loading:  # another thread must not see a module that is not complete
-        return sys.modules.get(full_name) or _load(full_name, source, names)
+        return sys.modules.get(full_name) or _load(full_name, source, code, names)
 
 
 _loading = threading.RLock()
@@ -271,52 +254,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)  # a thread that held it is not in the child
 
 
-def _load(full_name, source, names):
-    path = config.cache_folder() / f"{full_name}.py"
-    if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(source)
-        os.replace(temporary, path)
-    spec = importlib.util.spec_from_file_location(full_name, path)
-    module = importlib.util.module_from_spec(spec)
+def _load(full_name, source, code, names):
+    path = cache.keep_source(f"{full_name}.py", source)
+    module = python_types.ModuleType(full_name)
+    module.__file__ = str(path)
     module.__dict__.update(names or {})
     sys.modules[full_name] = module
     try:
-        spec.loader.exec_module(module)
+        # The text at hand is run, not the file, which may be damaged.
+        exec(_written_in(code, module.__file__), module.__dict__)
     except BaseException:
         del sys.modules[full_name]
         raise
     return module
 
 
-_TOOLCHAIN = None
+def _written_in(code, file):
+    """The code object, and those inside it, as compiled from ``file``."""
+    constants = (_written_in(c, file) if isinstance(c, python_types.CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename=file, co_consts=tuple(constants))
 
 
+@functools.cache
 def _toolchain():
-    global _TOOLCHAIN
-    if _TOOLCHAIN is None:
-        own = "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
-        digest = hashlib.sha256(own.encode()).hexdigest()
-        _TOOLCHAIN = f"numba {numba.__version__} numpy {np.__version__} python {sys.version_info[:2]} {digest}"
-    return _TOOLCHAIN
-
-
-def source_of(fn, seen=None):
-    """The source text of ``fn`` and, recursively, of the functions and constants that it names."""
-    seen = set() if seen is None else seen
-    fn = getattr(getattr(fn, "op", None), "fn", fn)  # an op that a body uses stands for its own body
-    fn = getattr(fn, "py_func", fn)
-    if not isinstance(fn, python_types.FunctionType) or fn in seen:
-        return ""
-    seen.add(fn)
-    try:
-        text = inspect.getsource(fn)
-    except OSError:
-        text = repr((fn.__code__.co_code, fn.__code__.co_consts))
-    for name in fn.__code__.co_names:
-        value = fn.__globals__.get(name)
-        if isinstance(value, (int, float, str)):
-            text += f"\n{name} = {value!r}"
-        elif not (getattr(value, "__module__", None) or "").startswith("numgrad.kernels"):  # those are in _toolchain()
-            text += source_of(value, seen)
-    return text
+    versions = f"numba {numba.__version__} llvmlite {llvmlite.__version__} numpy {np.__version__} python {sys.version_info[:2]}"
+    return versions + repr(sorted(FASTMATH)) + repr(KERNEL_SIGNATURE) + ("interpreted" if PYTHON_MODE else "")

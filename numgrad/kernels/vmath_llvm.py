@@ -40,7 +40,8 @@ def implements(name, *float_types):
             table = _implementations.get(name)
             if table is None:
                 table = _implementations[name] = {}
-                overload(name, jit_options=SCALAR_OPTIONS, strict=False)(_chooser(name, table))
+                name.compiled = _chooser(name, table), SCALAR_OPTIONS  # an attribute, for fingerprints
+                overload(name, jit_options=SCALAR_OPTIONS, strict=False)(name.compiled[0])
             for float_type in float_types or FLOATS:
                 table[float_type] = fn
         return fn
@@ -94,6 +95,7 @@ def lowers(name, result):
             3: lambda context: lambda a, b, c: resolve(a, b, c),
         }
         if not PYTHON_MODE:
+            name.lowered = resolve, fn  # an attribute, for fingerprints
             type_callable(name)(typers[arity])
             lower_builtin(name, *(types.Any,) * arity)(
                 lambda context, builder, signature, values: fn(builder, signature.args[-1], *values)

@@ -1,6 +1,6 @@
 """The op families, one file each. Importing this package defines the whole table and installs its methods."""
 
-from .. import autograd
+from ..autograd import engine
 from ..op import install
 from . import (
     activation as activation,
@@ -72,5 +72,5 @@ from .arithmetic import add
 from .copy import laid_out
 from .join import stack
 
-autograd.add, autograd.add_, autograd.laid_out, autograd.stack = add, add.op.inplace_entry, laid_out, stack
+engine.add, engine.add_, engine.laid_out, engine.stack = add, add.op.inplace_entry, laid_out, stack
 install()

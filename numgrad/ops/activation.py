@@ -40,12 +40,13 @@ def _(g, out):
     return where(out <= 0.0, 0.0, g)
 
 
-@function
+@function(install=("F",))
 def relu(input, inplace: bool = False) -> Tensor:
     """``max(input, 0)``."""
     return _relu.op.inplace_entry(input) if inplace else _relu(input)
 
 
+function(_relu, name="relu")
 method(_relu.op.inplace_entry, name="relu_")
 
 

@@ -221,7 +221,9 @@ def _quotient(name, rounding_mode):
 @function
 def div(input, other, *, rounding_mode: str | None = None, out=None) -> Tensor:
     """``input / other``, broadcast; ``rounding_mode`` "floor" or "trunc" rounds the result to a whole number."""
-    return (quotient if rounding_mode is None else _quotient("div", rounding_mode))(input, other, out=out)
+    if rounding_mode is None and out is None:
+        return quotient(input, other)
+    return _quotient("div", rounding_mode)(input, other, out=out)
 
 
 @method
@@ -233,7 +235,7 @@ def div_(self, other, *, rounding_mode: str | None = None) -> Tensor:
 @function
 def true_divide(input, other, *, out=None) -> Tensor:
     """``input / other``, broadcast."""
-    return quotient(input, other, out=out)
+    return quotient(input, other) if out is None else quotient(input, other, out=out)
 
 
 @pointwise(reference=np.mod, domain=(0.5, 3.0), refuse="b", nonzero_divisor=True,

@@ -192,5 +192,7 @@ def where_function(condition, input=None, other=None, *, out=None):
     indices at which it holds, a tensor for each dimension."""
     if input is None and other is None:
         return ENTRIES["nonzero"](as_tensor_operand("where", condition, "condition"), as_tuple=True)
-    return choose(_condition("where", condition), input, other, out=out)
+    if type(condition) is not Tensor or condition._m.dtype is not dtypes.bool_:
+        condition = _condition("where", condition)
+    return choose(condition, input, other) if out is None else choose(condition, input, other, out=out)
 

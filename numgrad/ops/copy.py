@@ -8,7 +8,16 @@ import numpy as np
 from .. import config, dtypes
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
-from ..layout import broadcast_shapes, contiguous_format, dense_strides, in_format, is_dense, preserve_format
+from ..layout import (
+    broadcast_shapes,
+    contiguous_format,
+    contiguous_strides,
+    dense_strides,
+    geometry,
+    in_format,
+    is_dense,
+    preserve_format,
+)
 from ..op import (
     ENTRIES,
     as_operand,
@@ -24,7 +33,7 @@ from ..op import (
 from ..plans import build_plan
 from ..storage import Meta, meta, strided_meta
 from ..structured import structured
-from ..tensor import Tensor, alias, empty_tensor, from_array, make
+from ..tensor import Tensor, address, alias, empty_tensor, from_array, lay, make, root_of
 
 
 def _identity(input):
@@ -350,14 +359,22 @@ def type_as(self, other) -> Tensor:
 
 @method
 def resize_(self, *sizes, memory_format=None) -> Tensor:
-    """Change the shape in place; elements are kept as far as they reach, new ones are uninitialised."""
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+    """Change the shape in place; elements are kept as far as they reach, new ones are uninitialised.
+
+    ``memory_format``: the order in which the elements lie then. RuntimeError for negative or overflowing sizes.
+    """
+    if len(sizes) == 1 and not hasattr(sizes[0], "__index__"):
         sizes = tuple(sizes[0])
     if self._n is not None:
         raise RuntimeError("cannot resize variables that require grad")
-    m = meta(self._m.dtype, tuple(sizes), self._m.device)
-    if m.numel <= len(self._d):
-        self._d = self._d[: m.numel]
+    shape, strides = geometry("resize_", sizes, contiguous_strides(sizes) if min(sizes, default=0) >= 0 else sizes)
+    if memory_format is not None and memory_format is not contiguous_format:
+        strides = memory_format.strides("resize_", shape)
+    m = strided_meta(self._m.dtype, shape, strides, self._m.device)
+    root = root_of(self)
+    here = 0 if root is self._d or not len(self._d) else (address(self._d) - address(root)) // self._m.dtype.itemsize
+    if here + m.numel <= len(root):
+        self._d = root[here : here + m.numel]
     else:
         if self._s is not None and not self._s.resizable:
             raise RuntimeError(
@@ -379,13 +396,30 @@ def resize_as_(self, other, memory_format=None):
 
 
 @method
-def set_(self, source=None):
-    """Share ``source``'s memory and shape from now on."""
+def set_(self, source=None, storage_offset=0, size=None, stride=None):
+    """Share ``source``'s memory from now on, that of a tensor or of a storage, with its shape or the one given.
+
+    ``storage_offset`` counts elements from the start of the storage; ``stride`` is row-major unless given. RuntimeError
+    where elements would lie outside of the storage, and for a tensor of another dtype.
+    """
     if source is None:
         self._d, self._m, self._s = np.empty(0, self._m.np), meta(self._m.dtype, (0,)), None
-    else:
+        return self
+    if not isinstance(source, Tensor):
+        source = source._tensor(self._m.dtype)  # all of a storage
+        size = source._m.shape if size is None else size
+    if source._m.dtype is not self._m.dtype:
+        raise RuntimeError(
+            f"set_: Could not set tensor of type {source._m.dtype!r} to a tensor of type {self._m.dtype!r}; convert it with .to()"
+        )
+    if size is None:
         shared = alias(source, source._d, source._m)
-        self._d, self._m, self._s = shared._d, shared._m, shared._s
+    else:
+        size = size if not hasattr(size, "__index__") else (size,)
+        stride = contiguous_strides(size) if stride is None else stride if not hasattr(stride, "__index__") else (stride,)
+        root = root_of(source)
+        shared = lay("set_", alias(source, root, meta(source._m.dtype, (len(root),), source._m.device)), storage_offset, size, stride)
+    self._d, self._m, self._s = shared._d, shared._m, shared._s
     return self
 
 

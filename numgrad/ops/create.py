@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU, resolve
-from ..layout import contiguous_format, preserve_format
+from ..layout import contiguous_format, geometry, preserve_format
 from ..op import ENTRIES, function, method
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, empty_tensor, from_array, make, storage_of
@@ -329,10 +329,8 @@ def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=Fals
 @function(install=("ng",))
 def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """An uninitialised tensor with the strides given."""
-    from ..storage import strided_meta
-
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    m = strided_meta(d, tuple(size), tuple(stride), resolve(device))
+    m = strided_meta(d, *geometry("empty_strided", size, stride), resolve(device))
     found = make(m.empty(m.span, m.np), m)
     return found.requires_grad_() if requires_grad else found
 

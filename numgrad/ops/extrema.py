@@ -149,7 +149,7 @@ def _bounded(name, input, min, max):
 def clamp(input, min=None, max=None, *, out=None) -> Tensor:
     """``input`` brought into [``min``, ``max``]: numbers, tensors, or None. Where ``min > max``, ``max``."""
     entry, arguments = _bounded("clamp", input, min, max)
-    return entry(*arguments, out=out)
+    return entry(*arguments) if out is None else entry(*arguments, out=out)
 
 
 @method

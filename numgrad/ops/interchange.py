@@ -5,6 +5,7 @@ import numpy as np
 from .. import dtypes
 from ..device import Device
 from ..kernels import dlpack
+from ..layout import geometry
 from ..storage import strided_meta
 from ..tensor import Tensor, from_array, make
 
@@ -45,8 +46,10 @@ def _on_device(capsule):
     from ..kernels import cuda
 
     taken = dlpack.Taken(capsule)
-    device = Device("cuda", taken.index)
-    return make(cuda.adopt_capsule(taken), strided_meta(dtypes.of(taken.dtype), taken.shape, taken.strides, device))
+    m = strided_meta(
+        dtypes.of(taken.dtype), *geometry("from_dlpack", taken.shape, taken.strides), Device("cuda", taken.index)
+    )
+    return make(cuda.adopt_capsule(taken), m)
 
 
 def to_dlpack(tensor):

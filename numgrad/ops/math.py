@@ -355,7 +355,7 @@ def _rounded(decimals):
 def round_(input, *, decimals: int = 0, out=None) -> Tensor:
     """The nearest number with so many ``decimals``, halves to the even one."""
     entry, attributes = _rounded(decimals)
-    return entry(input, *attributes, out=out)
+    return entry(input, *attributes) if out is None else entry(input, *attributes, out=out)
 
 
 @method(name="round_")

@@ -82,7 +82,8 @@ def matmul(input, other, *, out=None) -> Tensor:
     broadcast (NumPy's ``@``)."""
     if out is not None:
         return ENTRIES["write_out"]("matmul", matmul(input, other), out)
-    input, other = as_tensor_operand("matmul", input, "input"), as_tensor_operand("matmul", other, "other")
+    if type(input) is not Tensor or type(other) is not Tensor:
+        input, other = as_tensor_operand("matmul", input, "input"), as_tensor_operand("matmul", other, "other")
     nx, ny = input._m.ndim, other._m.ndim
     if nx == 2 and ny == 2:
         _check("matmul", input, other)

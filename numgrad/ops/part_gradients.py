@@ -2,8 +2,7 @@
 
 import weakref
 
-from .. import autograd
-from ..autograd import Node, Pending, next_seq
+from ..autograd import Node, Pending, engine, next_seq
 from ..storage import meta
 from ..structured import plan_view
 from ..tensor import empty_tensor, make
@@ -28,7 +27,7 @@ class WholeNode(Node):
             if apart:
                 write(gradient, place)
             else:
-                autograd.add_(place, gradient)
+                engine.add_(place, gradient)
         return (whole,)
 
     def backward_recorded(self, parts):
@@ -36,7 +35,7 @@ class WholeNode(Node):
         for op, values, gradient in parts:
             given = dict(zip(op.attributes, values), input_meta=self.plan)
             found = op.gradient(gradient, *[given[name] for name in op.needs])
-            total = found if total is None else autograd.add(total, found)
+            total = found if total is None else engine.add(total, found)
         return (total,)
 
 

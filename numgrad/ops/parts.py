@@ -1,6 +1,6 @@
 """Views of some of the elements: slices, single places, pieces, diagonals, windows."""
 
-from .. import autograd
+from ..autograd import engine
 from ..inplace import write_out
 from ..layout import normalize_axis
 from ..op import called, function, method
@@ -262,12 +262,12 @@ def _unfold_gradient(g, *, input_meta, dimension, size, step):
     if size <= count:  # one element of all slices at a time
         shape[dimension], strides[dimension] = count, apart * step
         for k in range(size):
-            autograd.add_(make_view(out, k * apart, tuple(shape), tuple(strides), False), select(g, -1, k))
+            engine.add_(make_view(out, k * apart, tuple(shape), tuple(strides), False), select(g, -1, k))
     else:  # one slice at a time
         shape[dimension] = size
         for k in range(count):
             part = movedim(select(g, dimension, k), -1, dimension)
-            autograd.add_(make_view(out, k * step * apart, tuple(shape), tuple(strides), False), part)
+            engine.add_(make_view(out, k * step * apart, tuple(shape), tuple(strides), False), part)
     return out
 
 

@@ -26,7 +26,7 @@ def square(input, *, out=None) -> Tensor:
     """``input * input``; bool tensors give int64."""
     if isinstance(input, Tensor) and input.dtype is dtypes.bool_:
         input = cast(input, dtypes.int64)
-    return _square(input, out=out)
+    return _square(input) if out is None else _square(input, out=out)
 
 
 @method
@@ -170,7 +170,7 @@ def pow_(input, exponent, *, out=None) -> Tensor:
         if input._m.dtype.differentiable:
             special = _SPECIAL.get(exponent)
             if special is not None:
-                return special(input, out=out)
+                return special(input) if out is None else special(input, out=out)
         elif exponent < 0:
             _checked_exponent("pow", input, exponent)
     elif not isinstance(exponent, Tensor):
@@ -178,7 +178,7 @@ def pow_(input, exponent, *, out=None) -> Tensor:
         if _all_bool(input, exponent):
             found = ENTRIES["clone"](input) if exponent else ENTRIES["full_like"](input, True)
             return found if out is None else ENTRIES["write_out"]("pow", found, out)
-    return _pow(input, exponent, out=out)
+    return _pow(input, exponent) if out is None else _pow(input, exponent, out=out)
 
 
 def _all_bool(input, exponent):

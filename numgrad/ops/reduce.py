@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .. import autograd, dtypes
+from .. import dtypes
+from ..autograd import engine
 from ..kernels.vocab import maximum, minimum, where
 from ..layout import normalize_axes, normalize_axis
 from ..op import ENTRIES, as_tensor_operand, cast, function, method
@@ -183,7 +184,7 @@ def has_nan(tensor) -> bool:
     return bool(np.isnan(tensor._host()).any())
 
 
-autograd.has_nan = has_nan
+engine.has_nan = has_nan
 
 
 @method

@@ -106,15 +106,10 @@ def unsqueeze_bare(tensor, dim):
     return tensor
 
 
-def _extreme(name, result, fold, pairwise, mode, input, args, keepdim, out, dim, other):
+def _extreme(name, result, fold, pairwise, mode, input, dim, keepdim, other, out):
     input = as_tensor_operand(name, input, "input")
-    if len(args) > 2:
-        raise TypeError(f"{name}(): expected at most dim and keepdim after the tensor, got {len(args)} arguments")
-    if args and isinstance(args[0], Tensor):
-        other = args[0]
-    elif args:
-        dim = args[0]
-        keepdim = args[1] if len(args) > 1 else keepdim
+    if isinstance(dim, Tensor):
+        other = dim
     if other is not None:
         return pairwise(input, as_operand(name, other, 1), out=out)
     if dim is not None:
@@ -129,18 +124,17 @@ def _extreme(name, result, fold, pairwise, mode, input, args, keepdim, out, dim,
 
 
 @function(name="max")
-def max_(input, *args, dim=None, keepdim=False, other=None, out=None):
-    """The largest value; ``max(input, dim, keepdim=False)``: (values, indices) along a dimension; ``max(input,
-    other)``:
+def max_(input, dim=None, keepdim=False, *, other=None, out=None):
+    """The largest value; ``max(input, dim, keepdim=False)``: (values, indices) along a dimension; ``max(input, other)``:
     `maximum`."""
-    return _extreme("max", max_result, amax, _maximum, 0, input, args, keepdim, out, dim, other)
+    return _extreme("max", max_result, amax, _maximum, 0, input, dim, keepdim, other, out)
 
 
 @function(name="min")
-def min_(input, *args, dim=None, keepdim=False, other=None, out=None):
+def min_(input, dim=None, keepdim=False, *, other=None, out=None):
     """The smallest value; ``min(input, dim, keepdim=False)``: (values, indices) along a dimension; ``min(input,
     other)``: `minimum`."""
-    return _extreme("min", min_result, amin, _minimum, 1, input, args, keepdim, out, dim, other)
+    return _extreme("min", min_result, amin, _minimum, 1, input, dim, keepdim, other, out)
 
 
 def _arg(name, input, dim, keepdim, mode, out):

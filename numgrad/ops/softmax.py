@@ -166,12 +166,14 @@ def _with_out(name, found, out):
 
 def softmax_root(input, dim, dtype=None, *, out=None) -> Tensor:
     """``exp(x) / sum(exp(x))`` along ``dim``."""
-    return _with_out("softmax", _along("softmax", softmax_rows, input, dim, dtype), out)
+    found = _along("softmax", softmax_rows, input, dim, dtype)
+    return found if out is None else write_out("softmax", found, out)
 
 
 def log_softmax_root(input, dim, dtype=None, *, out=None) -> Tensor:
     """``log(softmax(x))`` along ``dim``, without underflow."""
-    return _with_out("log_softmax", _along("log_softmax", log_softmax_rows, input, dim, dtype), out)
+    found = _along("log_softmax", log_softmax_rows, input, dim, dtype)
+    return found if out is None else write_out("log_softmax", found, out)
 
 
 function(softmax_root, name="softmax")

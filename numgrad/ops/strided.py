@@ -1,7 +1,7 @@
 """Views of any sizes and strides over a tensor's memory, and their gradients."""
 
 from ..device import CPU
-from ..layout import may_overlap
+from ..layout import inside, may_overlap
 from ..op import function
 from ..storage import meta
 from ..structured import structured
@@ -15,20 +15,7 @@ def as_strided_view(input, size, stride, offset):
     root = root_of(input)
     here = 0 if root is input._d or not len(input._d) else (address(input._d) - address(root)) // input._m.dtype.itemsize
     offset = here if offset is None else offset
-    if len(size) != len(stride):
-        raise RuntimeError(
-            f"as_strided: mismatch in length of strides and shape: {len(size)} sizes and {len(stride)} strides"
-        )
-    if any(n < 0 for n in size):
-        raise RuntimeError(f"as_strided: sizes must not be negative, got {list(size)}")
-    if any(step < 0 for step in stride):
-        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if 0 not in size else offset
-    if offset < 0 or (0 not in size and last >= len(root)):
-        raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for "
-            f"storage of size {len(root)}"
-        )
+    inside("as_strided", size, stride, offset, len(root))
     return root, offset
 
 

@@ -3,7 +3,7 @@
 from ..config import warn_once
 from ..inplace import check_inplace
 from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
-from ..op import ENTRIES, as_tensor_operand, function, method, sum_to
+from ..op import ENTRIES, as_tensor_operand, function, method, put_on_tensor, sum_to
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor
@@ -333,7 +333,8 @@ def _(g, dim):
 @function
 def unsqueeze(input, dim) -> Tensor:
     """A new dimension of size 1 at ``dim``."""
-    return _unsqueeze(input, normalize_axis("unsqueeze", dim, input._m.ndim, extra=1))
+    ndim = input._m.ndim
+    return _unsqueeze(input, dim if type(dim) is int and 0 <= dim <= ndim else normalize_axis("unsqueeze", dim, ndim, extra=1))
 
 
 @structured(kind="view", install=(), name="squeeze")
@@ -367,7 +368,7 @@ def install_inplace(name, change):
         return self
 
     inplace.__name__ = inplace.__qualname__ = name
-    setattr(Tensor, name, inplace)
+    put_on_tensor(name, inplace)
 
 
 for _name, _change in (("unsqueeze_", unsqueeze), ("squeeze_", squeeze), ("t_", t), ("transpose_", transpose),

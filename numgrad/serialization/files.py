@@ -1,10 +1,13 @@
-"""Files as they are on disk: read whole, replaced in one step, and where their tensors go."""
+"""Files as they are on disk: read whole, replaced in one step where that is possible, and where their tensors go."""
 
 import contextlib
+import hashlib
+import mmap as mapping
 import os
+import re
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TypeAlias
 
 import numpy as np
@@ -12,67 +15,240 @@ import numpy as np
 from ..device import CPU, Device, resolve
 from ..tensor import Tensor
 
+try:
+    import fcntl
+except ImportError:  # Windows, which does not let go of files that are open
+    fcntl = None  # type: ignore[assignment]
+
 FileLike: TypeAlias = str | os.PathLike[str] | IO[bytes]
 MapLocation: TypeAlias = None | str | int | Device | dict[str, str] | Callable[[Tensor, str], Tensor | None]
 
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def write(f: FileLike, parts: Iterable) -> None:
+    """Write byte strings and arrays of bytes one after the other to a path or a binary file.
+
+    A regular file is replaced in one step: whoever reads it, also after a crash in the middle, finds the old file or
+    the new one. FIFOs, devices and files with several names (hard links) are written in place, and links followed.
+    Raises OSError that names the file.
+    """
+    if not isinstance(f, (str, os.PathLike)):
+        _write_parts(f.write, parts)
+        return
+    path = os.fsdecode(f)
+    target = os.path.realpath(path)  # a link stays one: what it points to is replaced
+    with _naming(path):
+        if _replaceable(target):
+            with replacing(target) as handle:
+                _write_parts(lambda part: os.write(handle, part), parts)
+        else:
+            with open(target, "wb", 0) as file:
+                _write_parts(file.write, parts)
+
+
+def _write_parts(put: Callable, parts: Iterable) -> None:
+    for part in parts:
+        rest = memoryview(part).cast("B") if len(part) else b""
+        while len(rest):
+            count = put(rest[: 1 << 30])  # one call writes at most 2 GB
+            rest = rest[count if isinstance(count, int) and 0 < count < len(rest) else 1 << 30 :]
+
 
 @contextlib.contextmanager
-def replacing(f: str | os.PathLike[str]) -> Iterator[str]:
-    """Context that gives the name of a temporary file to write, which then takes the place of ``f`` in one step.
-
-    Whoever reads ``f``, also after a crash in the middle, finds the old file or the new one.
-    """
-    path = Path(os.path.realpath(f))  # a link stays one: what it points to is replaced
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
+def _naming(path: str) -> Iterator[None]:
+    """Errors of the system name the file that was asked for, not a temporary one or none."""
     try:
-        yield temporary
-        os.chmod(temporary, _mode(path))
-        flush(temporary)
-        os.replace(temporary, path)
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename == path:
+            raise
+        raise type(error)(error.errno, f"save: {error.strerror}", path) from error
+
+
+def _replaceable(target: str) -> bool:
+    """Whether a rename over ``target`` leaves all else as it was: a regular file of one name and of ours, or none yet."""
+    try:
+        found = os.stat(target)
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        return False
+    if not os.access(os.path.dirname(target), os.W_OK):
+        return False
+    return os.name == "nt" or os.geteuid() in (0, found.st_uid)
+
+
+@contextlib.contextmanager
+def replacing(target: str) -> Iterator[int]:
+    """Context that gives the descriptor of a temporary file to write, which then takes the place of ``target``.
+
+    What a killed process left of such a file for the same target is removed.
+    """
+    remove_orphans(target)
+    handle, temporary = _temporary(target)
+    try:
+        yield handle
+        _like_former(target, handle)
+        flush(handle)
+        if os.name == "nt":  # which renames no open file
+            os.close(handle)
+            handle = -1
+        os.replace(temporary, target)
     except BaseException:
+        if handle >= 0:
+            os.close(handle)
+            handle = -1
         os.unlink(temporary)
         raise
-    if os.name != "nt":  # the folder's entry too must be on disk; Windows cannot open a folder
-        flush(path.parent)
-
-
-def _mode(path: Path) -> int:
-    """The permissions of the file that is replaced, or those of a new one."""
-    if path.exists():
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def flush(path: str | Path) -> None:
-    """Have the system write a file or folder to the disk."""
-    handle = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
-    try:
-        os.fsync(handle)
     finally:
-        os.close(handle)
+        if handle >= 0:
+            os.close(handle)
+    if os.name != "nt":  # the folder's entry too must be on disk; Windows cannot open a folder
+        folder = os.open(os.path.dirname(target), os.O_RDONLY)
+        try:
+            flush(folder)
+        finally:
+            os.close(folder)
+
+
+def _like_former(target: str, handle: int) -> None:
+    """Give the file the permissions and the owner of the one that it replaces, or those of a new one."""
+    if os.name == "nt":
+        return
+    try:
+        former = os.stat(target)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(handle, 0o666 & ~mask)
+        return
+    found = os.fstat(handle)
+    if (found.st_uid, found.st_gid) != (former.st_uid, former.st_gid):
+        with contextlib.suppress(PermissionError):  # a group that we are not in; the owner is ours or we are root
+            os.fchown(handle, former.st_uid, former.st_gid)
+    os.fchmod(handle, former.st_mode & 0o7777)
+
+
+def flush(handle: int) -> None:
+    """Have the system write a file or folder to the disk."""
+    os.fsync(handle)
+
+
+# A temporary file is locked while its process lives, so that the next save to the same target can tell it from one that a
+# killed process left. Its name says which target it is for, and is short however long that one's is.
+
+
+def _prefix(name: str) -> str:
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    return f".{os.fsdecode(os.fsencode(name)[:100])}.{digest}."
+
+
+def _lock(handle: int) -> bool:
+    """Whether the file is ours alone now; also where the file system knows no locks."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _temporary(target: str) -> tuple[int, str]:
+    folder, name = os.path.split(target)
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=_prefix(name), suffix=".tmp", dir=folder)
+        if _lock(handle) and os.path.exists(temporary):
+            return handle, temporary
+        os.close(handle)  # taken for an orphan between its making and its lock
+
+
+def remove_orphans(target: str) -> None:
+    """Remove what killed processes left of their saves to ``target``."""
+    folder, name = os.path.split(target)
+    pattern = re.compile(re.escape(_prefix(name)) + r"[a-z0-9_]{8}\.tmp")
+    with os.scandir(folder) as entries:
+        found = [entry.path for entry in entries if pattern.fullmatch(entry.name)]
+    for path in found:
+        with contextlib.suppress(OSError):  # another process did it, or on Windows: its process lives
+            if fcntl is None:
+                os.unlink(path)
+                continue
+            handle = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            finally:
+                os.close(handle)
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+class MmapOptions:
+    """How ``load(mmap=True)`` maps files: `mmap.MAP_PRIVATE` or `mmap.MAP_SHARED`."""
+
+    flags = getattr(mapping, "MAP_PRIVATE", 2)
 
 
 def contents(f: FileLike, mmap: bool = False) -> tuple[np.ndarray, str]:
     """The bytes of a path or binary file as a writable array, and what to call it in messages.
 
-    With ``mmap`` a path's bytes are read when they are used, and writing to them does not change the file.
+    With ``mmap`` a path's bytes are read when they are used; whether writing to them changes the file is said by
+    `MmapOptions`.
     """
     if isinstance(f, (str, os.PathLike)):
-        label = f"'{os.fspath(f)}'"
+        label = f"'{os.fsdecode(f)}'"
         if mmap and os.path.getsize(f):
-            return np.asarray(np.memmap(f, np.uint8, "c")), label
-        return np.fromfile(f, np.uint8), label
+            shared = MmapOptions.flags == getattr(mapping, "MAP_SHARED", 1)
+            return np.asarray(np.memmap(f, np.uint8, "r+" if shared else "c")), label
+        with open(f, "rb", 0) as file:
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode):
+                return np.fromfile(file, np.uint8), label
+            return _as_array(file.read()), label
     if not hasattr(f, "read"):
         raise TypeError(f"load: expected a path or a binary file to read from, got {type(f).__name__}")
+    if not hasattr(f, "seek") or not hasattr(f, "tell"):
+        raise AttributeError(
+            f"load: {type(f).__name__} has no 'seek' and 'tell'. You can only torch.load from a file that is seekable. "
+            "Please pre-load the data into a buffer like io.BytesIO and try to load from it instead."
+        )
     if mmap:
         raise ValueError("load: mmap=True needs a path, got a file object; pass the file's name or mmap=False")
+    return _rest(f), str(getattr(f, "name", "the file"))
+
+
+def _rest(f: IO[bytes]) -> np.ndarray:
+    """What a file has from where it stands, without a second copy where it can say how much that is."""
+    try:
+        begin = f.tell()
+        size = f.seek(0, os.SEEK_END) - begin
+        f.seek(begin)
+    except (OSError, TypeError, ValueError):  # a pipe, or a stream whose ``seek`` tells nothing
+        size = -1
+    if size >= 0 and hasattr(f, "readinto"):
+        data, at = np.empty(size, np.uint8), 0
+        while at < size:
+            count = f.readinto(memoryview(data)[at:])  # type: ignore[attr-defined]
+            if not count:
+                break
+            at += count
+        return data[:at]
     data = f.read()
     if not isinstance(data, bytes):
         raise TypeError(f"load: expected a binary file, got one of {type(data).__name__}; open it with 'rb'")
-    return np.frombuffer(bytearray(data), np.uint8), str(getattr(f, "name", "the file"))
+    return _as_array(data)
+
+
+def _as_array(data: bytes) -> np.ndarray:
+    return np.frombuffer(bytearray(data), np.uint8)
+
+
+# --- where tensors go --------------------------------------------------------------------------------------------
 
 
 def place(tensor: Tensor, saved: str, map_location: MapLocation) -> Tensor:
@@ -89,7 +265,8 @@ def place(tensor: Tensor, saved: str, map_location: MapLocation) -> Tensor:
         device = resolve(saved if wanted is None else wanted)
         return tensor if device is CPU else tensor.to(device)
     except RuntimeError as error:
-        name = saved if wanted is None else wanted
+        name = str(saved if wanted is None else wanted)
+        told = "Attempting to deserialize object on a CUDA device, which is not there. " if name.startswith("cuda") else ""
         raise RuntimeError(
-            f"load: cannot put a tensor on {name}: {error} Use map_location='cpu' to load it onto the CPU."
+            f"load: cannot put a tensor on {name}: {told}{error} Use map_location='cpu' to load it onto the CPU."
         ) from error

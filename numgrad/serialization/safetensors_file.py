@@ -8,17 +8,16 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import safetensors
 
 from .. import dtypes
 from ..device import Device
 from ..errors import FileError
 from ..layout import Size
 from ..nn.parameter import Parameter
-from ..tensor import Tensor, address, from_array, storage_of, view
+from ..tensor import Tensor, address, attributes, from_array, lay, set_attributes, storage_of
 from .files import MapLocation, place
 
 _ENTRY = "numgrad"  # our key in the metadata
@@ -28,18 +27,13 @@ _VERSION = 1
 # --- saving ----------------------------------------------------------------------------------------------------
 
 
-def write_safetensors(obj: Any, file: IO[bytes] | str) -> None:
-    """Write ``obj`` to a binary file or a path."""
+def safetensors_parts(obj: Any) -> Iterator[Any]:
+    """The bytes of the file that holds ``obj``, part after part. What the object is made of is found before this returns."""
     arrays, structure = _Writer().write(obj)
-    metadata = {"format": "pt", _ENTRY: json.dumps(structure)}
-    if isinstance(file, str):
-        with open(file, "wb") as opened:
-            _write(arrays, metadata, opened)
-    else:
-        _write(arrays, metadata, file)
+    return _parts(arrays, {"format": "pt", _ENTRY: json.dumps(structure)})
 
 
-def _write(arrays, metadata, file):
+def _parts(arrays, metadata):
     """The format itself: length of the header, header, elements; the widest first, so that all are aligned."""
     header: dict[str, Any] = {"__metadata__": metadata}
     ordered = sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
@@ -53,10 +47,14 @@ def _write(arrays, metadata, file):
         begin = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little") + text)
-    for _, array in ordered:
+    return _chunks(text, [array for _, array in ordered])
+
+
+def _chunks(text, arrays):
+    yield len(text).to_bytes(8, "little") + text
+    for array in arrays:
         little = array if array.dtype == dtypes.BITS else array.astype(array.dtype.newbyteorder("<"), copy=False)
-        file.write(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
+        yield np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
 
 
 class _Writer:
@@ -127,6 +125,9 @@ class _Writer:
             node["requires_grad"] = True
         if tensor.is_cuda:
             node["device"] = str(tensor.device)
+        own = attributes(tensor)
+        if own:
+            node["attributes"] = self.encode(own, (*path, "attributes"))
         return node
 
     def place(self, group):
@@ -168,29 +169,44 @@ def _within(tensor: Tensor, held: Tensor) -> dict | None:
 # --- loading ---------------------------------------------------------------------------------------------------
 
 
-def read_safetensors(data: bytes, label: str, map_location: MapLocation) -> Any:
-    """The object in the file with the contents ``data``."""
+def read_safetensors(data: np.ndarray, label: str, map_location: MapLocation) -> Any:
+    """The object in the file with the contents ``data``; its tensors lie there."""
     arrays, metadata = _read(data, label)
-    tensors = {name: from_array(array) for name, array in arrays}
+    tensors = {name: from_array(array) for name, array in arrays.items()}
     text = metadata.get(_ENTRY)
     if text is None:
         return {name: place(tensor, "cpu", map_location) for name, tensor in tensors.items()}
-    structure = json.loads(text)
-    if structure["version"] > _VERSION:
-        raise ValueError(
-            f"load: a newer numgrad wrote the file (layout {structure['version']}, this one knows {_VERSION}); update "
-            "numgrad"
-        )
-    return _Reader(tensors, map_location).decode(structure["root"])
+    reader = _Reader(tensors, map_location)
+    try:
+        structure = json.loads(text)
+        if structure["version"] > _VERSION:
+            raise FileError(
+                f"load: a newer numgrad wrote {label} (layout {structure['version']}, this one knows {_VERSION}); update "
+                "numgrad"
+            )
+        found = reader.decode(structure["root"])
+        if reader.used != set(tensors):
+            raise ValueError("an object without some of the file's tensors")
+        return found
+    except Exception as error:
+        if error is reader.outside or isinstance(error, FileError):
+            raise
+        told = f"{type(error).__name__}: {error}"
+        raise FileError(
+            f"load: {label} is damaged: its metadata entry {_ENTRY!r} is not what numgrad writes ({told:.300}); save it again"
+        ) from error
 
 
 class _Reader:
-    """Turns tensors by name and the structure of `_Writer` back into the object."""
+    """Turns tensors by name and the structure of `_Writer` back into the object. Any exception means damage, but for the
+    one in ``outside``."""
 
     def __init__(self, tensors: dict[str, Tensor], map_location: MapLocation):
         self.entries, self.map_location = tensors, map_location
         self.moved: dict[str, Tensor] = {}
         self.numbered: dict[int, Tensor] = {}
+        self.used: set[str] = set()
+        self.outside: Exception | None = None
 
     def decode(self, node):
         if isinstance(node, list):
@@ -202,7 +218,7 @@ class _Reader:
         kind = next(iter(node), "")
         decode = getattr(self, f"decode_{kind}", None)
         if decode is None:
-            raise ValueError(f"load: the file's metadata entry {_ENTRY!r} is damaged: unknown kind {kind!r}")
+            raise ValueError(f"unknown kind {kind!r:.80}")
         return decode(node[kind], node)
 
     def decode_dict(self, items, node):
@@ -218,6 +234,8 @@ class _Reader:
         return tuple(self.decode(item) for item in items)
 
     def decode_size(self, items, node):
+        if not all(type(size) is int for size in items):
+            raise ValueError("a Size of other things than ints")
         return Size(items)
 
     def decode_float(self, text, node):
@@ -230,26 +248,40 @@ class _Reader:
         return Device(name)
 
     def decode_array(self, name, node):
+        self.used.add(name)
         return self.entries[name].numpy()
 
     def decode_same(self, number, node):
         return self.numbered[number]
+
+    def placed(self, name, device):
+        if not isinstance(device, str):
+            raise ValueError(f"the device {device!r:.80}")
+        entry = self.entries[name]
+        self.used.add(name)
+        try:
+            return place(entry, device, self.map_location)
+        except Exception as error:  # no fault of the file: a device that is not there, or the user's own function
+            self.outside = error
+            raise
 
     def tensor(self, node):
         name = node["tensor"]
         held = self.moved.get(name)
         first = held is None
         if held is None:
-            held = self.moved[name] = place(self.entries[name], node.get("device", "cpu"), self.map_location)
+            held = self.moved[name] = self.placed(name, node.get("device", "cpu"))
         tensor = held
         if "shape" in node:
-            tensor = view(held, node["offset"], tuple(node["shape"]), tuple(node["strides"]), False)
+            tensor = lay("load", held, node["offset"], node["shape"], node["strides"])
         elif not first:
             tensor = held.detach()
         if node.get("parameter"):
-            tensor = Parameter(tensor, node.get("requires_grad", False))
+            tensor = Parameter(tensor, bool(node.get("requires_grad", False)))
         elif node.get("requires_grad"):
             tensor.requires_grad_()
+        if "attributes" in node:
+            set_attributes(tensor, self.decode(node["attributes"]))
         self.numbered[node["number"]] = tensor
         return tensor
 
@@ -264,28 +296,6 @@ _FORMATS = (
     (b"\x1f\x8b", "gzip-compressed"),
 )
 
-
-def _read(data: bytes, label: str) -> tuple[Iterator[tuple[str, np.ndarray]], dict[str, str]]:
-    """Arrays by name, writable, and the file's metadata."""
-    try:
-        entries = safetensors.deserialize(data)
-    except safetensors.SafetensorError as error:
-        for magic, name in _FORMATS:
-            if data.startswith(magic):
-                raise FileError(
-                    f"load: {label} is no safetensors file and none of PyTorch's: it is {name}. load reads safetensors "
-                    "files and what torch.save writes"
-                ) from None
-        if data[257:262] == b"ustar":
-            raise FileError(
-                f"load: {label} is a tar archive, as PyTorch before version 0.1.10 wrote it, which is not read; load it "
-                "with PyTorch and save it again"
-            ) from None
-        raise FileError(f"load: {label} is no whole safetensors file ({error}); save it again") from None
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return _arrays(entries, label), header.get("__metadata__", {})
-
-
 _NUMPY = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
     "F32": np.float32, "F64": np.float64, "F16": np.float16, "BF16": dtypes.BITS,
@@ -295,12 +305,65 @@ _WRITTEN = {**_NUMPY, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64}
 _KINDS = {np.dtype(numpy_type): kind for kind, numpy_type in _WRITTEN.items()}
 
 
-def _arrays(entries, label) -> Iterator[tuple[str, np.ndarray]]:
-    for name, entry in entries:
-        kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
-        if kind in _NUMPY:
-            array = np.frombuffer(data, _NUMPY[kind])
-        else:
+def _read(data: np.ndarray, label: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays by name, over the file's bytes, and its metadata."""
+    try:
+        size = int.from_bytes(data[:8].tobytes(), "little")
+        if data.size < 8 or size > data.size - 8:
+            raise ValueError(f"its header would be {size} bytes long, and the file is {data.size}")
+        header = json.loads(data[8 : 8 + size].tobytes().decode())
+        if not isinstance(header, dict):
+            raise ValueError("its header is no object")
+        metadata = header.pop("__metadata__", {})
+        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("its metadata are no texts")
+        return _arrays(header, data[8 + size :], label), metadata
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        if isinstance(error, (FileError, UnknownType)):
+            raise
+        start = data[:512].tobytes()
+        for magic, name in _FORMATS:
+            if start.startswith(magic):
+                raise FileError(
+                    f"load: {label} is no safetensors file and none of PyTorch's: it is {name}. load reads safetensors "
+                    "files and what torch.save writes"
+                ) from None
+        if start[257:262] == b"ustar":
+            raise FileError(
+                f"load: {label} is a tar archive, as PyTorch before version 0.1.10 wrote it, which is not read. Cannot use "
+                "``weights_only=True`` with files saved in the legacy .tar format. Load it with PyTorch and save it again"
+            ) from None
+        told = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise FileError(f"load: {label} is no whole safetensors file ({told:.300}); save it again") from None
+
+
+class UnknownType(FileError, TypeError):
+    """A file holds a dtype that there is none for here."""
+
+
+def _arrays(header: dict, data: np.ndarray, label: str) -> dict[str, np.ndarray]:
+    """The entries of a header, which have to cover ``data`` without gap or overlap, as the format demands."""
+    found, covered = {}, []
+    for name, entry in header.items():
+        kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if not all(type(n) is int and 0 <= n for n in (begin, end, *shape)) or not begin <= end <= data.size:
+            raise ValueError(f"entry {name!r:.80} lies at {begin!r:.40} to {end!r:.40} of {data.size} bytes")
+        if kind not in _NUMPY:
             known = ", ".join(_NUMPY)
-            raise TypeError(f"load: entry {name!r} of {label} has the dtype {kind}; numgrad reads {known}")
-        yield name, array.reshape(shape)
+            raise UnknownType(f"load: entry {name!r:.80} of {label} has the dtype {kind!s:.40}; numgrad reads {known}")
+        stored = np.dtype(_NUMPY[kind])
+        if Size(shape).numel() * stored.itemsize != end - begin or any(n >= 1 << 62 for n in shape):
+            raise ValueError(f"entry {name!r:.80} of the shape {shape!r:.80} has {end - begin} bytes")
+        part = data[begin:end]
+        if part.__array_interface__["data"][0] % stored.itemsize:
+            part = part.copy()
+        found[name] = part.view(stored).reshape(shape)
+        covered.append((begin, end))
+    at = 0
+    for begin, end in sorted(covered):
+        if begin != at:
+            raise ValueError(f"its entries leave a gap or overlap at byte {min(begin, at)}")
+        at = end
+    if at != data.size:
+        raise ValueError(f"its entries end at byte {at} of {data.size}")
+    return found

@@ -1,13 +1,13 @@
 """The names that a file of PyTorch's may mention, and what each stands for here.
 
-Nothing is imported for a file: what is not in this table, or named by `add_safe_globals`, is refused.
+With ``weights_only=True`` nothing is imported for a file: what is not in this table, or named by `add_safe_globals`, is
+refused.
 """
 
 import builtins
 import collections
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,12 @@ import numpy as np
 from .. import dtypes
 from ..device import Device
 from ..layout import Size
+from ..nn.module import Module
 from ..nn.parameter import Parameter
-from ..tensor import Tensor
+from ..tensor import Tensor, set_attributes, wrap_as
+from .globals import written_as
+from .modules import from_torch
+from .unpickle import Damaged, Interpreter, Names
 
 # Storage classes by the dtype of their elements.
 STORAGES = {
@@ -71,27 +75,32 @@ def _parameter(data, requires_grad, backward_hooks):
 
 
 def _parameter_with_state(data, requires_grad, backward_hooks, state):
-    return with_attributes(Parameter(data, bool(requires_grad)), state)
+    return set_attributes(Parameter(data, bool(requires_grad)), state)
 
 
 def _subclass(function, kind, arguments, state):
-    if kind is not Tensor and kind is not Parameter or function not in _MAKERS:
-        raise ValueError("a tensor of a class that is not Tensor or Parameter")
-    return with_attributes(function(*arguments), state)
+    """A tensor of the class ``kind`` with its Python attributes: a dict, or a tuple of one and of slots."""
+    if function not in _MAKERS or not isinstance(kind, type) or not issubclass(kind, Tensor):
+        raise ValueError("a tensor of a class that is none")
+    tensor = function(*arguments)
+    if type(tensor) is not kind:
+        tensor = wrap_as(kind, tensor)
+    if type(tensor).__setstate__ is not Tensor.__setstate__:
+        tensor.__setstate__(state)
+        return tensor
+    return set_attributes(tensor, state)
 
 
 _MAKERS = (_tensor, _tensor_of_bytes, _parameter)
 
 
-def with_attributes(tensor: Tensor, state) -> Tensor:
-    """``tensor`` with the Python attributes in ``state``: a dict, or a tuple of one and of slots."""
-    if isinstance(state, tuple) and len(state) == 2:
-        state = state[0]
-    for name, value in (state or {}).items():
-        if not isinstance(name, str) or name.startswith("_") or hasattr(Tensor, name):
-            raise ValueError(f"a tensor with the attribute {name!r}")
-        tensor.__dict__[name] = value
-    return tensor
+def fill(tensor: Tensor, state) -> Tensor:
+    """``Tensor()`` as files of before version 0.2 have it, with what their state says."""
+    if isinstance(state, tuple) and len(state) == 4 and hasattr(state[0], "tensor"):
+        found = _tensor_before_0_4(*state)
+        tensor._d, tensor._m, tensor._s = found._d, found._m, found._s
+        return tensor
+    return set_attributes(tensor, state)
 
 
 def _encode(text, encoding="latin1"):
@@ -201,13 +210,9 @@ def _table() -> dict[str, Any]:
     }
     table.update({f"torch.{name}": Kind(dtype) for name, dtype in STORAGES.items()})
     table.update({f"torch.{name}": dtypes.BY_NAME.get(name, ElementType(name)) for name in _DTYPES})
-    for module in ("builtins", "__builtin__"):
-        table[f"{module}.set"], table[f"{module}.frozenset"] = builtins.set, builtins.frozenset
-        table[f"{module}.complex"], table[f"{module}.bytearray"] = builtins.complex, _bytearray
-        for kind in (builtins.list, builtins.dict, builtins.int, builtins.float, builtins.bool, builtins.str):
-            table[f"{module}.{kind.__name__}"] = kind
-        table[f"{module}.bytes"] = builtins.bytes
-        table[f"{module}.long"], table[f"{module}.unicode"] = builtins.int, builtins.str
+    for kind in (set, frozenset, complex, list, dict, int, float, bool, str, bytes):
+        table[f"builtins.{kind.__name__}"] = kind
+    table["builtins.bytearray"] = _bytearray
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         table[f"{module}._reconstruct"], table[f"{module}.scalar"] = _numpy_array, _numpy_scalar
     for module in ("numpy.core.numeric", "numpy._core.numeric"):
@@ -218,11 +223,14 @@ def _table() -> dict[str, Any]:
 TABLE = _table()
 
 # What a file may call; the other names are only mentioned, as factories or element types.
-CALLABLE = frozenset(
+_CALLABLE = frozenset(
     id(value) for name, value in TABLE.items()
     if callable(value) and not isinstance(value, (Kind, ElementType, dtypes.dtype))
     and value not in (Tensor, Parameter, np.ndarray, list, dict, int, float, bool, str, bytes)
 )  # fmt: skip
+# Calls whose argument's members, or first members, are hashed.
+_SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
+_HASHING = (builtins.set, builtins.frozenset, collections.Counter)
 
 
 # --- the user's own ----------------------------------------------------------------------------------------------
@@ -233,16 +241,23 @@ _added: dict[str, Any] = {}
 def add_safe_globals(safe_globals: Sequence[Callable | tuple[Callable, str]]) -> None:
     """Let files mention these classes and functions of yours, and call them with what the files say.
 
-    An item is the object, known by its module and name, or a tuple of it and of the whole name in the files.
+    An item is the object, known by its module and name (a class of ours by PyTorch's too), or a tuple of it and of the
+    whole name in the files.
     """
     for item in safe_globals:
-        value, name = item if isinstance(item, tuple) else (item, f"{item.__module__}.{item.__qualname__}")
-        _added[name] = value
+        if isinstance(item, tuple):
+            value, name = item
+            _added[name] = value
+            continue
+        _added[f"{item.__module__}.{item.__qualname__}"] = item
+        known = written_as(item)
+        if known is not None:
+            _added[".".join(known)] = item
 
 
 def get_safe_globals() -> list:
     """What `add_safe_globals` was given."""
-    return list(_added.values())
+    return list({id(value): value for value in _added.values()}.values())
 
 
 def clear_safe_globals() -> None:
@@ -250,23 +265,90 @@ def clear_safe_globals() -> None:
     _added.clear()
 
 
-@contextlib.contextmanager
-def safe_globals(safe_globals: Sequence[Callable | tuple[Callable, str]]) -> Iterator[None]:
+class safe_globals:
     """Context in which files may mention these classes and functions."""
-    before = dict(_added)
-    add_safe_globals(safe_globals)
-    try:
-        yield
-    finally:
+
+    def __init__(self, safe_globals: Sequence[Callable | tuple[Callable, str]]):
+        self._given = safe_globals
+
+    def __enter__(self) -> None:
+        self._before = dict(_added)
+        add_safe_globals(self._given)
+
+    def __exit__(self, *exception: Any) -> None:
         _added.clear()
-        _added.update(before)
+        _added.update(self._before)
 
 
-def added(name: str) -> Any:
-    """The user's object of that name, or None."""
-    return _added.get(name)
+# --- the rule for weights only -----------------------------------------------------------------------------------
+
+BLOCKED = frozenset(("sys", "os", "posix", "nt"))  # modules of which no name can be allowed
 
 
-def is_added(value: Any) -> bool:
-    """Whether ``value`` is one of the user's own."""
+class Weights(Names):
+    """``weights_only=True``: the table, and the user's own names; nothing else is found or called."""
+
+    def find(self, module, name):
+        whole = f"{module}.{name}"
+        if module in BLOCKED:
+            raise Damaged(f"unsupported GLOBAL {whole} whose module {module} is blocked")
+        found = TABLE.get(whole)
+        return _added.get(whole) if found is None else found
+
+    def call(self, function, arguments, it: Interpreter):
+        if id(function) in _CALLABLE:
+            it.charge(sum(len(argument) for argument in arguments if isinstance(argument, _SIZED)))
+            if function in _HASHING and arguments and isinstance(arguments[0], (list, tuple, set, frozenset)):
+                it.hashed(list(arguments[0]))
+            elif function is _ordered_dict and arguments:
+                it.hashed([key for key, _ in arguments[0]])
+        elif function is Tensor and not arguments:
+            return Tensor()
+        elif not _is_added(function):
+            raise Damaged(f"a call of {function!r}")
+        return function(*arguments)
+
+    def new(self, kind, arguments, named, it: Interpreter):
+        if isinstance(kind, type) and _is_added(kind):
+            return kind.__new__(kind, *arguments, **named)
+        if named or kind is Tensor:
+            raise Damaged(f"a new object of {kind!r}")
+        return self.call(kind, arguments, it)
+
+    def build(self, target, state):
+        if isinstance(target, collections.OrderedDict) and not _is_added(type(target)):
+            if not isinstance(state, dict) or set(state) - {"_metadata"}:
+                raise Damaged("an OrderedDict with attributes")
+            target.__dict__.update(state)
+        elif type(target) is np.ndarray:
+            set_numpy_array(target, state)
+        elif isinstance(target, np.dtype):
+            set_numpy_dtype(target, state)
+        elif type(target) in (Tensor, Parameter):
+            fill(target, state)
+        elif _is_added(type(target)):
+            set_state(target, state)
+        else:
+            raise Damaged(f"a state for {type(target).__name__}")
+        return target
+
+
+def set_state(target: Any, state: Any) -> None:
+    """Give an object its state, as pickle does: by ``__setstate__``, or a dict of attributes and one of slots."""
+    if isinstance(target, Module) and isinstance(state, dict):
+        state = from_torch(target, state)
+    own = getattr(target, "__setstate__", None)
+    if own is not None:
+        own(state)
+        return
+    slots = None
+    if isinstance(state, tuple) and len(state) == 2:
+        state, slots = state
+    if state:
+        target.__dict__.update(state)
+    for name, value in (slots or {}).items():
+        setattr(target, name, value)
+
+
+def _is_added(value: Any) -> bool:
     return any(value is known for known in _added.values())

@@ -4,25 +4,40 @@ What the files hold beside numbers is data: a pickle that can only name what `to
 stride is checked against the bytes that are there.
 """
 
+import enum
 import io
-import struct
-import zipfile
-import zlib
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
 from ..errors import FileError
-from ..layout import span
-from ..storage import meta, strided_meta
-from ..tensor import Tensor, from_array, make, storage_of, view
+from ..tensor import Tensor, from_array, lay, storage_of
+from . import torch_names
+from .archive import ZIP, Archive
 from .files import MapLocation, place
-from .torch_names import Kind
-from .unpickle import Cursor, Damaged, Interpreter, Refused, device_name, element_type
+from .importing import Importing
+from .torch_names import Kind, Weights
+from .torch_write import MAGIC, PROTOCOL
+from .unpickle import Damaged, Interpreter, Names, Refused, device_name, element_type
 
-_MAGIC = 0x1950A86A20F9469CFC6C
-ZIP = b"PK\x03\x04"
+
+class LoadEndianness(enum.Enum):
+    """The byte order of files that do not say theirs."""
+
+    NATIVE = 1
+    LITTLE = 2
+    BIG = 3
+
+
+class Endianness:
+    """What `serialization.set_default_load_endianness` was told."""
+
+    default: LoadEndianness | None = None
+
+
 HEAD = 32  # bytes at the beginning of a file that tell its format
 
 # Dtypes without counterpart here: stored as, read as (the same values, wider).
@@ -34,7 +49,7 @@ _REFUSED = {"uint64": 8}
 
 def is_stream(head: bytes) -> bool:
     """Whether a file that begins with ``head`` is of PyTorch's before version 1.6: its first pickle is a number."""
-    return head.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in head
+    return head.startswith(b"\x80") and MAGIC.to_bytes(10, "little") in head
 
 
 def _sizes(name: str) -> int:
@@ -63,32 +78,24 @@ def _elements(data: np.ndarray, name: str, big_endian: bool, label: str) -> np.n
 
 
 class _Memory:
-    """The bytes of one storage, and the tensors over them: what a persistent id of the pickle stands for."""
+    """The memory of one storage, or of a part of it: what a persistent id of the pickle stands for."""
 
-    def __init__(self, reader: "_Reader", key: str, dtype: str, location: str, count: int, offset: int = 0):
-        self.reader, self.key, self.dtype, self.location = reader, key, dtype, location
+    def __init__(self, reader: "_Reader", root: Tensor, key: str, dtype: str, count: int, offset: int = 0):
+        self.reader, self.root, self.key, self.dtype = reader, root, key, dtype
         self.count, self.offset = count, offset  # in elements
 
     def tensor(self, offset, size, stride, dtype=None) -> Tensor:
         """The tensor of that geometry, in elements; of ``dtype`` where the storage is of bytes."""
         name = self.dtype if dtype is None else element_type(dtype)
-        size, stride = tuple(size), tuple(stride)
-        if len(size) != len(stride) or not all(type(n) is int and 0 <= n < 2**62 for n in (offset, *size, *stride)):
-            raise Damaged(f"a tensor of the shape {size}, strides {stride}, offset {offset}")
-        available = self.count * _sizes(self.dtype) // _sizes(name)
-        needed = offset + span(size, stride)
-        if needed > available and 0 not in size:
-            raise Damaged(
-                f"a tensor of the shape {size}, strides {stride}, offset {offset} that needs {needed} elements of a "
-                f"storage of {available}"
-            )
-        root = self.reader.root(self, name)
-        if root is None:  # on a first reading for sizes only
-            return from_array(np.empty(0, np.float32))
-        if 0 in size:
-            d, device = root.dtype, root.device
-            return make(meta(d, (0,), device).empty(0, d.np), strided_meta(d, size, stride, device))
-        return view(root, self.offset + offset, size, stride, False)
+        root, first, count = self.root, self.offset, self.count
+        if name != self.dtype:
+            root = self.reader.viewed(self.key, root, name)
+            count = count * _sizes(self.dtype) // _sizes(name)
+            first = first * _sizes(self.dtype) // _sizes(name)
+        try:
+            return lay("load", root, offset, size, stride, begin=first, count=count)
+        except (RuntimeError, TypeError) as error:
+            raise Damaged(f"a tensor that does not fit its storage ({error})") from error
 
 
 class _Reader:
@@ -96,64 +103,80 @@ class _Reader:
 
     def __init__(self, label: str, map_location: MapLocation):
         self.label, self.map_location = label, map_location
-        self.roots: dict[tuple[str, str], Tensor] = {}
+        self.roots: dict[str, tuple[Tensor, str, int]] = {}
+        self.views: dict[tuple[str, str], Tensor] = {}
         self.big_endian = False
 
-    def storage(self, identity: tuple) -> _Memory:
-        """What a persistent id stands for: ``("storage", class, key, device, count)``, of old files with a view."""
+    def storage(self, identity: Any) -> Any:
+        """What a persistent id stands for: ``("storage", class, key, device, count)``, of old files with a view, or
+        ``("module", class, file, source)``."""
+        if not isinstance(identity, tuple) or not identity:
+            raise Damaged("a persistent id that is no tuple")
+        if identity[0] == "module" and len(identity) == 4:
+            return identity[1]
         if len(identity) < 5 or identity[0] != "storage":
-            raise Damaged(f"the persistent id {identity[:1]!r}")
+            raise Damaged(f"the persistent id {identity[0]!r:.80}")
         kind, key, location, count = identity[1:5]
+        kind = torch_names.TABLE.get(f"torch.{kind}") if isinstance(kind, str) else kind
         if not isinstance(kind, Kind) or not isinstance(key, str) or type(count) is not int or not 0 <= count < 2**62:
             raise Damaged("a storage without class, key or size")
+        known = self.roots.get(key)
+        if known is None:
+            self.roots[key] = known = self.root(key, kind.dtype, device_name(location), count), kind.dtype, count
+        if known[1:] != (kind.dtype, count):
+            raise Damaged(f"two storages {key!r}, of {known[2]} {known[1]} and of {count} {kind.dtype} elements")
         part = identity[5] if len(identity) > 5 else None
-        offset = 0
-        if part is not None:
-            _, offset, length = part
-            if not 0 <= offset <= offset + length <= count:
-                raise Damaged(f"a part of {length} elements at {offset} of a storage of {count}")
-        memory = _Memory(self, key, kind.dtype, device_name(location), count, offset)
-        self.expect(memory)
-        if part is not None:
-            memory.count = length
-        return memory
+        if part is None:
+            return _Memory(self, known[0], key, kind.dtype, count)
+        _, offset, length = part
+        if not all(type(n) is int for n in (offset, length)) or not 0 <= offset <= offset + length <= count:
+            raise Damaged(f"a part of {length} elements at {offset} of a storage of {count}")
+        return _Memory(self, known[0], key, kind.dtype, length, offset)
 
-    def expect(self, memory: _Memory) -> None:
-        """Check that the storage is there, as long as the pickle says."""
-        raise NotImplementedError
+    def viewed(self, key: str, root: Tensor, name: str) -> Tensor:
+        """The storage of bytes as one of the dtype ``name``."""
+        found = self.views.get((key, name))
+        if found is None:
+            if root._m.dtype is not dtypes.uint8:
+                raise Damaged(f"a storage of {root._m.dtype.name} numbers, which is read as {name}")
+            if root.device.type == "cpu":
+                size = _sizes(name)
+                values = _elements(root._d[: len(root._d) // size * size], name, self.big_endian, self.label)
+                found = from_array(values)
+                if values.base is not None and name in dtypes.BY_NAME:
+                    found._s = storage_of(root)
+            else:
+                found = root.view(dtypes.BY_NAME[name])
+            self.views[key, name] = found
+        return found
 
-    def data(self, memory: _Memory) -> np.ndarray:
-        """The bytes of the storage."""
-        raise NotImplementedError
-
-    def root(self, memory: _Memory, name: str) -> Tensor | None:
-        """All of the storage as a flat tensor of the dtype ``name``."""
-        root = self.roots.get((memory.key, name))
-        if root is None:
-            data = self.data(memory)
-            data = data[: data.size // _sizes(name) * _sizes(name)]
-            root = from_array(_elements(data, name, self.big_endian, self.label))
-            root = place(root, memory.location, self.map_location)
-            storage_of(root).root = root._d
-            self.roots[memory.key, name] = root
+    def placed(self, data: np.ndarray, name: str, location: str) -> Tensor:
+        """A flat tensor over ``data``, where it belongs."""
+        root = place(from_array(data), location, self.map_location)
+        storage = storage_of(root)
+        if storage.root is None:
+            storage.root = root._d
         return root
 
+    def root(self, key: str, name: str, location: str, count: int) -> Tensor:
+        """All of a storage as a flat tensor."""
+        raise NotImplementedError
 
-def _interpreted(label: str, encoding: str, cursor: Cursor, storage) -> Any:
+
+def interpreted(label: str, names: Names, encoding: tuple[str, str], data, at: int, storage: Callable) -> tuple[Any, int]:
+    """The object whose pickle begins at ``at``, and where it ends."""
+    interpreter = Interpreter(names, storage, *encoding)
     try:
-        return Interpreter(storage, encoding).run(cursor)
+        return interpreter.run(data, at), interpreter.at
     except Refused as error:
-        names = ", ".join(error.names)
-        whole = any(name.startswith("torch.nn.modules.") for name in error.names)
-        advice = (
-            "It holds whole modules, not only their weights: load it with PyTorch and save model.state_dict()"
-            if whole
-            else "Save only tensors, numbers, strings, lists and dicts, or allow names of your own code with "
-            "serialization.add_safe_globals"
-        )
+        short = ", ".join(name.rpartition(".")[2] for name in error.names)
         raise FileError(
-            f"load: {label} needs {names}, which numgrad does not load: files are read as data, and nothing in them is "
-            f"executed. {advice}."
+            f"load: Weights only load failed: {label} needs {', '.join(error.names)}, which are not loaded with "
+            "weights_only=True: files are read as data then, and nothing in them is executed. Unsupported global: GLOBAL "
+            f"{error.names[0]} was not an allowed global by default. Please use "
+            f"`torch.serialization.add_safe_globals([{short}])` or the `torch.serialization.safe_globals([{short}])` context "
+            "manager to allowlist it, if you trust what it does. If you trust the file and where it comes from, "
+            "weights_only=False loads all that it holds, whole modules too; but a file can then execute any code"
         ) from None
     except Damaged as error:
         raise FileError(f"load: {label} is damaged: its pickle has {error}; save it again") from error
@@ -165,170 +188,142 @@ def _interpreted(label: str, encoding: str, cursor: Cursor, storage) -> Any:
 class _ZipReader(_Reader):
     def __init__(self, data: np.ndarray, label: str, map_location: MapLocation, mapped: bool):
         super().__init__(label, map_location)
-        self.bytes, self.mapped = data, mapped
-        try:
-            self.archive = zipfile.ZipFile(io.BufferedReader(_RawCursor(data)))
-            entries = self.archive.infolist()
-        except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, OSError, UnicodeDecodeError) as error:
-            raise FileError(f"load: {label} is no whole zip archive ({error}); copy or save it again") from error
-        self.entries = {entry.filename: entry for entry in entries}
-        if len(self.entries) != len(entries):
-            raise FileError(f"load: {label} is damaged: it has two entries of one name; save it again")
-        pickles = [name for name in self.entries if name == "data.pkl" or name.endswith("/data.pkl")]
+        self.archive = archive = Archive(data, label, not mapped)
+        pickles = [name for name in archive.entries if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            listed = ", ".join(list(self.entries)[:5])
+            listed = ", ".join(list(archive.entries)[:5])
             raise FileError(
                 f"load: {label} is a zip archive, but none that torch.save wrote: expected one entry data.pkl, found "
                 f"{len(pickles)} among {listed}"
             )
-        self.prefix = pickles[0].removesuffix("data.pkl")
-        if f"{self.prefix}constants.pkl" in self.entries:
+        self.prefix = archive.prefix = pickles[0].removesuffix("data.pkl")
+        if f"{self.prefix}constants.pkl" in archive.entries:
             raise FileError(
-                f"load: {label} is a TorchScript program (torch.jit.save), which numgrad does not run; save the "
+                f"load: {label} is a TorchScript program (torch.jit.save), which numgrad does not run. Cannot use "
+                "``weights_only=True`` with TorchScript archives passed to ``torch.load``, nor False here; save the "
                 "state_dict() of the model with torch.save"
             )
-        order = self.entries.get(f"{self.prefix}byteorder")  # not in files of versions before 2.1
-        self.big_endian = order is not None and self.read(order).tobytes() == b"big"
-
-    def read(self, entry: zipfile.ZipInfo) -> np.ndarray:
-        """The bytes of an entry, in place."""
-        name = entry.filename.removeprefix(self.prefix)
-        start = entry.header_offset
-        header = self.bytes[start : start + 30].tobytes()
-        if len(header) < 30 or header[:4] != ZIP or start < 0:
-            raise FileError(f"load: {self.label} is damaged: entry {name!r} is not where it should be; save it again")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-            raise FileError(
-                f"load: {self.label}: entry {name!r} is compressed or encrypted, which torch.save does not do; unpack the "
-                "archive and zip it without compression (zip -0)"
+        order = archive.entries.get(f"{self.prefix}byteorder")  # not in files of versions before 2.1
+        if order is None:
+            self.big_endian = Endianness.default is LoadEndianness.BIG or (
+                Endianness.default is LoadEndianness.NATIVE and sys.byteorder == "big"
             )
-        lengths = struct.unpack("<HH", header[26:30])
-        begin = start + 30 + sum(lengths)
-        data = self.bytes[begin : begin + entry.file_size]
-        if data.size != entry.file_size or entry.compress_size != entry.file_size:
-            raise FileError(f"load: {self.label} is damaged: entry {name!r} is cut off; save it again")
-        if not self.mapped and zlib.crc32(data.data) != entry.CRC:
-            raise FileError(f"load: {self.label} is damaged: the checksum of entry {name!r} is wrong; save it again")
-        return data
+        else:
+            named = archive.read(order).tobytes()
+            if named not in (b"little", b"big"):
+                raise FileError(f"load: {label} is damaged: its byte order is {named[:20]!r}; save it again")
+            self.big_endian = named == b"big"
 
-    def entry(self, memory: _Memory) -> zipfile.ZipInfo:
-        found = self.entries.get(f"{self.prefix}data/{memory.key}")
-        if found is None:
-            raise Damaged(f"a storage {memory.key!r} that the archive has no entry for")
-        return found
-
-    def expect(self, memory):
-        needed, found = memory.count * _sizes(memory.dtype), self.entry(memory).file_size
-        if needed > found:
-            raise Damaged(f"a storage {memory.key!r} of {needed} bytes, of which the archive has {found}")
-
-    def data(self, memory):
-        return self.read(self.entry(memory))
+    def root(self, key, name, location, count):
+        entry = self.archive.entries.get(f"{self.prefix}data/{key}")
+        if entry is None:
+            raise Damaged(f"a storage {key!r} that the archive has no entry for")
+        needed = count * _sizes(name)
+        if needed > entry.file_size:
+            raise Damaged(f"a storage {key!r} of {needed} bytes, of which the archive has {entry.file_size}")
+        data = self.archive.read(entry)[:needed]
+        return self.placed(_elements(data, name, self.big_endian, self.label), name, location)
 
 
-class _RawCursor(io.RawIOBase):
-    """Bytes in memory as a file, without a copy."""
-
-    def __init__(self, data: np.ndarray):
-        self._data, self._at = data.data, 0
-
-    def readable(self):
-        return True
-
-    def seekable(self):
-        return True
-
-    def seek(self, offset, whence=0):
-        base = (0, self._at, len(self._data))[whence]
-        if base + offset < 0:
-            raise OSError("before the beginning")
-        self._at = base + offset
-        return self._at
-
-    def tell(self):
-        return self._at
-
-    def readinto(self, buffer):
-        found = self._data[self._at : self._at + len(buffer)]
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
-
-
-def read_zip(data: np.ndarray, label: str, map_location: MapLocation, encoding: str, mapped: bool) -> Any:
+def read_zip(data: np.ndarray, label: str, map_location: MapLocation, encoding: tuple, mapped: bool, names: Names) -> Any:
     """The object in a zip archive. Its tensors lie in ``data``; where that is ``mapped``, checksums are not looked at."""
     reader = _ZipReader(data, label, map_location, mapped)
-    pickled = reader.read(reader.entries[f"{reader.prefix}data.pkl"])
-    return _interpreted(label, encoding, Cursor(pickled), reader.storage)
+    pickled = reader.archive.read(reader.archive.entries[f"{reader.prefix}data.pkl"])
+    return interpreted(label, names, encoding, pickled.tobytes(), 0, reader.storage)[0]
+
+
+def unpickled_zip(data: np.ndarray, label: str, map_location: MapLocation, mapped: bool, pickle_module: Any, options) -> Any:
+    """The object in a zip archive, by the ``Unpickler`` of another module."""
+    reader = _ZipReader(data, label, map_location, mapped)
+    pickled = reader.archive.read(reader.archive.entries[f"{reader.prefix}data.pkl"])
+    names = Importing(label)
+
+    class Unpickler(pickle_module.Unpickler):
+        def find_class(self, module, name):
+            return names.find(module, name) if module.partition(".")[0] == "torch" else super().find_class(module, name)
+
+        def persistent_load(self, identity):
+            return reader.storage(identity)
+
+    return Unpickler(io.BytesIO(pickled.tobytes()), **options).load()
 
 
 # --- the stream of pickles ---------------------------------------------------------------------------------------
 
 
-class _StreamMeasure(_Reader):
-    """Notes the sizes of the storages on a first reading: they stand behind the pickle, without their own."""
-
-    def __init__(self, label, available: int):
-        super().__init__(label, "cpu")
-        self.available = available
-        self.expected: dict[str, tuple[str, int]] = {}
-
-    def expect(self, memory):
-        if memory.count * _sizes(memory.dtype) > self.available:
-            raise Damaged(f"a storage of {memory.count} elements, more than the file holds")
-        self.expected.setdefault(memory.key, (memory.dtype, memory.count))
-
-    def root(self, memory, name):
-        return None
-
-
 class _StreamReader(_Reader):
-    def __init__(self, label, map_location, blocks: dict[str, np.ndarray]):
+    """The numbers stand behind the pickle: storages are filled once their order is known."""
+
+    def __init__(self, label: str, map_location: MapLocation, available: int):
         super().__init__(label, map_location)
-        self.blocks = blocks
+        self.available = available
 
-    def expect(self, memory):
-        needed = memory.count * _sizes(memory.dtype)
-        if needed > self.blocks[memory.key].size:
-            raise Damaged(f"a storage {memory.key!r} of {needed} bytes, of which the file has {self.blocks[memory.key].size}")
+    def root(self, key, name, location, count):
+        self.available -= count * _sizes(name) + 1
+        if self.available < 0:
+            raise Damaged(f"storages of more elements than the file holds: {count} in {key!r}")
+        known = name in dtypes.BY_NAME
+        if name in _REFUSED:
+            raise FileError(f"load: {self.label} holds a tensor of the dtype {name}, which numgrad does not have")
+        d = dtypes.BY_NAME[name] if known else dtypes.BY_NAME[_WIDENED[name][1]]
+        return self.placed(np.empty(count, d.np), name, location)
 
-    def data(self, memory):
-        return self.blocks[memory.key].copy()
+    def fill(self, key: str, data: np.ndarray) -> None:
+        root, name, _ = self.roots[key]
+        found = from_array(_elements(data, name, self.big_endian, self.label))
+        if root.device.type == "cpu":
+            root._d[:] = found._d
+        else:
+            root.copy_(found)
 
 
-def read_stream(data: np.ndarray, label: str, map_location: MapLocation, encoding: str) -> Any:
-    """The object in a file of PyTorch's before 1.6: five pickles, then the storages' numbers."""
+def read_stream(
+    data: np.ndarray, label: str, map_location: MapLocation, encoding: tuple, names: Names
+) -> tuple[Any, int]:
+    """The object in a file of PyTorch's before 1.6, five pickles and then the storages' numbers; and where it ends."""
 
     def no_storage(identity):
         raise Damaged("a storage where none can be")
 
-    cursor = Cursor(data)
-    plain = [_interpreted(label, encoding, cursor, no_storage) for _ in range(3)]
-    magic, protocol, system = plain
-    if magic != _MAGIC or protocol != 1001 or not isinstance(system, dict):
-        raise FileError(f"load: {label} is no file that torch.save wrote: its header says version {protocol!r}")
-    start = cursor.at
-    measure = _StreamMeasure(label, data.size)
-    _interpreted(label, encoding, cursor, measure.storage)
-    keys = _interpreted(label, encoding, cursor, no_storage)
-    if not isinstance(keys, list) or set(keys) - set(measure.expected):
+    view, at, header = data.data, 0, []
+    for _ in range(3):
+        value, at = interpreted(label, Weights(), encoding, view, at, no_storage)
+        header.append(value)
+    magic, protocol, system = header
+    if magic != MAGIC or protocol != PROTOCOL or not isinstance(system, dict):
+        raise FileError(f"load: {label} is no file that torch.save wrote: its header says version {protocol!r:.80}")
+    reader = _StreamReader(label, map_location, data.size)
+    reader.big_endian = system.get("little_endian") is False
+    found, at = interpreted(label, names, encoding, view, at, reader.storage)
+    keys, at = interpreted(label, Weights(), encoding, view, at, no_storage)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(reader.roots):
         raise FileError(f"load: {label} is damaged: its list of storages does not fit its contents; save it again")
-    big_endian = system.get("little_endian") is False
-    blocks, at = {}, cursor.at
     for key in keys:
-        dtype, count = measure.expected[key]
-        header = data[at : at + 8].tobytes()
+        _, dtype, count = reader.roots[key]
+        prefix = data[at : at + 8].tobytes()
         size = count * _sizes(dtype)
-        found = int.from_bytes(header, "big" if big_endian else "little")
-        if len(header) < 8 or found != count or at + 8 + size > data.size:
+        said = int.from_bytes(prefix, "big" if reader.big_endian else "little")
+        if len(prefix) < 8 or said != count or at + 8 + size > data.size:
             raise FileError(
                 f"load: {label} is cut off or damaged: expected {count} elements of storage {key!r} at byte {at}, found "
-                f"{found if len(header) == 8 else 'the end of the file'}; copy or save it again"
+                f"{said if len(prefix) == 8 else 'the end of the file'}; copy or save it again"
             )
-        blocks[key] = data[at + 8 : at + 8 + size]
+        reader.fill(key, data[at + 8 : at + 8 + size])
         at += 8 + size
-    if set(measure.expected) - set(keys):
-        raise FileError(f"load: {label} is damaged: it lacks the numbers of some storages; save it again")
-    reader = _StreamReader(label, map_location, blocks)
-    reader.big_endian = big_endian
-    return _interpreted(label, encoding, Cursor(data, start), reader.storage)
+    return found, at
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def unsafe_names(data: np.ndarray, label: str) -> list[str]:
+    """The names in an archive's pickle that ``weights_only=True`` refuses."""
+    if not data[:4].tobytes() == ZIP:
+        raise ValueError(f"{label}: expected an archive that torch.save wrote")
+    reader = _ZipReader(data, label, "cpu", True)
+    pickled = reader.archive.read(reader.archive.entries[f"{reader.prefix}data.pkl"])
+    try:
+        Interpreter(Weights(), reader.storage).run(pickled.tobytes())
+    except Refused as error:
+        return error.names
+    return []

@@ -1,23 +1,59 @@
-"""Writes the zip archive of PyTorch's ``torch.save``, such that ``torch.load(weights_only=True)`` reads it."""
+"""Writes what PyTorch's ``torch.save`` writes: the zip archive, and the stream of pickles before version 1.6.
 
+Objects are pickled by Python's own pickler, under PyTorch's names for our classes, so that ``torch.load`` reads them.
+"""
+
+import collections
+import io
+import pickle
 import struct
 import sys
-import zipfile
-from collections import Counter, OrderedDict
-from typing import IO, Any
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from .. import dtypes
-from ..device import Device
-from ..layout import Size
+from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..storage import meta
-from ..tensor import Tensor, address, alias, root_of, storage_of
+from ..tensor import Tensor, address, alias, attributes, root_of, storage_of
+from . import archive, torch_names
+from .globals import written_as
+from .modules import to_torch
 from .torch_names import STORAGES
 
-_ALIGNMENT = 64  # where numbers begin, so that files can be mapped into memory
+MAGIC = 0x1950A86A20F9469CFC6C  # what a stream of pickles begins with
+PROTOCOL = 1001
 _CLASSES = {dtype: name for name, dtype in STORAGES.items() if name != "UntypedStorage"}
+
+
+class Skipping(threading.local):
+    """Whether numbers are left out of files: `serialization.skip_data`."""
+
+    active = False
+
+
+skipping = Skipping()
+
+
+class _Name:
+    """A class or function that is written by a name of PyTorch's."""
+
+    def __init__(self, module: str, name: str):
+        self.module, self.name = module, name
+
+    def __call__(self, *arguments):
+        return torch_names.TABLE[f"{self.module}.{self.name}"](*arguments)
+
+
+_REBUILD = _Name("torch._utils", "_rebuild_tensor_v2")
+_REBUILD_BYTES = _Name("torch._utils", "_rebuild_tensor_v3")
+_REBUILD_PARAMETER = _Name("torch._utils", "_rebuild_parameter")
+_REBUILD_PARAMETER_STATE = _Name("torch._utils", "_rebuild_parameter_with_state")
+_REBUILD_SUBCLASS = _Name("torch._tensor", "_rebuild_from_type_v2")
+_UNTYPED = _Name("torch.storage", "UntypedStorage")
 
 
 class _Block:
@@ -39,219 +75,300 @@ class _Block:
     def count(self) -> int:
         return max(self.begin(tensor) + len(tensor._d) for tensor in self.tensors) - self.low
 
-    def numbers(self) -> np.ndarray:
+    def bytes(self) -> np.ndarray:
         low, count, m = self.low, self.count, self.first._m
         part = alias(self.first, self.root[low : low + count], meta(m.dtype, (count,), m.device))
-        return part._stored()
+        return part._stored().view(np.uint8)
 
 
-class _Pickler:
-    """Writes the pickle, protocol 2. What depends on all tensors is a function, called at the end."""
+class _Offset:
+    """Where a tensor begins in the part of its storage that is saved."""
+
+    def __init__(self, block: _Block, tensor: Tensor):
+        self.block, self.tensor = block, tensor
+
+
+class _Plain:
+    """Takes the place of a pickler's framer: opcodes are kept as parts, some of which are functions until the end."""
+
+    _FRAME_SIZE_TARGET = 1 << 62
 
     def __init__(self):
-        self.out: list = [b"\x80\x02"]
-        self.memo: dict[int, int] = {}
-        self.kept: list = []  # what is in the memo stays alive, so that ids stay valid
-        self.blocks: dict[tuple[int, str], _Block] = {}
+        self.parts: list = []
 
-    def write(self, obj) -> tuple[bytes, list[_Block]]:
-        self.save(obj, ())
-        self.out.append(b".")
-        text = b"".join(part if isinstance(part, bytes) else part() for part in self.out)
-        return text, list(self.blocks.values())
+    def write(self, *parts):
+        self.parts += parts
 
-    # --- values ------------------------------------------------------------------------------------------------------
+    write_large_bytes = write
 
-    def save(self, value, path):
-        known = self.memo.get(id(value))
-        if known is not None:
-            self.out.append(b"j" + struct.pack("<I", known))
-        elif value is None or isinstance(value, bool):
-            self.out.append({None: b"N", True: b"\x88", False: b"\x89"}[value])
-        elif isinstance(value, np.generic) and not isinstance(value, (np.str_, np.bytes_)):
-            self.save(value.item(), path)
-        elif isinstance(value, int):
-            self.out.append(_integer(int(value)))
-        elif isinstance(value, float):
-            self.out.append(b"G" + struct.pack(">d", value))
-        elif isinstance(value, str):
-            data = value.encode("utf-8", "surrogatepass")
-            self.out.append(b"X" + struct.pack("<I", len(data)) + data)
-            self.keep(value)
-        elif isinstance(value, Tensor):
-            self.tensor(value)
-            self.keep(value)
-        elif isinstance(value, dict):
-            self.mapping(value, path)
-        elif isinstance(value, Size):
-            self.name("torch Size")
-            self.items(tuple(value), path)
-            self.out.append(b"\x85R")
-        elif isinstance(value, tuple):
-            self.items(value, path)
-        elif isinstance(value, list):
-            self.out.append(b"]")
-            self.keep(value)
-            self.run(value, path, b"e")
-        elif isinstance(value, (set, frozenset)):
-            self.name(f"__builtin__ {'frozenset' if isinstance(value, frozenset) else 'set'}")
-            self.out.append(b"]")
-            self.run(sorted(value, key=repr), path, b"e")
-            self.out.append(b"\x85R")
-        elif isinstance(value, (bytes, bytearray)):
-            self.bytes(value)
-        elif isinstance(value, complex):
-            self.call("__builtin__ complex", value.real, value.imag)
-        elif isinstance(value, dtypes.dtype):
-            self.name(f"torch {value.name}")
-        elif isinstance(value, Device):
-            self.call("torch device", *([value.type] if value.index is None else [value.type, value.index]))
-        elif isinstance(value, np.ndarray) and not value.dtype.hasobject and value.dtype.names is None:
-            self.array(value)
-        else:
-            self.refuse(value, path)
+    def start_framing(self):
+        pass
 
-    def refuse(self, value, path):
-        where = f"the value at {'.'.join(path)!r}" if path else "the object"
-        if hasattr(value, "state_dict"):
-            advice = "save its state_dict() instead"
-        else:
-            advice = "files hold tensors, arrays, numbers, strings, lists and dicts; use pickle for other objects"
-        raise TypeError(f"save: {where} is of type {type(value).__name__}; {advice}")
+    end_framing = start_framing
 
-    def keep(self, value):
-        """Remember ``value``, which was just written, so that it is written once."""
-        self.memo[id(value)] = number = len(self.memo)
-        self.kept.append(value)
-        self.out.append(b"r" + struct.pack("<I", number))
+    def commit_frame(self, force=False):
+        pass
 
-    def name(self, name):
-        module, _, rest = name.partition(" ")
-        self.out.append(f"c{module}\n{rest}\n".encode())
+    def bytes(self) -> bytes:
+        return b"".join(part() if callable(part) else part for part in self.parts)
 
-    def call(self, name, *arguments):
-        self.name(name)
-        self.items(arguments, ())
-        self.out.append(b"R")
 
-    def items(self, values, path):
-        """A tuple."""
-        self.out.append(b"(")
-        for k, value in enumerate(values):
-            self.save(value, (*path, str(k)))
-        self.out.append(b"t")
+class _Storages:
+    """The storages of the tensors that a pickler meets, and how those are reduced."""
 
-    def run(self, values, path, end):
-        self.out.append(b"(")
-        for k, value in enumerate(values):
-            self.save(value, (*path, str(k)))
-        self.out.append(end)
+    blocks: "dict[int, _Block]"
+    kept: list  # what ids are remembered of stays alive
 
-    def mapping(self, value, path):
-        ordered = isinstance(value, OrderedDict)
-        if ordered or isinstance(value, Counter):
-            self.name("collections OrderedDict" if ordered else "collections Counter")
-            self.out.append(b")R")
-        else:
-            self.out.append(b"}")
-        self.keep(value)
-        self.out.append(b"(")
-        for key, item in value.items():
-            self.save(key, path)
-            self.save(item, (*path, str(key)))
-        self.out.append(b"u")
-        metadata = getattr(value, "_metadata", None)  # the versions of a module's state
-        if ordered and metadata is not None:
-            self.save({"_metadata": metadata}, (*path, "_metadata"))
-            self.out.append(b"b")
-
-    def bytes(self, value):
-        if isinstance(value, bytearray):
-            self.name("__builtin__ bytearray")
-        self.name("_codecs encode")
-        self.out.append(b"(")
-        self.save(value.decode("latin-1"), ())
-        self.save("latin1", ())
-        self.out.append(b"tR")
-        if isinstance(value, bytearray):
-            self.out.append(b"\x85R")
-
-    def array(self, value):
-        self.name("numpy._core.multiarray _reconstruct")
-        self.out.append(b"(")
-        self.name("numpy ndarray")
-        self.save((0,), ())
-        self.bytes(b"b")
-        self.out.append(b"tR")
-        self.keep(value)
-        self.out.append(b"(K\x01")
-        self.save(tuple(value.shape), ())
-        code = value.dtype.str
-        self.call("numpy dtype", code[1:], False, True)
-        wide = value.dtype.itemsize if value.dtype.kind in "SU" else -1
-        self.save((3, code[0], None, None, None, wide, 1 if value.dtype.kind == "S" else 4 if wide > 0 else -1, 0), ())
-        self.out.append(b"b\x89")
-        self.bytes(np.ascontiguousarray(value).tobytes())
-        self.out.append(b"tb")
-
-    # --- tensors -----------------------------------------------------------------------------------------------------
-
-    def tensor(self, tensor):
-        parameter = isinstance(tensor, Parameter)
-        if not tensor.is_leaf:
-            tensor = tensor.detach()
-        if parameter:
-            self.name("torch._utils _rebuild_parameter")
-            self.out.append(b"(")
-        m = tensor._m
-        key = id(storage_of(tensor)), m.dtype.name
+    def block(self, tensor: Tensor) -> _Block:
+        key = id(storage_of(tensor))
         block = self.blocks.get(key)
         if block is None:
             block = self.blocks[key] = _Block(str(len(self.blocks)), tensor)
             self.kept.append(tensor)
+        elif block.first._m.dtype is not tensor._m.dtype:
+            if not block.first._m.numel:
+                block = self.blocks[key, tensor._m.dtype.name] = _Block(str(len(self.blocks)), tensor)  # type: ignore[index]
+                self.kept.append(tensor)
+                return block
+            raise RuntimeError(
+                "save: Cannot save multiple tensors or storages that view the same data as different types, got "
+                f"{block.first._m.dtype!r} and {tensor._m.dtype!r}; save a clone() of one of them"
+            )
         else:
             block.tensors.append(tensor)
-        self.name("torch._utils _rebuild_tensor_v2")
-        self.out.append(b"((")
-        self.save("storage", ())
-        self.name(f"torch {_CLASSES[m.dtype.name]}")
-        self.save(block.key, ())
-        self.save(str(m.device), ())
-        self.out += [lambda: _integer(block.count), b"tQ", lambda: _integer(block.begin(tensor) - block.low)]
-        self.save(tuple(m.shape), ())
-        self.save(tuple(m.strides), ())
-        self.save(tensor.requires_grad and not parameter, ())
-        self.out.append(b"ccollections\nOrderedDict\n)RtR")
+        return block
+
+    def reducer_override(self, value):
+        if isinstance(value, Tensor):
+            return self.tensor(value)
+        if isinstance(value, dtypes.dtype):
+            return value.name
+        if isinstance(value, Module):
+            made = value.__reduce_ex__(2)
+            if isinstance(made, tuple) and len(made) > 2 and isinstance(made[2], dict):
+                return *made[:2], to_torch(value, made[2]), *made[3:]
+            return made
+        return NotImplemented
+
+    def tensor(self, tensor: Tensor):
+        """How a tensor is pickled: the function that makes it, and its arguments."""
+        kind, state = type(tensor), attributes(tensor)
+        if kind.__reduce_ex__ is not Tensor.__reduce_ex__ and kind is not Parameter:
+            return tensor.__reduce_ex__(2)
+        parameter = kind is Parameter
+        plain = tensor if tensor.is_leaf else tensor.detach()
+        m, block = tensor._m, self.block(plain)
+        hooks: dict = collections.OrderedDict()
+        where = block, _Offset(block, plain), tuple(m.shape), tuple(m.strides), tensor.requires_grad and not parameter, hooks
+        if m.dtype.name in _CLASSES:
+            function, arguments = _REBUILD, where
+        else:
+            function, arguments = _REBUILD_BYTES, (*where, m.dtype)
+        if kind is Tensor and not state:
+            return function, arguments
         if parameter:
-            self.save(tensor.requires_grad, ())
-            self.out.append(b"ccollections\nOrderedDict\n)RtR")
+            made = (function, arguments)
+            data = _Call(*made)
+            if state:
+                return _REBUILD_PARAMETER_STATE, (data, tensor.requires_grad, hooks, state)
+            return _REBUILD_PARAMETER, (data, tensor.requires_grad, hooks)
+        own = getattr(kind, "__getstate__", None)
+        if own is not None and own is not getattr(object, "__getstate__", None):
+            state = tensor.__getstate__()
+        else:
+            slots = {name: getattr(tensor, name) for name in _slots(kind) if hasattr(tensor, name)}
+            state = (state, slots) if slots else state
+        return _REBUILD_SUBCLASS, (function, kind, arguments, state)
+
+
+def _slots(kind: type) -> list[str]:
+    """The slots of a subclass of Tensor, beyond Tensor's own."""
+    found: list[str] = []
+    for base in kind.__mro__[: kind.__mro__.index(Tensor)]:
+        names = base.__dict__.get("__slots__", ())
+        found += [names] if isinstance(names, str) else list(names)
+    return [name for name in found if name not in ("__dict__", "__weakref__")]
+
+
+class _Call:
+    """A value that is pickled as a call."""
+
+    def __init__(self, function, arguments):
+        self.made = function, arguments
+
+    def __reduce__(self):
+        return self.made
+
+
+class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
+    """Python's pickler, with PyTorch's names for our classes, and tensors whose numbers are kept apart.
+
+    Where a tensor lies in its storage is known at the end, so that only the used part of a storage is written.
+    """
+
+    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+
+    def __init__(self, protocol: int):
+        super().__init__(io.BytesIO(), protocol)
+        self.framer = _Plain()
+        self.write = self._write_large_bytes = self.framer.write
+        self.blocks, self.kept = {}, []
+
+    def pickled(self, value) -> bytes:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(max(limit, 10_000))  # some ten calls a level, where the pickler in C has one
+        try:
+            self.dump(value)
+        finally:
+            sys.setrecursionlimit(limit)
+        return self.framer.bytes()
+
+    def _save_name(self, name: _Name):
+        self.save_global(name)
+
+    dispatch[_Name] = _save_name
+
+    def save_global(self, obj, name=None):
+        found = (obj.module, obj.name) if isinstance(obj, _Name) else written_as(obj, name)
+        if found is None:
+            super().save_global(obj, name)
+            return
+        if self.proto >= 4:
+            for part in found:
+                self.save(part)
+            self.write(pickle.STACK_GLOBAL)
+        else:
+            self.write(pickle.GLOBAL + "\n".join((*found, "")).encode())
+        self.memoize(obj)
+
+    def _save_type(self, kind):
+        if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            self.save_global(kind)
+        else:
+            self.save_type(kind)
+
+    dispatch[type] = _save_type
+
+    def _save_block(self, block: _Block):
+        dtype = block.first._m.dtype.name
+        self.write(pickle.MARK)
+        self.save("storage")
+        self.save(_STORAGE_NAMES.get(dtype, _UNTYPED))
+        self.save(block.key)
+        self.save(str(block.first._m.device))
+        scale = 1 if dtype in _CLASSES else block.size
+        self.write(lambda: _integer(block.count * scale), pickle.TUPLE, pickle.BINPERSID)
+
+    dispatch[_Block] = _save_block
+
+    def _save_offset(self, offset: _Offset):
+        self.write(lambda: _integer(offset.block.begin(offset.tensor) - offset.block.low))
+
+    dispatch[_Offset] = _save_offset
+
+    def _save_call(self, call: _Call):
+        self.save_reduce(*call.made)
+
+    dispatch[_Call] = _save_call
+
+    def _save_list(self, values: list):
+        if len(values) > 32 and self.proto < 4 and set(map(type, values)) <= _LEAVES:
+            self.write(_pickled_in_c(values, self.proto))
+            self.memoize(values)
+        else:
+            self.save_list(values)
+
+    dispatch[list] = _save_list
+
+
+_STORAGE_NAMES = {dtype: _Name("torch", name) for dtype, name in _CLASSES.items()}
+_LEAVES = frozenset((int, float, bool, str, type(None)))
+
+
+def _pickled_in_c(values: list, protocol: int) -> bytes:
+    """The opcodes of a list of plain values, which need no memo."""
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, protocol)
+    pickler.fast = True
+    pickler.dump(values)
+    return stream.getvalue()[2:-1]
 
 
 def _integer(value: int) -> bytes:
     if -(2**31) <= value < 2**31:
         return b"J" + struct.pack("<i", value)
     data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-    return b"\x8a" + bytes([len(data)]) + data if len(data) < 256 else b"\x8b" + struct.pack("<i", len(data)) + data
+    return b"\x8a" + bytes([len(data)]) + data
 
 
-def write_zip(obj: Any, file: IO[bytes] | str) -> None:
-    """Write ``obj`` as an archive to a binary file or a path."""
-    pickled, blocks = _Pickler().write(obj)
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        _entry(archive, "data.pkl", pickled)
-        _entry(archive, "byteorder", sys.byteorder.encode())
+def _with_module(pickle_module: Any, value: Any, protocol: int) -> tuple[bytes, list[_Block]]:
+    """The pickle that the ``Pickler`` of another module makes, and the blocks."""
+
+    class Pickler(_Storages, pickle_module.Pickler):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.blocks, self.kept = {}, []
+
+        def reducer_override(self, value):
+            if isinstance(value, _Offset):
+                return int, (value.block.begin(value.tensor),)
+            if isinstance(value, _Name):
+                return _named, (value.module, value.name)
+            found = _Storages.reducer_override(self, value)
+            other = getattr(super(_Storages, self), "reducer_override", None)
+            return other(value) if found is NotImplemented and other is not None else found
+
+        def persistent_id(self, value):
+            if not isinstance(value, _Block):
+                return None
+            dtype = value.first._m.dtype
+            name = _CLASSES.get(dtype.name, "UntypedStorage")
+            count = len(value.root) * (1 if dtype.name in _CLASSES else value.size)
+            return "storage", name, value.key, str(value.first._m.device), count
+
+    stream = io.BytesIO()
+    pickler = Pickler(stream, protocol=protocol)
+    pickler.dump(value)
+    return stream.getvalue(), list(pickler.blocks.values())
+
+
+def _named(module: str, name: str) -> Any:
+    """What a name of PyTorch's stands for: in pickles that another module's pickler made."""
+    return torch_names.TABLE[f"{module}.{name}"]
+
+
+def _pickled(value: Any, protocol: int) -> tuple[bytes, list[_Block]]:
+    pickler = _Pickler(protocol)
+    text = pickler.pickled(value)
+    return text, list(pickler.blocks.values())
+
+
+def zip_parts(obj: Any, prefix: str, pickle_module: Any, protocol: int) -> Iterator[Any]:
+    """The bytes of the archive that holds ``obj``, part after part. The object is pickled before this returns."""
+    if pickle_module in (None, pickle):
+        pickled, blocks = _pickled(obj, protocol)
+    else:
+        pickled, blocks = _with_module(pickle_module, obj, protocol)
         for block in blocks:
-            _entry(archive, f"data/{block.key}", block.numbers().view(np.uint8))
-        _entry(archive, "version", b"3\n")
+            block.tensors = [alias(block.first, block.root, meta(block.first._m.dtype, (len(block.root),), block.first.device))]
+    skipped = skipping.active
+    entries: list[tuple[str, archive.Contents]] = [("data.pkl", pickled), ("byteorder", sys.byteorder.encode())]
+    entries += [(f"data/{block.key}", block.count * block.size if skipped else block.bytes) for block in blocks]
+    return archive.parts(prefix, [*entries, ("version", b"3\n")])
 
 
-def _entry(archive: zipfile.ZipFile, name: str, data) -> None:
-    """Add an entry whose contents begin at a multiple of the alignment."""
-    entry = zipfile.ZipInfo(f"archive/{name}")
-    entry.file_size = size = len(data)
-    assert archive.fp is not None
-    header = 30 + len(entry.filename) + (20 if size * 1.05 > zipfile.ZIP64_LIMIT else 0)
-    padding = -(archive.start_dir + header + 4) % _ALIGNMENT  # type: ignore[attr-defined]
-    entry.extra = b"FB" + struct.pack("<H", padding) + bytes(padding)
-    with archive.open(entry, "w") as stream:
-        stream.write(memoryview(data))
+def stream_parts(obj: Any, protocol: int) -> Iterator[Any]:
+    """The bytes of the stream that holds ``obj``, as PyTorch wrote it before version 1.6."""
+    if skipping.active:
+        raise RuntimeError("save: Cannot use skip_data=True with _use_new_zipfile_serialization=False")
+    pickled, blocks = _pickled(obj, protocol)
+    system = {
+        "protocol_version": PROTOCOL, "little_endian": sys.byteorder == "little",
+        "type_sizes": {"short": 2, "int": 4, "long": 4},
+    }  # fmt: skip
+    yield b"".join(pickle.dumps(value, protocol) for value in (MAGIC, PROTOCOL, system))
+    yield pickled
+    yield pickle.dumps([block.key for block in blocks], protocol)
+    for block in blocks:
+        yield struct.pack("<q", block.count)
+        yield block.bytes()

@@ -1,7 +1,13 @@
-"""Reads a pickle as data: an interpreter of its opcodes that can call nothing but what one fixed table holds."""
+"""Runs the opcodes of a pickle. What names stand for, and what may be called, is decided by whoever asks: `names`.
 
-import collections
-import pickletools
+Time and memory stay in proportion to the bytes: containers are nested to a bounded depth, since C computes the hash of a
+tuple by recursion without a limit, and what is hashed or copied is charged against a budget, since a value that the memo
+holds costs a few bytes each time that it is used again.
+"""
+
+import _compat_pickle
+import codecs
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +16,12 @@ import numpy as np
 from .. import dtypes
 from ..device import Device
 from ..errors import FileError
+from ..nn.parameter import Parameter
 from ..tensor import Tensor
-from . import torch_names
-from .torch_names import CALLABLE, TABLE
 
-_DAMAGE = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError)
+_DEPTH = 1000  # containers in containers; Python's own pickle writes no more by default
+_SHORT = 1 << 20  # what any pickle may cost, in steps of some nanoseconds
+_PER_BYTE = 16  # and what each of its bytes adds
 
 
 class Damaged(ValueError):
@@ -22,260 +29,509 @@ class Damaged(ValueError):
 
 
 class Refused(ValueError):
-    """The pickle needs names that are not in the table."""
+    """The pickle needs names that are not allowed."""
 
     def __init__(self, names: list[str]):
         super().__init__(", ".join(names))
         self.names = names
 
 
-class Cursor:
-    """A file over an array of bytes, without a copy."""
-
-    def __init__(self, data: np.ndarray, at: int = 0):
-        self.data, self.at = data.data, at
-
-    def read(self, count: int = -1) -> bytes:
-        end = len(self.data) if count < 0 else min(self.at + count, len(self.data))
-        found = bytes(self.data[self.at : end])
-        self.at = end
-        return found
-
-    def readline(self) -> bytes:
-        end = self.at
-        while end < len(self.data) and self.data[end] != 10:
-            end += 1
-        return self.read(end + 1 - self.at)
-
-    def tell(self) -> int:
-        return self.at
+class Unknown:
+    """Stands for what a name that is not allowed would have made; swallows what is done to it."""
 
 
-class _Mark:
-    """The beginning of a run of items on the stack."""
+class Names:
+    """What a pickle may do: the names it finds, what it may call, and the states it may set."""
 
+    def find(self, module: str, name: str) -> Any:
+        """What a name stands for; None if it is not allowed."""
+        raise NotImplementedError
 
-class _Unknown:
-    """Stands for what a name that is not in the table would have made; swallows what is done to it."""
+    def call(self, function: Any, arguments: tuple, it: "Interpreter") -> Any:
+        """The result of a call."""
+        raise NotImplementedError
 
-    def tensor(self, *arguments):
-        return self
+    def new(self, kind: Any, arguments: tuple, named: dict, it: "Interpreter") -> Any:
+        """A new object of a class, its ``__init__`` left out."""
+        raise NotImplementedError
 
-
-def _key(value):
-    """``value`` as a key of a dict or member of a set."""
-    return repr(value) if isinstance(value, _Unknown) else value
+    def build(self, target: Any, state: Any) -> Any:
+        """The object with its state."""
+        raise NotImplementedError
 
 
 class Interpreter:
-    """Runs one pickle. ``storage(persistent id)`` gives what stands for a tensor's memory; ``encoding`` is that of
-    Python 2's byte strings."""
+    """Runs one pickle. ``storage(persistent id)`` gives what stands for a tensor's memory; ``encoding`` and ``errors`` are
+    those of Python 2's byte strings."""
 
-    def __init__(self, storage: Callable[[tuple], Any], encoding: str = "utf-8"):
-        self.storage, self.encoding = storage, encoding
+    def __init__(self, names: Names, storage: Callable[[Any], Any], encoding: str = "utf-8", errors: str = "strict"):
+        self.names, self.storage, self.encoding, self.errors = names, storage, encoding, errors
         self.stack: list[Any] = []
+        self.below: list[list] = []  # the stacks under the marks
         self.memo: dict[int, Any] = {}
         self.refused: dict[str, None] = {}
+        self.depths: dict[int, tuple[int, Any]] = {}  # id -> how deep it is nested, and the object, so that ids stay valid
+        self.budget = 0
+        self.at = 0
+        self.protocol = 0
+        self.outside: Exception | None = None
 
-    def run(self, cursor: Cursor) -> Any:
-        """The object at the cursor, which is left behind it. Raises Refused with all names that are not allowed, and
-        Damaged for what is no pickle."""
+    def run(self, data: Any, at: int = 0) -> Any:
+        """The object whose pickle begins at ``at`` of a bytes object or byte view; ``self.at`` is behind it then.
+
+        Raises Refused with all names that are not allowed, and Damaged for what is no pickle.
+        """
+        self.budget = _SHORT + _PER_BYTE * (len(data) - at)
         try:
-            for opcode, argument, _ in pickletools.genops(cursor):  # type: ignore[arg-type]
-                action = _ACTIONS.get(opcode.name)
-                if action is None:
-                    raise Damaged(f"the opcode {opcode.name}")
-                action(self, argument)
-            if (len(self.stack) != 1 or self.stack[0] is _Mark) and not self.refused:
-                raise Damaged("values left over")
-        except (Damaged, FileError):
-            if not self.refused:
+            found = self._loop(data, at)
+        except Exception as error:
+            if error is self.outside:
                 raise
-        except _DAMAGE as error:
-            if not self.refused:
-                raise Damaged(str(error) or type(error).__name__) from error
+            if self.refused:
+                raise Refused(list(self.refused)) from None
+            if isinstance(error, (Damaged, FileError)):
+                raise
+            if isinstance(error, (IndexError, struct.error)) and self.at >= len(data) - 8:
+                raise Damaged("no end") from error
+            raise Damaged(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
         if self.refused:
             raise Refused(list(self.refused))
+        return found
+
+    def _loop(self, data, at):
+        table, none = _TABLE, _none
+        while True:
+            self.at = at
+            code = data[at]
+            at += 1
+            if code == 46:  # STOP
+                break
+            width, operand, action = table[code]
+            if width == 0:
+                action(self, none)
+            elif width > 0:
+                action(self, operand(data, at)[0])
+                at += width
+            else:
+                value, at = operand(data, at)
+                action(self, value)
+        self.at = at
+        if self.below or len(self.stack) != 1:
+            if not self.refused:
+                raise Damaged("values left over" if self.stack else "no value")
+            return None
         return self.stack.pop()
+
+    # --- what it costs -----------------------------------------------------------------------------------------------
+
+    def charge(self, steps: int) -> None:
+        """Count work that the pickle causes beyond its own bytes."""
+        self.budget -= steps
+        if self.budget < 0:
+            raise Damaged("contents that unfold to many times its size")
+
+    def depth(self, items) -> int:
+        """How deep a container of these items is nested."""
+        if set(map(type, items)) <= _LEAVES:
+            return 1
+        depths = self.depths
+        deepest = 1 + max(depths[id(item)][0] if id(item) in depths else type(item) not in _LEAVES for item in items)
+        if deepest > _DEPTH:
+            raise Damaged(f"values nested more than {_DEPTH} deep")
+        return deepest
+
+    def note(self, container, items):
+        """``container``, known to hold ``items`` from now on."""
+        deepest = self.depth(items)
+        if deepest > 1 and deepest > self.depths.get(id(container), (1,))[0]:
+            self.depths[id(container)] = deepest, container
+        return container
+
+    def hashed(self, keys) -> list:
+        """``keys``, which can be hashed in bounded time."""
+        kinds = set(map(type, keys))
+        if int in kinds:
+            self.charge(sum(key.bit_length() for key in keys if type(key) is int) >> 6)
+        if kinds <= _QUICK:
+            return keys
+        for key in keys:
+            self._weigh(key)
+        return [repr(key) if isinstance(key, Unknown) else key for key in keys]
+
+    def _weigh(self, key) -> None:
+        """Charge for a key as it is hashed: all that its tuples hold, each time that they hold it."""
+        levels = [iter((key,))]
+        while levels:
+            for item in levels[-1]:
+                self.charge(1)
+                if isinstance(item, (tuple, frozenset)):
+                    if len(levels) > _DEPTH:
+                        raise Damaged(f"a key nested more than {_DEPTH} deep")
+                    levels.append(iter(item))
+                    break
+                if type(item) is int:
+                    self.charge(item.bit_length() >> 6)
+            else:
+                levels.pop()
 
     # --- the stack ---------------------------------------------------------------------------------------------------
 
     def push(self, value):
         self.stack.append(value)
 
+    def mark(self, _):
+        self.below.append(self.stack)
+        self.stack = []
+
     def above_mark(self) -> list:
         """The items above the last mark, which is taken off with them."""
-        for k in range(len(self.stack) - 1, -1, -1):
-            if self.stack[k] is _Mark:
-                items = self.stack[k + 1 :]
-                del self.stack[k:]
-                return items
-        raise Damaged("a mark is missing")
-
-    def top(self, count: int) -> list:
-        if len(self.stack) < count:
-            raise Damaged("a value is missing")
-        items = self.stack[len(self.stack) - count :]
-        if any(item is _Mark for item in items):
-            raise Damaged("a mark where a value is expected")
-        del self.stack[len(self.stack) - count :]
+        if not self.below:
+            raise Damaged("a mark is missing")
+        items, self.stack = self.stack, self.below.pop()
         return items
+
+    def pop(self):
+        if not self.stack:
+            raise Damaged("a value is missing")
+        return self.stack.pop()
+
+    def top(self):
+        if not self.stack:
+            raise Damaged("a value is missing")
+        return self.stack[-1]
+
+    def drop(self, _):
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.above_mark()
 
     # --- names, calls, states ----------------------------------------------------------------------------------------
 
-    def name(self, whole: str):
-        found = TABLE.get(whole)
+    def name(self, module: str, name: str):
+        if self.protocol < 3:  # names of Python 2
+            module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+            module = _compat_pickle.IMPORT_MAPPING.get(module, module)
+        found = self.names.find(module, name)
         if found is None:
-            found = torch_names.added(whole)
-        if found is None:
-            self.refused[whole] = None
-            found = _Unknown()
+            self.refused[f"{module}.{name}"] = None
+            found = Unknown()
         self.push(found)
 
-    def stacked_name(self):
-        module, name = self.top(2)
+    def stacked_name(self, _):
+        name, module = self.pop(), self.pop()
         if not isinstance(module, str) or not isinstance(name, str):
             raise Damaged("a name that is no text")
-        self.name(f"{module}.{name}")
+        self.name(module, name)
 
-    def call(self, function, arguments):
-        if isinstance(function, _Unknown) or any(isinstance(argument, _Unknown) for argument in arguments):
-            return _Unknown()
-        if id(function) not in CALLABLE and not torch_names.is_added(function):
-            raise Damaged(f"a call of {function!r}")
-        return function(*arguments)
-
-    def reduce(self):
-        function, arguments = self.top(2)
+    def made(self, function, kind, arguments, named=None):
+        """Call ``function``, of `Names`, for a class or function of the pickle's."""
         if not isinstance(arguments, tuple):
             raise Damaged("a call without arguments")
-        self.push(self.call(function, arguments))
+        if isinstance(kind, Unknown) or any(isinstance(argument, Unknown) for argument in arguments):
+            return Unknown()
+        found = function(kind, arguments, self) if named is None else function(kind, arguments, named, self)
+        return found if type(found) in _LEAVES else self.note(found, arguments)
 
-    def instantiate(self):
-        kind, arguments = self.top(2)
-        if isinstance(kind, type) and torch_names.is_added(kind):
-            self.push(kind.__new__(kind, *arguments))
-        else:
-            self.push(self.call(kind, arguments))
+    def reduce(self, _):
+        arguments, function = self.pop(), self.pop()
+        self.push(self.made(self.names.call, function, arguments))
 
-    def build(self):
-        state = self.top(1)[0]
-        target = self.stack[-1]
-        if isinstance(target, _Unknown) or isinstance(state, _Unknown):
+    def instantiate(self, _):
+        arguments, kind = self.pop(), self.pop()
+        self.push(self.made(self.names.new, kind, arguments, {}))
+
+    def instantiate_named(self, _):
+        named, arguments, kind = self.pop(), self.pop(), self.pop()
+        if not isinstance(named, dict) or not all(isinstance(key, str) for key in named):
+            raise Damaged("named arguments that are none")
+        self.push(self.made(self.names.new, kind, arguments, named))
+
+    def instance(self, names):
+        """The form of protocol 0."""
+        self.name(*names)
+        kind = self.pop()
+        self.push(self.made(self.names.call, kind, tuple(self.above_mark())))
+
+    def instance_on_stack(self, _):
+        items = self.above_mark()
+        self.push(self.made(self.names.call, items[0], tuple(items[1:])))
+
+    def build(self, _):
+        state, target = self.pop(), self.top()
+        if not isinstance(target, Unknown) and not isinstance(state, Unknown):
+            found = self.names.build(target, state)
+            self.stack[-1] = found
+            if type(found) not in _LEAVES:
+                self.note(found, (state,))
+
+    def persistent(self, identity):
+        if isinstance(identity, Unknown) or isinstance(identity, tuple) and any(isinstance(part, Unknown) for part in identity):
+            self.push(Unknown())
             return
-        if isinstance(target, collections.OrderedDict):
-            if not isinstance(state, dict) or set(state) - {"_metadata"}:
-                raise Damaged("an OrderedDict with attributes")
-            target.__dict__.update(state)
-        elif type(target) is np.ndarray:
-            torch_names.set_numpy_array(target, state)
-        elif isinstance(target, np.dtype):
-            torch_names.set_numpy_dtype(target, state)
-        elif isinstance(target, Tensor):
-            torch_names.with_attributes(target, state)
-        elif torch_names.is_added(type(target)):
-            if hasattr(target, "__setstate__"):
-                target.__setstate__(state)
-            else:
-                target.__dict__.update(state)
-        else:
-            raise Damaged(f"a state for {type(target).__name__}")
-
-    def persistent(self):
-        (identity,) = self.top(1)
-        if isinstance(identity, _Unknown) or isinstance(identity, tuple) and any(isinstance(part, _Unknown) for part in identity):
-            self.push(_Unknown())
-        elif not isinstance(identity, tuple):
-            raise Damaged("a storage without description")
-        else:
+        try:
             self.push(self.storage(identity))
+        except (Damaged, FileError):
+            raise
+        except Exception as error:  # no fault of the file: a device that is not there, or the user's own function
+            self.outside = error
+            raise
 
     # --- containers --------------------------------------------------------------------------------------------------
 
-    def extend(self, items):
-        target = self.stack[-1]
-        if isinstance(target, (list, set)):
-            target.extend(items) if isinstance(target, list) else target.update(map(_key, items))
-        elif not isinstance(target, _Unknown):
-            raise Damaged(f"items for {type(target).__name__}")
+    def tuple_of(self, items):
+        self.push(self.note(tuple(items), items))
 
-    def set_items(self, items):
-        target = self.stack[-1]
-        if isinstance(target, _Unknown):
-            return
-        if not isinstance(target, dict) or len(items) % 2:
-            raise Damaged(f"keys for {type(target).__name__}")
-        for key, value in zip(items[::2], items[1::2]):
-            target[_key(key)] = value
+    def few(self, count):
+        """The last one, two or three values as a tuple."""
+        stack = self.stack
+        if len(stack) < count:
+            raise Damaged("a value is missing")
+        items = tuple(stack[-count:])
+        del stack[-count:]
+        stack.append(self.note(items, items))
 
-    def as_dict(self, items):
+    def list_of(self, items):
+        self.push(self.note(items, items))
+
+    def dict_of(self, items):
         self.push({})
         self.set_items(items)
 
-    def text(self, value):
+    def frozen(self, items):
+        self.push(self.note(frozenset(self.hashed(items)), items))
+
+    def extend(self, items):
+        target = self.top()
+        if isinstance(target, Unknown):
+            return
+        if isinstance(target, list):
+            target.extend(items)
+        elif hasattr(target, "extend") and not isinstance(target, Tensor):
+            target.extend(items)
+        elif hasattr(target, "append"):
+            for item in items:
+                target.append(item)
+        else:
+            raise Damaged(f"items for {type(target).__name__}")
+        self.note(target, items)
+
+    def add(self, items):
+        target = self.top()
+        if isinstance(target, Unknown):
+            return
+        if isinstance(target, set):
+            target.update(self.hashed(items))
+        elif hasattr(target, "add") and not isinstance(target, Tensor):
+            for item in items:
+                target.add(item)
+        else:
+            raise Damaged(f"members for {type(target).__name__}")
+        self.note(target, items)
+
+    def set_items(self, items):
+        target = self.top()
+        if isinstance(target, Unknown):
+            return
+        if len(items) % 2 or not hasattr(target, "__setitem__") or isinstance(target, (Tensor, list, np.ndarray)):
+            raise Damaged(f"keys for {type(target).__name__}")
+        keys, values = self.hashed(items[::2]), items[1::2]
+        if type(target) is dict:
+            target.update(zip(keys, values))
+        else:
+            for key, value in zip(keys, values):
+                target[key] = value
+        self.note(target, items)
+
+    def text(self, data):
         """A byte string of Python 2."""
-        data = value.encode("latin-1")
-        self.push(data if self.encoding == "bytes" else data.decode(self.encoding))
+        self.push(bytes(data) if self.encoding == "bytes" else bytes(data).decode(self.encoding, self.errors))
 
     def keep(self, number):
-        self.memo[number] = self.stack[-1]
+        self.memo[number] = self.top()
+
+    def keep_next(self, _):
+        self.memo[len(self.memo)] = self.top()
+
+    def recall(self, number):
+        if number not in self.memo:
+            raise Damaged(f"a reference to value {number}, which there is none of")
+        self.stack.append(self.memo[number])
 
 
-def _recall(it: Interpreter, number):
-    it.push(it.memo[int(number)])
+# Values in which nothing is nested, and those of them that are hashed in no time.
+_QUICK = frozenset((str, bytes, int, float, bool, type(None)))
+_LEAVES = _QUICK | {complex, bytearray, Tensor, Parameter, np.ndarray, dtypes.dtype, Device}
+
+# --- operands ----------------------------------------------------------------------------------------------------
 
 
-_PLAIN = (
-    "BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE",
-    "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
-)  # fmt: skip
+def _line(data, at):
+    """The text up to the end of the line, and where the next one begins."""
+    width = 64
+    while True:  # in growing pieces: views of bytes cannot be searched
+        piece = bytes(data[at : at + width])
+        end = piece.find(b"\n")
+        if end >= 0:
+            return piece[:end], at + end + 1
+        if at + width >= len(data):
+            raise Damaged("no end")
+        width *= 4
 
-_ACTIONS: dict[str, Callable[[Interpreter, Any], Any]] = {
-    **dict.fromkeys(_PLAIN, Interpreter.push),
-    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), Interpreter.text),
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda it, n: it.keep(int(n))),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _recall),
-    "PROTO": lambda it, _: None,
-    "FRAME": lambda it, _: None,
-    "STOP": lambda it, _: None,
-    "NONE": lambda it, _: it.push(None),
-    "NEWTRUE": lambda it, _: it.push(True),
-    "NEWFALSE": lambda it, _: it.push(False),
-    "MARK": lambda it, _: it.push(_Mark),
-    "POP": lambda it, _: it.top(1),
-    "POP_MARK": lambda it, _: it.above_mark(),
-    "DUP": lambda it, _: it.push(it.stack[-1]),
-    "MEMOIZE": lambda it, _: it.keep(len(it.memo)),
-    "EMPTY_TUPLE": lambda it, _: it.push(()),
-    "EMPTY_LIST": lambda it, _: it.push([]),
-    "EMPTY_DICT": lambda it, _: it.push({}),
-    "EMPTY_SET": lambda it, _: it.push(set()),
-    "TUPLE": lambda it, _: it.push(tuple(it.above_mark())),
-    "TUPLE1": lambda it, _: it.push(tuple(it.top(1))),
-    "TUPLE2": lambda it, _: it.push(tuple(it.top(2))),
-    "TUPLE3": lambda it, _: it.push(tuple(it.top(3))),
-    "LIST": lambda it, _: it.push(it.above_mark()),
-    "DICT": lambda it, _: it.as_dict(it.above_mark()),
-    "FROZENSET": lambda it, _: it.push(frozenset(map(_key, it.above_mark()))),
-    "APPEND": lambda it, _: it.extend(it.top(1)),
-    "APPENDS": lambda it, _: it.extend(it.above_mark()),
-    "ADDITEMS": lambda it, _: it.extend(it.above_mark()),
-    "SETITEM": lambda it, _: it.set_items(it.top(2)),
-    "SETITEMS": lambda it, _: it.set_items(it.above_mark()),
-    "GLOBAL": lambda it, names: it.name(names.replace(" ", ".", 1)),
-    "STACK_GLOBAL": lambda it, _: it.stacked_name(),
-    "REDUCE": lambda it, _: it.reduce(),
-    "NEWOBJ": lambda it, _: it.instantiate(),
-    "BUILD": lambda it, _: it.build(),
-    "BINPERSID": lambda it, _: it.persistent(),
+
+def _lined(convert):
+    def operand(data, at):
+        line, at = _line(data, at)
+        return convert(line), at
+
+    return operand
+
+
+def _number(line: bytes):
+    if len(line) > 4300:  # what Python itself converts at most
+        raise Damaged(f"a number of {len(line)} digits")
+    return int(line)
+
+
+def _int(line: bytes):
+    return {b"00": False, b"01": True}[line] if line in (b"00", b"01") else _number(line)
+
+
+def _float(line: bytes):
+    if len(line) > 4300:
+        raise Damaged(f"a number of {len(line)} digits")
+    return float(line)
+
+
+def _quoted(line: bytes):
+    line = line.strip()
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
+        raise Damaged("a text without quotes")
+    return codecs.escape_decode(line[1:-1])[0]  # type: ignore[attr-defined]
+
+
+def _two_lines(data, at):
+    module, at = _line(data, at)
+    name, at = _line(data, at)
+    return (module.decode("utf-8"), name.decode("utf-8")), at
+
+
+def _counted(form, convert):
+    size = struct.Struct(form)
+
+    def operand(data, at):
+        begin = at + size.size
+        end = begin + size.unpack_from(data, at)[0]
+        if end > len(data) or end < begin:
+            raise Damaged("no end")
+        return convert(data[begin:end]), end
+
+    return operand
+
+
+def _utf8(data) -> str:
+    return str(data, "utf-8", "surrogatepass")
+
+
+def _long(data) -> int:
+    return int.from_bytes(data, "little", signed=True)
+
+
+# --- the opcodes -------------------------------------------------------------------------------------------------
+
+
+def _nothing(it, _):
+    pass
+
+
+def _refused_opcode(what):
+    def action(it, _):
+        raise Damaged(what)
+
+    return action
+
+
+def _fixed(form):
+    packed = struct.Struct(form)
+    return packed.size, packed.unpack_from
+
+
+_none = None
+_table: dict[bytes, tuple[int, Any, Callable[[Interpreter, Any], Any]]] = {
+    b"\x80": (*_fixed("<B"), lambda it, n: setattr(it, "protocol", n)),
+    b"\x95": (*_fixed("<Q"), _nothing),
+    b"N": (0, None, lambda it, _: it.stack.append(None)),
+    b"\x88": (0, None, lambda it, _: it.stack.append(True)),
+    b"\x89": (0, None, lambda it, _: it.stack.append(False)),
+    b"J": (*_fixed("<i"), Interpreter.push),
+    b"K": (*_fixed("<B"), Interpreter.push),
+    b"M": (*_fixed("<H"), Interpreter.push),
+    b"G": (*_fixed(">d"), Interpreter.push),
+    b"I": (-1, _lined(_int), Interpreter.push),
+    b"L": (-1, _lined(lambda line: _number(line.rstrip(b"L"))), Interpreter.push),
+    b"F": (-1, _lined(_float), Interpreter.push),
+    b"\x8a": (-1, _counted("<B", _long), Interpreter.push),
+    b"\x8b": (-1, _counted("<i", _long), Interpreter.push),
+    b"V": (-1, _lined(lambda line: line.decode("raw-unicode-escape")), Interpreter.push),
+    b"X": (-1, _counted("<I", _utf8), Interpreter.push),
+    b"\x8c": (-1, _counted("<B", _utf8), Interpreter.push),
+    b"\x8d": (-1, _counted("<Q", _utf8), Interpreter.push),
+    b"B": (-1, _counted("<I", bytes), Interpreter.push),
+    b"C": (-1, _counted("<B", bytes), Interpreter.push),
+    b"\x8e": (-1, _counted("<Q", bytes), Interpreter.push),
+    b"\x96": (-1, _counted("<Q", bytearray), Interpreter.push),
+    b"S": (-1, _lined(_quoted), Interpreter.text),
+    b"T": (-1, _counted("<i", bytes), Interpreter.text),
+    b"U": (-1, _counted("<B", bytes), Interpreter.text),
+    b"p": (-1, _lined(_number), Interpreter.keep),
+    b"q": (*_fixed("<B"), Interpreter.keep),
+    b"r": (*_fixed("<I"), Interpreter.keep),
+    b"\x94": (0, None, Interpreter.keep_next),
+    b"g": (-1, _lined(_number), Interpreter.recall),
+    b"h": (*_fixed("<B"), Interpreter.recall),
+    b"j": (*_fixed("<I"), Interpreter.recall),
+    b"(": (0, None, Interpreter.mark),
+    b"0": (0, None, Interpreter.drop),
+    b"1": (0, None, lambda it, _: it.above_mark()),
+    b"2": (0, None, lambda it, _: it.push(it.top())),
+    b")": (0, None, lambda it, _: it.stack.append(())),
+    b"]": (0, None, lambda it, _: it.stack.append([])),
+    b"}": (0, None, lambda it, _: it.stack.append({})),
+    b"\x8f": (0, None, lambda it, _: it.stack.append(set())),
+    b"t": (0, None, lambda it, _: it.tuple_of(it.above_mark())),
+    b"\x85": (0, None, lambda it, _: it.few(1)),
+    b"\x86": (0, None, lambda it, _: it.few(2)),
+    b"\x87": (0, None, lambda it, _: it.few(3)),
+    b"l": (0, None, lambda it, _: it.list_of(it.above_mark())),
+    b"d": (0, None, lambda it, _: it.dict_of(it.above_mark())),
+    b"\x91": (0, None, lambda it, _: it.frozen(it.above_mark())),
+    b"a": (0, None, lambda it, _: it.extend([it.pop()])),
+    b"e": (0, None, lambda it, _: it.extend(it.above_mark())),
+    b"\x90": (0, None, lambda it, _: it.add(it.above_mark())),
+    b"s": (0, None, lambda it, _: it.set_items([it.pop(), it.pop()][::-1])),
+    b"u": (0, None, lambda it, _: it.set_items(it.above_mark())),
+    b"c": (-1, _two_lines, lambda it, names: it.name(*names)),
+    b"\x93": (0, None, Interpreter.stacked_name),
+    b"R": (0, None, Interpreter.reduce),
+    b"\x81": (0, None, Interpreter.instantiate),
+    b"\x92": (0, None, Interpreter.instantiate_named),
+    b"i": (-1, _two_lines, Interpreter.instance),
+    b"o": (0, None, Interpreter.instance_on_stack),
+    b"b": (0, None, Interpreter.build),
+    b"P": (-1, _lined(lambda line: line.decode("ascii")), Interpreter.persistent),
+    b"Q": (0, None, lambda it, _: it.persistent(it.pop())),
+    b"\x97": (0, None, _refused_opcode("buffers outside of it")),
+    b"\x98": (0, None, _nothing),
 }
+_TABLE = [_table.get(bytes([code]), (0, None, _refused_opcode(f"the opcode {code:#04x}"))) for code in range(256)]
 
 
 def element_type(value) -> str:
     """The name of a dtype that a file mentions."""
-    if isinstance(value, (dtypes.dtype, torch_names.ElementType)):
-        return value.name
-    raise Damaged("an element type that is none")
+    name = getattr(value, "name", None)
+    if not isinstance(name, str) or isinstance(value, (Tensor, Unknown)):
+        raise Damaged("an element type that is none")
+    return name
 
 
 def device_name(value) -> str:
@@ -283,3 +539,4 @@ def device_name(value) -> str:
     if not isinstance(value, (str, Device)):
         raise Damaged("a storage without a device")
     return str(value)
+

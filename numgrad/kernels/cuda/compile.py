@@ -7,7 +7,6 @@ it. A cubin found in the cache is used without importing Numba's CUDA compiler a
 import contextlib
 import functools
 import hashlib
-import os
 import re
 import sys
 import threading
@@ -16,8 +15,9 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from ... import config
-from ..jit import load_module, source_of
+from .. import cache
+from ..fingerprint import fingerprint
+from ..jit import load_module
 from ..vocab import CPU_WORDS, typed
 
 _lock = threading.RLock()
@@ -47,14 +47,12 @@ class Source:
     threads: int
     bodies: dict = field(default_factory=dict)
     names: dict = field(default_factory=dict)
-    extra: str = ""
 
     @functools.cached_property
     def digest(self) -> str:
         """A hash of everything but the target that the machine code depends on."""
-        bodies = [(name, source_of(b.fn), b.T.__name__, b.threads) for name, b in self.bodies.items()]
-        everything = self.text, self.parameters, self.threads, bodies, self.extra, _toolchain()
-        return hashlib.sha256(repr(everything).encode()).hexdigest()[:24]
+        bodies = [(name, b.fn, b.T.__name__, b.threads) for name, b in self.bodies.items()]
+        return fingerprint(self.text, self.parameters, self.threads, bodies, self.names, _toolchain())[:24]
 
 
 @functools.cache
@@ -65,26 +63,19 @@ def _toolchain():
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found.append(f"{package} {metadata.version(package)}")
-    own = "".join(path.read_text() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
+    # What the words of bodies mean on a GPU: the fingerprint sees their names only.
+    own = "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
     return " ".join(found) + hashlib.sha256(own.encode()).hexdigest()
 
 
 def cubin(source: Source, capability: tuple[int, int]) -> bytes:
     """Machine code of ``source`` for a compute capability such as ``(9, 0)``: from the cache, else compiled."""
     major, minor = capability
-    path = config.cache_folder() / f"numgrad_{source.name}_{source.digest}.sm_{major}{minor}.cubin"
-    try:
-        code = path.read_bytes()
-    except OSError:
-        code = b""
-    if not code.startswith(b"\x7fELF"):
+    name = f"numgrad_{source.name}_{source.digest}.sm_{major}{minor}.cubin"
+    code = cache.read(name, source.digest)
+    if code is None:
         code = link(ptx(source, capability), capability)
-        temporary = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
-        try:
-            temporary.write_bytes(code)
-            os.replace(temporary, path)
-        except OSError:
-            config.warn_once("the kernel cache cannot be written; kernels are compiled again in each process")
+        cache.write(name, source.digest, code)
     return code
 
 
@@ -160,7 +151,7 @@ def _module(source):
         words = {**vocab.WORDS, **vocab.row_words(body.T, body.threads)} if body.threads else vocab.WORDS
         names[name] = _device_function(body.fn, body.T, words, name)
     names.update(_device_names(source.names, {}))
-    return load_module(f"cuda_{source.name}", source.text, names, extra=source.digest)
+    return load_module(f"cuda_{source.name}", source.text, names, key=source.digest)
 
 
 VECTOR_NAMES = ("map_vector", "load_vector", "fold_vector", "shifted", "divided32", "divided64", "count_up", "slots",

@@ -8,7 +8,6 @@ a block or several blocks to each result, ``rowwise`` a block to each row. Each 
 import numpy as np
 
 from ..emit import _constant, store, type_name, typed_constant
-from ..jit import source_of
 from . import launch
 from .compile import Body, Source
 from .launch import THREADS
@@ -416,7 +415,7 @@ def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None):
             f"def {kernel}({', '.join(arg for arg, _ in parameters)}):\n{_indented(lines)}",
         )
         kinds = tuple(kind for _, kind in parameters)
-        return Source(kernel, text, kinds, threads, {"row_body_": Body(fn, T, threads)}, extra=source_of(fn))
+        return Source(kernel, text, kinds, threads, {"row_body_": Body(fn, T, threads)})
 
     first_dim = sum(kind.endswith("*") for _, kind in parameters)
     return launch.Rowwise(name, make, [kind.endswith("*") for _, kind in parameters], first_dim, len(dims))

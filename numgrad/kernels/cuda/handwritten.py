@@ -8,7 +8,7 @@ import types as python_types
 
 import numpy as np
 
-from ..jit import _literal, source_of
+from ..jit import _literal
 from . import memory
 from .compile import VECTOR_NAMES, Source
 from .launch import run
@@ -79,7 +79,7 @@ class Template:
         used = {name: self.fn.__globals__[name] for name in _names(self.fn.__code__) if name in self.fn.__globals__}
         used = {name: value for name, value in used.items() if name not in self.parameters}
         kinds = ("int64",) * (count + 2)
-        return Source(f"{self.name}_units", text, kinds, 128, names=used, extra=source_of(self.fn))
+        return Source(f"{self.name}_units", text, kinds, 128, names=used)
 
     def run(self, *slots):
         *slots, begin, end = slots

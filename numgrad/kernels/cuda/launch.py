@@ -11,8 +11,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..cache import CompiledCode
 from ..callers import slot
-from ..jit import SafeCache, load_module
+from ..jit import load_module
 from . import memory
 from .compile import Source
 from .memory import local
@@ -291,7 +292,7 @@ def launcher(n: int):
         fn = load_module(f"launcher{n}", text, {"launch_kernel": _launch}).launch
         signature = types.int32(*(types.int64,) * 5, *(slot,) * n)
         dispatcher = numba.njit(error_model="numpy")(fn)
-        dispatcher._cache = SafeCache(fn)
+        dispatcher._cache = CompiledCode(fn)
         dispatcher.compile(signature)
         found = _launchers[n] = dispatcher.overloads[signature.args].entry_point
         _keep_alive.append(dispatcher)

@@ -22,8 +22,8 @@ from ... import dtypes
 from ...device import CPU
 from ...layout import contiguous_strides
 from ...nn.parameter import Parameter
-from ...storage import Storage, strided_meta
-from ...tensor import Tensor, address, make, storage_of, wrap_as
+from ...storage import Storage
+from ...tensor import Tensor, address, from_array, lay, storage_of, wrap_as
 
 _ALIGNMENT = 64
 _INLINE = 1 << 14  # bytes up to which blocks travel in the stream: a segment costs more than such a copy
@@ -116,10 +116,9 @@ class _Unpickler(pickle.Unpickler):
     def _tensor(self, number):
         block, offset, dtype, shape, strides, is_parameter, requires_grad = self.tensors[number]
         d = dtypes.BY_NAME[dtype]
-        m = strided_meta(d, shape, strides)
-        length = m.numel if m.contiguous else m.span
         memory = self.blocks[block]
-        tensor = make(memory[offset : offset + length * d.itemsize].view(d.np), m)
+        end = offset + max(memory.size - offset, 0) // d.itemsize * d.itemsize
+        tensor = lay("DataLoader", from_array(memory[offset:end].view(d.np)), 0, shape, strides)
         storage = self.storages.get(block)
         if storage is None:
             storage = self.storages[block] = storage_of(tensor)

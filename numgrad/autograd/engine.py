@@ -1,0 +1,232 @@
+"""The backward walk. No numeric code.
+
+Pending nodes are taken from a heap by their falling sequence numbers: the latest recorded first, and no node before all
+that used its result.
+"""
+
+import sys
+from heapq import heappop, heappush, heappushpop
+from typing import Any
+
+from .modes import checks_nan, local, set_mode, switch, switch_lock
+from .node import Pending, next_seq
+
+# Set by the op table: the sum of two gradients (a new tensor; in place), a copy with strides (row-major if None), the
+# stack of several, and whether a result has a NaN.
+add: Any = None
+add_: Any = None
+laid_out: Any = None
+stack: Any = None
+has_nan: Any = None
+
+
+def unshared(tensor, references):
+    """Whether nobody but the caller, who holds ``references`` references, sees this tensor or its memory."""
+    return sys.getrefcount(tensor) <= references + 1 and (tensor._s is None or sys.getrefcount(tensor._s) <= 2)
+
+
+def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulate=True, step=None):
+    """Propagate gradients from ``roots``, pairs of (node, gradient), to the leaves.
+
+    ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
+    them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``. ``step``: a
+    function (node, gradient) -> gradients in place of the node's own, whose results are not written to.
+    """
+    needed = None if captures is None else leading_to(captures, [node for node, _ in roots])
+    before, outer = set_mode("enabled", bool(create_graph)), local.needed
+    local.needed = None if create_graph else needed
+    selective = local.needed is not None
+    if selective:
+        with switch_lock:
+            switch.selective += 1
+    try:
+        if switch.noted:
+            _noted_walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed)
+        else:
+            _walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed)
+    finally:
+        if selective:
+            with switch_lock:
+                switch.selective -= 1
+        local.needed = outer
+        set_mode("enabled", before)
+
+
+def needed_now():
+    """The nodes that lead to where the walk of this thread goes; None where it goes everywhere."""
+    return local.needed
+
+
+def _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed):
+    ends: list = []  # what hooks have to do when all gradients are there
+    outer, local.task = local.task, (roots, captures, next_seq(), ends)
+    try:
+        _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+        for end in ends:
+            end()
+    finally:
+        local.task = outer
+
+
+def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
+    pending: dict = {}
+    leaves: dict = {}
+    heap: list = []
+    for node, gradient in roots:
+        if needed is not None and node not in needed:
+            continue
+        if node in pending or node in leaves:
+            table = leaves if node.leaf else pending
+            table[node] = add(table[node], gradient)
+        elif node.leaf:
+            leaves[node] = gradient
+        else:
+            pending[node] = gradient
+            heappush(heap, (node.seq, node))
+    gradient = None
+    node = heappop(heap)[1] if heap else None
+    while node is not None:
+        gradient = pending.pop(node)
+        hooks = node.hooks
+        if hooks is not None and hooks.tensor:
+            gradient = _run_hooks(hooks.tensor, gradient)
+        if captures is not None and node in captures:
+            captures[node] = gradient
+        if node.saved is None or switch.last_write < node.seq:
+            node.check()
+        if hooks is not None and hooks.pre:
+            gradient = _run_pre_hooks(node, gradient)
+        if not create_graph:
+            gradients = node.backward(gradient)
+        elif create_graph is True:
+            gradients = node.backward_recorded(gradient)
+        else:
+            gradients = create_graph(node, gradient)
+        if hooks is not None and hooks.post:
+            gradients = _run_post_hooks(node, gradients, gradient)
+        if switch.anywhere and checks_nan():
+            _check_finite(node, gradients)
+        if not retain_graph and node.saved and node.frees:
+            node.saved = None  # a second pass is refused; nodes that saved no values may run again
+        gradient = None
+        following = None
+        for parent, gradient in zip(node.next, gradients):
+            if parent is None or gradient is None or (needed is not None and parent not in needed):
+                continue
+            table = leaves if parent.leaf else pending
+            held = table.get(parent)
+            if held is not None:
+                if type(held) is Pending:
+                    table[parent] = held.joined(gradient)
+                elif create_graph:
+                    table[parent] = add(held, gradient)
+                else:
+                    # held by: the table, `held`, getrefcount's argument
+                    table[parent] = add_(held, gradient) if unshared(held, 2) else add(held, gradient)
+                held = None
+            else:
+                table[parent] = gradient
+                if table is pending:
+                    if following is None:
+                        following = parent
+                    else:
+                        heappush(heap, (parent.seq, parent))
+        gradient = gradients = None
+        if heap:
+            node = heappop(heap)[1] if following is None else heappushpop(heap, (following.seq, following))[1]
+        else:
+            node = following
+    for leaf in list(leaves):
+        gradient = leaves.pop(leaf)
+        hooks = leaf.hooks
+        if hooks is not None and hooks.tensor:
+            gradient = _run_hooks(hooks.tensor, gradient)
+        if captures is not None and leaf in captures:
+            captures[leaf] = gradient
+        if accumulate and (captures is None or leaf in captures):
+            _accumulate(leaf, gradient, create_graph)
+            gradient = None
+            if hooks is not None and hooks.post:
+                _run_accumulate_hooks(leaf)
+
+
+def _accumulate(leaf, gradient, create_graph):
+    held = leaf.grad
+    if held is None:
+        if create_graph:
+            leaf.grad = gradient
+        elif unshared(gradient, 3) and (  # the caller's and our name, the argument
+            gradient._m.contiguous if leaf.strides is None else gradient._m.strides == leaf.strides
+        ):
+            leaf.grad = gradient
+        else:
+            leaf.grad = laid_out(gradient, leaf.strides)
+    elif create_graph or held._n is not None:
+        leaf.grad = add(held, gradient)
+    else:
+        add_(held, gradient)
+
+
+def leading_to(targets, starts):
+    """The nodes from which a target can be reached."""
+    needed = set(targets)
+    state = {}  # node -> whether it leads to a target; absent while its parents are being looked at
+    for start in starts:
+        stack = [(start, iter(start.next))]
+        seen = {start}
+        path = stack
+        while path:
+            node, parents = path[-1]
+            for parent in parents:
+                if parent is None or parent in state or parent in seen:
+                    continue
+                seen.add(parent)
+                path.append((parent, iter(parent.next)))
+                break
+            else:
+                path.pop()
+                state[node] = node in needed or any(state.get(parent, False) for parent in node.next if parent)
+    return needed | {node for node, leads in state.items() if leads}
+
+
+def _run_hooks(hooks, gradient):
+    for hook in list(hooks.values()):
+        changed = hook(gradient)
+        if changed is not None:
+            gradient = changed
+    return gradient
+
+
+def _run_pre_hooks(node, gradient):
+    outputs = node.outputs(gradient)
+    for hook in list(node.hooks.pre.values()):
+        changed = hook(outputs)
+        if changed is not None:
+            outputs = changed if isinstance(changed, tuple) else (changed,)
+    return node.incoming(outputs)
+
+
+def _run_post_hooks(node, gradients, gradient):
+    gradients, outputs = tuple(gradients), node.outputs(gradient)
+    for hook in list(node.hooks.post.values()):
+        changed = hook(gradients, outputs)
+        if changed is not None:
+            gradients = changed if isinstance(changed, tuple) else (changed,)
+    return gradients
+
+
+def _run_accumulate_hooks(leaf):
+    tensor = leaf.tensor() if leaf.tensor is not None else None
+    if tensor is None and leaf.tensor is not None:  # nobody can see its gradient any more
+        return
+    for hook in list(leaf.hooks.post.values()):
+        hook(tensor)
+
+
+def _check_finite(node, gradients):
+    for k, gradient in enumerate(gradients):
+        if gradient is not None and type(gradient) is not Pending and has_nan(gradient):
+            raise RuntimeError(
+                f"Function '{node.name}' returned nan values in its {k}th output."
+                + (f" The op was recorded here:\n{node.anomaly}" if node.anomaly else "")
+            )

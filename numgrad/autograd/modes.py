@@ -1,0 +1,225 @@
+"""Modes of recording: whether ops are recorded, looked at for anomalies, or hand what they save to hooks."""
+
+import functools
+import inspect
+import threading
+from typing import Any
+
+
+class _Local(threading.local):
+    enabled = True
+    inference = False
+    anomaly = False
+    check_nan = True
+    needed = None  # in a walk to some nodes only: those that lead to them
+    task: Any = None  # of the walk under way: roots, captures, its number, functions to call at its end
+    packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
+    no_packs = None  # why there may be no such hooks
+
+
+local = _Local()
+
+
+class _Switch:
+    """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
+    that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
+
+    __slots__ = ("anywhere", "last_write", "noted", "selective")
+
+    def __init__(self):
+        self.anywhere = self.selective = 0  # selective: walks, in any thread, that go to some nodes only
+        self.noted = False  # whether some hook asks which walk calls it
+        self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check
+
+
+switch = _Switch()
+switch_lock = threading.Lock()
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records ops."""
+    return local.enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside `inference_mode`."""
+    return local.inference
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether this thread is inside `detect_anomaly`."""
+    return local.anomaly
+
+
+def set_mode(name, value):
+    before = getattr(local, name)
+    off = name == "enabled"
+    if bool(before) != bool(value):
+        with switch_lock:
+            switch.anywhere += 1 if bool(value) != off else -1
+    setattr(local, name, value)
+    return before
+
+
+def set_packs(packs: tuple):
+    """From now on what nodes save in this thread passes through the last of these pairs of hooks."""
+    if bool(packs) != bool(local.packs):
+        with switch_lock:
+            switch.anywhere += 1 if packs else -1
+    local.packs = packs
+
+
+def packs() -> tuple:
+    """The pairs of hooks that what nodes save in this thread passes through, the innermost last."""
+    return local.packs
+
+
+class _Mode:
+    """A grad mode, usable as ``with mode():``, ``@mode()`` and ``@mode``."""
+
+    def __init__(self):
+        self._before = []
+
+    wanted = True
+
+    def __new__(cls, fn: Any = None) -> Any:
+        self = object.__new__(cls)
+        if callable(fn):
+            self.__init__()
+            return self(fn)
+        return self
+
+    def __call__(self, fn):
+        if inspect.isgeneratorfunction(fn):
+
+            @functools.wraps(fn)
+            def generator(*args, **kwargs):
+                stepper = fn(*args, **kwargs)
+                sent = None
+                while True:
+                    with self.clone():
+                        try:
+                            item = stepper.send(sent)
+                        except StopIteration as stop:
+                            return stop.value
+                    sent = yield item
+
+            return generator
+
+        @functools.wraps(fn)
+        def wrapped(*args, **kwargs):
+            with self.clone():
+                return fn(*args, **kwargs)
+
+        return wrapped
+
+    def clone(self):
+        return type(self)()
+
+    def __enter__(self):
+        self._before.append(set_mode("enabled", self.wanted))
+
+    def __exit__(self, *exception):
+        set_mode("enabled", self._before.pop())
+
+
+class no_grad(_Mode):
+    """Do not record ops in this block or function. Parameters made inside still require grad."""
+
+    wanted = False
+
+
+class enable_grad(_Mode):
+    """Record ops in this block or function, also inside `no_grad`."""
+
+    wanted = True
+
+
+class set_grad_enabled(_Mode):
+    """Record ops or not, from this call on; as a context, until its end."""
+
+    def __new__(cls, mode: bool) -> Any:
+        return object.__new__(cls)
+
+    def __init__(self, mode: bool):
+        super().__init__()
+        self.wanted = bool(mode)
+        self._before.append(set_mode("enabled", self.wanted))
+        self._entered = False
+
+    def __call__(self, fn):
+        set_mode("enabled", self._before.pop())
+        return super().__call__(fn)
+
+    def clone(self):
+        return set_grad_enabled(self.wanted)
+
+    def __enter__(self):
+        if self._entered or not self._before:
+            super().__enter__()
+        self._entered = True
+
+
+class inference_mode(_Mode):
+    """`no_grad` for code whose results will never be trained on."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        self = object.__new__(cls)
+        if callable(mode):
+            self.__init__()
+            return self(mode)
+        return self
+
+    def __init__(self, mode: bool = True):
+        super().__init__()
+        self.mode = bool(mode)
+
+    def clone(self):
+        return inference_mode(self.mode)
+
+    def __enter__(self):
+        before = local.enabled, local.inference
+        set_mode("enabled", local.enabled and not self.mode)
+        local.inference = self.mode
+        self._before.append(before)
+
+    def __exit__(self, *exception):
+        enabled, inference = self._before.pop()
+        set_mode("enabled", enabled)
+        local.inference = inference
+
+
+class detect_anomaly:
+    """Name the op that made a NaN or infinity, forward or backward, and where it was called.
+
+    ``check_nan=False`` keeps only the call sites.
+    """
+
+    def __init__(self, check_nan: bool = True):
+        self.check_nan = check_nan
+        self._before = []
+
+    def __enter__(self):
+        self._before.append((set_mode("anomaly", True), local.check_nan))
+        local.check_nan = self.check_nan
+
+    def __exit__(self, *exception):
+        before, local.check_nan = self._before.pop()
+        set_mode("anomaly", before)
+
+
+class set_detect_anomaly(detect_anomaly):
+    """`detect_anomaly`, on or off, from this call on; as a context, until its end."""
+
+    def __init__(self, mode: bool, check_nan: bool = True):
+        super().__init__(check_nan)
+        self._before.append((set_mode("anomaly", bool(mode)), local.check_nan))
+        local.check_nan = check_nan
+
+    def __enter__(self):
+        pass
+
+
+def checks_nan() -> bool:
+    """Whether results must be looked at for NaN in this thread."""
+    return local.anomaly and local.check_nan

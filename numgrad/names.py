@@ -1,0 +1,191 @@
+"""Other names of arguments: NumPy's, wherever PyTorch takes them, and the second ones that PyTorch itself has.
+
+The table is `NUMPY` and `OWN`. The entries of pointwise ops and reductions are generated with the other names, and have
+them sorted out by `bound` off the usual path. Other functions stay as they are written; the public meets a `door` before
+them, which has the other names too.
+"""
+
+import inspect
+import types
+from collections.abc import Container
+from itertools import permutations, zip_longest
+from typing import Any
+
+from .deferral import deferred
+
+NUMPY = {"input": ("x", "a", "x1"), "other": ("x2",), "dim": ("axis",), "keepdim": ("keepdims",)}
+
+# function or method: parameter: its other names
+OWN: dict[str, dict[str, tuple[str, ...]]] = {}
+
+
+class _Absent:
+    """The default of a parameter that has none, where the argument may come under another name."""
+
+    def __repr__(self):
+        return "absent"
+
+
+absent: Any = _Absent()
+
+
+def meanings(name: str, parameters: tuple[str, ...], method: bool = False) -> dict[str, str]:
+    """The other names that a function takes, and the parameter that each of them stands for. A method has its first
+    parameter from the tensor that it is called on."""
+    found: dict[str, str] = {}
+    own = OWN.get(name, {})
+    for place, parameter in enumerate(parameters):
+        if place == 0 and method:
+            continue
+        numpy = ("input", *NUMPY["input"]) if place == 0 and parameter == "self" else NUMPY.get(parameter, ())
+        for other in (*numpy, *own.get(parameter, ())):
+            if other not in parameters:
+                found.setdefault(other, parameter)
+    return found
+
+
+def bound(name: str, values: dict[str, Any], named: dict[str, Any], means: dict[str, str], defaults: dict[str, Any],
+          known: Container[str] = ()) -> dict[str, Any]:  # fmt: skip
+    """All arguments of a call under the names of the function's own parameters.
+
+    ``values``: those in place, ``absent`` where there is none, or the one in ``defaults``; ``named``: the others, by
+    names that ``means`` tells or that are ``known``. Raises TypeError, as Python does, for a name that nobody knows, for
+    a second value of a parameter and for parameters without one.
+    """
+    values = dict(values)
+    for other, value in named.items():
+        parameter = means.get(other, other)
+        if parameter not in values and other not in known:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{other}'")
+        if values.get(parameter, absent) is not defaults.get(parameter, absent):
+            raise TypeError(f"{name}() got multiple values for argument '{parameter}'")
+        values[parameter] = value
+    missing = [f"'{parameter}'" for parameter, value in values.items() if value is absent]
+    if missing:
+        raise TypeError(
+            f"{name}() missing {len(missing)} required positional argument{'s' * (len(missing) > 1)}: {' and '.join(missing)}"
+        )
+    return values
+
+
+def differ(names: list[str], default: str = "absent") -> str:
+    """The text of a test whether one of several parameters is given. It compares two by two, which is half the work of
+    comparing each with its ``default``."""
+    return " or ".join(f"{one} is not {other}" for one, other in zip_longest(names[::2], names[1::2], fillvalue=default))
+
+
+def everything(names: list[str]) -> str:
+    """The text of a dictionary of parameters."""
+    return "{" + ", ".join(f"{name!r}: {name}" for name in names) + "}"
+
+
+def declared(names: list[str], default: str = "absent") -> str:
+    """The text of the hidden parameters behind a function's own: no keyword-only ones, nor ``**``, because defaults in
+    place are all but free. So the first one has to be for arguments in place that are too many."""
+    return "".join(f", {name}={default}" for name in names)
+
+
+# --- doors -----------------------------------------------------------------------------------------------------------
+
+_FEW = """
+def {name}({parameters}{hidden}):
+    if {missing}{given}:
+        if {missing}{others}:
+            return enter(({values},), {everything})
+{keywords}
+    return fn({values})
+"""
+_MANY = """
+def {name}({parameters}, **named):
+    if {missing}named:
+        if {missing}not known.issuperset(named):
+            return enter(({values},), named)
+        return fn({values}, **named)
+    return fn({values})
+"""
+_SEQUENCE = """
+def {name}(*args, **named):
+    if named and not known.issuperset(named):
+        return enter(args, named)
+    return fn(*args, **named)
+"""
+_SEVERAL, _ANY = 0x04, 0x08  # flags of code with *args, with **kwargs
+
+
+def door(fn: types.FunctionType, name: str, method: bool = False) -> Any:
+    """What the public sees of ``fn``: a function that takes the other names of its parameters too, or ``fn`` itself if
+    they have none.
+
+    It is made at its first call. A call without these names costs one more call of Python, and what they cost is
+    theirs. ``door.behind`` is ``fn``.
+    """
+    op: Any = getattr(fn, "op", None)
+    code = fn.__code__
+    if op is not None:
+        positional, keyword, several = (*op.inputs, *op.attributes), (), False
+        defaults = {parameter: value for parameter, value in op.attributes.items() if value is not inspect.Parameter.empty}
+    elif code.co_flags & _ANY:
+        return fn
+    else:
+        positional, several = code.co_varnames[: code.co_argcount], code.co_flags & _SEVERAL
+        keyword = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        defaults = dict(zip(reversed(positional), reversed(fn.__defaults__ or ())))
+    means = meanings(name, (*positional, *keyword), method)
+    if not means:
+        return fn
+    known = frozenset(keyword)
+
+    def enter(values, named):
+        named = {other: value for other, value in named.items() if value is not absent}
+        if "_excess" in named:
+            raise TypeError(f"{name}() takes {len(positional)} positional arguments but more were given")
+        held = {parameter: defaults.get(parameter, absent) for parameter in positional} | dict(zip(positional, values))
+        found = bound(name, held, named, means, defaults, known)
+        return fn(*[found.pop(parameter) for parameter in positional], *values[len(positional) :], **found)
+
+    def source():
+        reached = set(means.values()) | set(defaults)
+        first = next((place for place, parameter in enumerate(positional) if parameter in reached), len(positional))
+        late = [parameter for parameter in positional[first:] if parameter not in defaults]
+        parameters = list(positional[:first])
+        parameters += [f"{parameter}={'absent' if parameter in late else f'default_{parameter}'}" for parameter in positional[first:]]
+        form = _SEQUENCE if several else _MANY if len(keyword) > 2 else _FEW
+        behind, values = ["_excess", *keyword, *means], ", ".join(positional)
+        keywords = [f"        if {one} is absent:\n            return fn({values}, {other}={other})" for one, other in permutations(keyword, 2)]
+        keywords.append(f"        return fn({values}{''.join(f', {parameter}={parameter}' for parameter in keyword)})")
+        return form.format(
+            name=name, parameters=", ".join(parameters), values=values, hidden=declared(behind), given=differ(behind),
+            others=differ(["_excess", *means]), keywords="\n".join(keywords), everything=everything(behind),
+            missing="".join(f"{parameter} is absent or " for parameter in late),
+        )  # fmt: skip
+
+    names = {f"default_{parameter}": value for parameter, value in defaults.items()}
+    made: Any = deferred(
+        name, source, {**names, "absent": absent, "enter": enter, "fn": fn, "known": known | set(positional)}
+    )
+    made.behind = made.__wrapped__ = fn
+    made.__doc__, made.__annotations__ = fn.__doc__, fn.__annotations__
+    return made
+
+
+def behind(fn: Any) -> Any:
+    """The function behind a door; others as they are."""
+    return getattr(fn, "behind", fn)
+
+
+def open_doors(namespace: dict[str, Any], module: str) -> None:
+    """Put doors before the functions of a public namespace."""
+    for name, value in namespace.items():
+        if type(value) is types.FunctionType and not name.startswith("_") and not hasattr(value, "op") and not hasattr(value, "behind"):
+            namespace[name] = found = door(value, name)
+            if found is not value:
+                found.__module__, found.__qualname__ = module, name
+
+
+def function_of(cls: type, name: str) -> Any:
+    """A method as a function of the public namespace, where its first parameter has names as well."""
+    fn = behind(getattr(cls, name))
+    found = door(fn, name)
+    if found is not fn:
+        found.__module__, found.__qualname__ = __name__.partition(".")[0], name
+    return found

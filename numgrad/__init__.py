@@ -251,13 +251,12 @@ from .ops.factor import (
 )
 from .ops.gamma import (
     frexp as frexp,
-    igamma as igamma,
-    igammac as igammac,
     mvlgamma as mvlgamma,
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
 from .ops.householder import geqrf as geqrf, orgqr as orgqr
+from .ops.incomplete_gamma import igamma as igamma, igammac as igammac
 from .ops.index import (
     gather as gather,
     index_add as index_add,

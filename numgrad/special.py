@@ -20,12 +20,11 @@ from .ops.bessel import (
     spherical_bessel_j0 as spherical_bessel_j0,
 )
 from .ops.gamma import (
-    igamma as gammainc,
-    igammac as gammaincc,
     mvlgamma as multigammaln,
     polygamma as polygamma,
     zeta as zeta,
 )
+from .ops.incomplete_gamma import igamma as gammainc, igammac as gammaincc
 from .ops.math import (
     digamma as digamma,
     digamma as psi,

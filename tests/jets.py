@@ -152,7 +152,7 @@ sigmoid = function(_s, lambda x: _s(x) * _s(-x), lambda x: _s(x) * _s(-x) * (_s(
 softplus = function(lambda x: m.log1p(m.exp(x)) if x < 0 else x + m.log1p(m.exp(-x)), _s, lambda x: _s(x) * _s(-x))
 normal_cdf = function(_cdf, _density, lambda x: -x * _density(x))
 log_normal_cdf = function(
-    lambda x: m.log(_cdf(x)), lambda x: _density(x) / _cdf(x), lambda x: -_density(x) / _cdf(x) * (x + _density(x) / _cdf(x))
+    lambda x: m.log(_cdf(x)) if x < 0 else m.log1p(-_cdf(-x)), lambda x: _density(x) / _cdf(x), lambda x: -_density(x) / _cdf(x) * (x + _density(x) / _cdf(x))
 )
 _TWO = 2 / m.sqrt(m.pi)
 erf = function(m.erf, lambda x: _TWO * m.exp(-x * x), lambda x: -2 * x * _TWO * m.exp(-x * x))
@@ -191,11 +191,35 @@ def polygamma(n):
     return function(lambda x: m.psi(n, x), lambda x: m.psi(n + 1, x), lambda x: m.psi(n + 2, x))
 
 
-def bessel_i(order):
+def bessel(kind, order):
+    """Of ``kind`` "i", "j", "y" or "k"."""
+    values = getattr(m, f"bessel{kind}")
+
     def derivative(k):
-        return lambda x: m.besseli(order, x, derivative=k)
+        # By the recurrences of neighbouring orders; those of I and K differ from the others' by signs.
+        signs = {"i": (1, 1), "k": (-1, -1)}.get(kind, (1, -1))
+
+        def at(x, n=order, left=k):
+            if left == 0:
+                return values(n, x)
+            return (signs[0] * at(x, n - 1, left - 1) + signs[1] * at(x, n + 1, left - 1)) / 2
+
+        return at
 
     return function(derivative(0), derivative(1), derivative(2))
+
+
+def lower_gamma(a, upper=False):
+    """The incomplete gamma functions of order ``a``."""
+    sign = -1 if upper else 1
+
+    def density(x):
+        return sign * m.exp((a - 1) * m.log(x) - x - m.loggamma(a))
+
+    def value(x):
+        return m.gammainc(a, x, m.inf, regularized=True) if upper else m.gammainc(a, 0, x, regularized=True)
+
+    return function(value, density, lambda x: density(x) * ((a - 1) / x - 1))
 
 
 def where(condition, a, b):

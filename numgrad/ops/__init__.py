@@ -28,6 +28,7 @@ from . import (
     grid as grid,
     group_norm as group_norm,
     householder as householder,
+    incomplete_gamma as incomplete_gamma,
     index as index,
     join as join,
     loss as loss,

@@ -10,7 +10,7 @@ from ..kernels.vocab import cosh, digamma, exp, expm1, fabs, lgamma, log, log1p,
 from ..pointwise import pointwise
 from .activation import log_sigmoid
 from .gamma import _polygamma, polygamma_value
-from .math import logistic
+from .math import logistic, logistic_slope
 
 EPSILON = 2.0**-53
 # B(2k) / 2k with B the Bernoulli numbers; of NumPy's type, which stays float64 in a float32 kernel.
@@ -67,7 +67,7 @@ def _excess(p, q):
     if p == 0.0 or not (q > 0.0 and q < INF and p < INF):
         return q if p == 0.0 else INF if q == 0.0 and p > 0.0 else p * log(p / q) - p + q
     u = (q - p) / p
-    if u < INF:
+    if fabs(u) < 0.5:
         return -p * _log1p_rest(u)
     return p * (log(p) - log(q)) - p + q
 
@@ -80,9 +80,21 @@ def relative_entropy(input, other):
 
 @relative_entropy.backward
 def _(g, input, other):
-    none = input == 0.0  # where the slope is infinite, but 0 is as good: such an outcome has no part in anything
-    by_input = _log_ratio(where(none, 1.0, input), where(none, 1.0, other))
-    return g * by_input, g * where(none, 1.0, (other - input) / where(none, 1.0, other))
+    # Where the input is 0 the slope is infinite. Its log(0) is left out, as in `factorial_rest`, of which it is the other half.
+    none = input == 0.0
+    by_input = _log_ratio(where(none, 1.0, input), where(none & (other == 0.0), 1.0, other))
+    return g * by_input, g * _relative_step(input, where(none, 1.0, other))
+
+
+@pointwise(name="relative_step", **_INNER)
+def _relative_step(input, other):
+    """``(other - input) / other``."""
+    return (other - input) / other
+
+
+@_relative_step.backward
+def _(g, input, other):
+    return -g / other, g * (input / other / other)
 
 
 @pointwise(name="log_ratio", **_INNER)
@@ -118,7 +130,7 @@ def logit_divergence(input, other):
 
 @logit_divergence.backward
 def _(g, input, other):
-    return g * (logistic(input) * logistic(-input) * (input - other)), g * _logistic_step(input, other)
+    return g * (logistic_slope(input) * (input - other)), g * _logistic_step(input, other)
 
 
 @pointwise(name="logistic_step", **_INNER)
@@ -131,7 +143,7 @@ def _logistic_step(input, other):
 
 @_logistic_step.backward
 def _(g, input, other):
-    return -g * (logistic(input) * logistic(-input)), g * (logistic(other) * logistic(-other))
+    return -g * logistic_slope(input), g * logistic_slope(other)
 
 
 @pointwise(name="logit_entropy", **_INNER)
@@ -143,7 +155,7 @@ def logit_entropy(input):
 
 @logit_entropy.backward
 def _(g, input):
-    return -g * (input * logistic(input) * logistic(-input))
+    return -g * (input * logistic_slope(input))
 
 
 # --- the gamma function ----------------------------------------------------------------------------------------------
@@ -221,8 +233,10 @@ def _rest(x, n):
     if not (x >= 0.0 and x < INF):
         return np.nan if x != x or x < 0.0 else INF if n == 0 else 0.0
     if x < 12.0:
+        if x == 0.0:
+            return 0.0 if n == 0 else polygamma_value(x + 1.0, n - 1)
         if n == 0:
-            return lgamma(x + 1.0) - (x * log(x) - x if x > 0.0 else 0.0)
+            return lgamma(x + 1.0) - (x * log(x) - x)
         if n == 1:
             return digamma(x + 1.0) - log(x)
         power = 1.0  # of log: (-1)**n (n - 2)! x**(1 - n)
@@ -276,7 +290,7 @@ def trials_divergence(count, total, logits):
 def _(g, count, total, logits):
     left = total - count
     by_count = _log_ratio(where(count > 0.0, count, 1.0), where(left > 0.0, left, 1.0)) - logits
-    by_total = _log_ratio(where(left > 0.0, left, total), total) - log_sigmoid(-logits)
+    by_total = _log_ratio(where(left > 0.0, left, 1.0), total) - log_sigmoid(-logits)
     return g * by_count, g * by_total, g * (left * logistic(logits) - count * logistic(-logits))
 
 

@@ -6,7 +6,7 @@ from math import frexp as split
 import numpy as np
 
 from .. import dtypes
-from ..kernels.vocab import exp, exp2, fabs, lgamma, log
+from ..kernels.vocab import exp2, fabs, lgamma
 from ..op import as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
@@ -46,6 +46,15 @@ def _zeta(s, q):
             return np.inf
         if s != math.floor(s):
             return np.nan
+    if q < -20.0:
+        # From both sides of 0: of the terms (q + k)**-s below 0 those from the nearest on, less those before the first.
+        fraction = q - math.floor(q)
+        below = _zeta_sum(s, 1.0 - fraction) - _zeta_sum(s, 1.0 - q)
+        return _zeta_sum(s, fraction) + (below if s % 2.0 == 0.0 else -below)
+    return _zeta_sum(s, q)
+
+
+def _zeta_sum(s, q):
     total = 0.0
     count = 0
     while count < 10 or q < 10.0:
@@ -159,80 +168,6 @@ def mvlgamma_(self, p: int) -> Tensor:
             f"mvlgamma_: result type Float can't be cast to the output type {self._m.dtype!r}; use .float() first"
         )
     return self.copy_(mvlgamma(self.clone(), p))
-
-
-# --- the incomplete gamma function ------------------------------------------------------------------------------------
-
-
-def _lower_series(a, x):
-    """P(a, x) by its power series, for x < a + 1."""
-    term = 1.0 / a
-    total = term
-    k = a
-    while fabs(term) > EPSILON * fabs(total):
-        k += 1.0
-        term *= x / k
-        total += term
-    return total * math.exp(a * math.log(x) - x - math.lgamma(a))
-
-
-def _upper_fraction(a, x):
-    """Q(a, x) by its continued fraction (Lentz's method), for x >= a + 1."""
-    tiny = 1e-36
-    b = x + 1.0 - a
-    c = 1.0 / tiny
-    d = 1.0 / b
-    h = d
-    for k in range(1, 10000):
-        factor = -k * (k - a)
-        b += 2.0
-        d = factor * d + b
-        c = b + factor / c
-        d = 1.0 / (tiny if d == 0.0 else d)
-        c = tiny if c == 0.0 else c
-        change = d * c
-        h *= change
-        if fabs(change - 1.0) < 4.0 * EPSILON:
-            break
-    return h * math.exp(a * math.log(x) - x - math.lgamma(a))
-
-
-def _incomplete(a, x, upper):
-    """P(a, x), or Q(a, x) with ``upper``."""
-    if not (a >= 0.0 and x >= 0.0):
-        return np.nan
-    if a == 0.0 or math.isinf(a) or x == 0.0 or math.isinf(x):
-        if (a == 0.0 and x == 0.0) or (math.isinf(a) and math.isinf(x)):
-            return np.nan
-        low = 1.0 if a == 0.0 or math.isinf(x) else 0.0
-        return 1.0 - low if upper else low
-    if x < a + 1.0:
-        found = _lower_series(a, x)
-        return 1.0 - found if upper else found
-    found = _upper_fraction(a, x)
-    return found if upper else 1.0 - found
-
-
-@pointwise(refuse="bi", reference=_scipy("gammainc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))
-def igamma(input, other):
-    """The regularized lower incomplete gamma function P(``input``, ``other``)."""
-    return _incomplete(np.float64(input), np.float64(other), False)
-
-
-@igamma.backward
-def _(g, input, other):
-    return 0.0, g * exp((input - 1.0) * log(other) - other - lgamma(input))
-
-
-@pointwise(refuse="bi", reference=_scipy("gammaincc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))
-def igammac(input, other):
-    """The regularized upper incomplete gamma function Q(``input``, ``other``)."""
-    return _incomplete(np.float64(input), np.float64(other), True)
-
-
-@igammac.backward
-def _(g, input, other):
-    return 0.0, -g * exp((input - 1.0) * log(other) - other - lgamma(input))
 
 
 # --- mantissa and exponent --------------------------------------------------------------------------------------------

@@ -400,9 +400,16 @@ logistic = _word("sigmoid", "`sigmoid`, with a derivative from the input.", _sci
 hyperbolic_tangent = _word("tanh", "`tanh`, with a derivative from the input.", name="hyperbolic_tangent", **_INNER)
 
 
+@pointwise(result="float", name="logistic_slope", **_INNER)
+def logistic_slope(input):
+    """The derivative of the logistic function."""
+    decay = exp(-fabs(input))
+    return decay / ((1.0 + decay) * (1.0 + decay))
+
+
 @logistic.backward
 def _(g, input):
-    return g * (logistic(input) * logistic(-input))
+    return g * logistic_slope(input)
 
 
 @pointwise(result="float", name="squared_secant", **_INNER)
@@ -415,6 +422,11 @@ def squared_secant(input):
 @hyperbolic_tangent.backward
 def _(g, input):
     return g * squared_secant(input)
+
+
+@logistic_slope.backward
+def _(g, input, out):
+    return g * (-out * hyperbolic_tangent(0.5 * input))
 
 
 @squared_secant.backward

@@ -1,5 +1,7 @@
 """Element types, the promotion rules between them, and what each computes in."""
 
+import functools
+import math
 import threading
 
 import numpy as np
@@ -104,7 +106,7 @@ complex128 = dtype("complex128", "c", 10)
 ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.np: d for d in ALL}
-PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
+PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
 
 _default = float32
 
@@ -155,11 +157,11 @@ def of(numpy_dtype) -> dtype:
 
 
 def as_dtype(value) -> dtype:
-    """``value`` itself if it is a dtype; Python's bool, int, float name theirs; else a TypeError."""
+    """``value`` itself if it is a dtype; Python's types name theirs, float is float64; else a TypeError."""
     if isinstance(value, dtype):
         return value
-    if value in PYTHON:
-        return _default if value is float else default_complex() if value is complex else PYTHON[value]
+    if isinstance(value, type) and value in PYTHON:
+        return PYTHON[value]
     raise TypeError(f"expected a numgrad dtype such as numgrad.float32, got {value!r}")
 
 
@@ -211,6 +213,32 @@ def result(operands) -> dtype:
             else:
                 out = promote(out, d) if d is not by_level[0] else (d if d.kind != "f" else _default)
     return out
+
+
+@functools.cache
+def bounds(d: dtype) -> tuple:
+    """The smallest and the largest number that may be given for an element of ``d``; numbers below 0 may be given for
+    unsigned ones, down to minus the largest, and wrap round, as in PyTorch."""
+    if d.kind == "i":
+        info = iinfo(d)
+        return (info.min if info.min else -info.max), info.max
+    if d.kind == "b":
+        return -math.inf, math.inf
+    largest = finfo(d.to_real()).max
+    return -largest, largest
+
+
+def check_number(op, value, d: dtype) -> None:
+    """RuntimeError if the Python number ``value`` is none that ``d`` can hold: too large, NaN for integers, complex for
+    reals. Infinities are floating-point numbers."""
+    low, high = bounds(d)
+    if isinstance(value, complex):
+        held = d.kind in "bc" or value.imag == 0
+        number = value.real if d.kind != "c" else max(abs(value.real), abs(value.imag))
+    else:
+        held, number = True, value
+    if not held or not (low <= number <= high or d.kind != "i" and (number != number or abs(number) == math.inf)):
+        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d.name} without overflow")
 
 
 def can_cast(source: dtype, target: dtype) -> bool:

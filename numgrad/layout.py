@@ -123,10 +123,7 @@ _FARTHEST = 1 << 62  # elements; no memory is as large
 def geometry(op, shape, strides):
     """``shape`` and ``strides`` as tuples of ints that describe a tensor: of one length, none negative, and none so large
     that the place of an element is no 64-bit number. RuntimeError or TypeError otherwise."""
-    try:
-        shape, strides = tuple([n.__index__() for n in shape]), tuple([step.__index__() for step in strides])
-    except (TypeError, AttributeError):
-        raise TypeError(f"{op}: sizes and strides must be ints, got {shape!r:.200} and {strides!r:.200}") from None
+    shape, strides = integers(op, "size", shape), integers(op, "stride", strides)
     if len(shape) != len(strides):
         raise RuntimeError(
             f"{op}: mismatch in length of strides and shape: {len(shape)} sizes and {len(strides)} strides"
@@ -136,9 +133,8 @@ def geometry(op, shape, strides):
     if min(strides, default=0) < 0:
         raise RuntimeError(f"{op}: Negative strides are not supported at the moment, got strides: {list(strides)}")
     if max(prod(max(n, 1) for n in shape), span(shape, strides), *strides, 0) >= _FARTHEST:
-        raise RuntimeError(
-            f"{op}: Storage size calculation overflowed with sizes={list(shape)} and strides={list(strides)}"
-        )
+        what = "Stride" if 0 in shape else "Storage size"
+        raise RuntimeError(f"{op}: {what} calculation overflowed with sizes={list(shape)} and strides={list(strides)}")
     return shape, strides
 
 
@@ -202,14 +198,38 @@ def broadcast_strides(shape, strides, target):
     )
 
 
+def integer(op, name, value) -> int:
+    """``value``, the argument ``name`` of ``op``, as an int: ints, NumPy integers, integer tensors of one element and what
+    else has ``__index__``. TypeError for bools, floats and the rest."""
+    if type(value) is int:
+        return value
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        try:
+            return value.__index__()
+        except TypeError:
+            pass  # tensors of floats, or of several elements, and arrays have the method too
+    raise TypeError(f"{op}(): argument '{name}' must be int, not {type(value).__name__}")
+
+
+def integers(op, name, values) -> tuple[int, ...]:
+    """`integer` of each of ``values``, a sequence or a single one."""
+    if not isinstance(values, (tuple, list)):
+        if getattr(values, "ndim", 0) == 1:
+            values = values.tolist()
+        elif hasattr(values, "__index__"):
+            return (integer(op, name, values),)
+    try:
+        return tuple([value if type(value) is int else integer(op, name, value) for value in values])
+    except TypeError:
+        kinds = type(values).__name__ if not isinstance(values, (tuple, list)) else f"{values!r:.200}"
+        raise TypeError(f"{op}(): argument '{name}' must be tuple of ints, not {kinds}") from None
+
+
 def normalize_axis(op, axis, ndim, extra=0):
     """``axis`` counted from the front; IndexError if it is out of range. A 0-d tensor counts as one dimension."""
     count = max(ndim, 1) if not extra else ndim + extra
-    if not isinstance(axis, int) or isinstance(axis, bool):
-        if hasattr(axis, "__index__") and not isinstance(axis, bool):
-            axis = axis.__index__()
-        else:
-            raise TypeError(f"{op}: dim must be an int, got {type(axis).__name__}")
+    if type(axis) is not int:
+        axis = integer(op, "dim", axis)
     if not -count <= axis < count:
         raise IndexError(
             f"{op}: Dimension out of range (expected to be in range of [{-count}, {count - 1}], but got {axis})"

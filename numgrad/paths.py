@@ -7,7 +7,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import sys
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -34,6 +34,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "functional": ("",),
     "nn.modules": ("nn",),
     **{f"nn.modules.{name}": ("nn", f"nn.{name}") for name in _LAYERS},
+    "nn.modules.module": ("nn", "nn.module", "nn._hooks"),
     "nn.modules.utils": ("nn.sizes", "nn.utils"),
     "nn.common_types": ("nn.sizes",),
     **{f"distributions.{name}": ("distributions",) for name in _DISTRIBUTIONS},
@@ -60,12 +61,11 @@ RENAMED = {
 
 
 class Path(ModuleType):
-    """The module of a path in `PATHS`: its names are those of other modules."""
+    """The module of a path in `PATHS`: its names are those of other modules, and settings are set there."""
 
-    def __getattr__(self, name: str) -> Any:
+    def _home(self, name: str) -> tuple[ModuleType, str] | None:
+        """The module that has ``name``, and the name that it has there."""
         path = self.__name__.removeprefix(f"{_PACKAGE}.")
-        if f"{path}.{name}" in PATHS:
-            return importlib.import_module(f"{self.__name__}.{name}")
         wanted = RENAMED.get((path, name), name)
         for source in PATHS[path] if not name.startswith("__") else ():
             try:
@@ -75,8 +75,23 @@ class Path(ModuleType):
                     raise
                 continue
             if hasattr(module, wanted):
-                return getattr(module, wanted)
-        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+                return module, wanted
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        if f"{self.__name__}.{name}".removeprefix(f"{_PACKAGE}.") in PATHS:
+            return importlib.import_module(f"{self.__name__}.{name}")
+        home = self._home(name)
+        if home is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(*home)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        home = None if name.startswith("__") or isinstance(value, (ModuleType, FunctionType, type)) else self._home(name)
+        if home is None:
+            super().__setattr__(name, value)
+        else:
+            setattr(*home, value)
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -4,6 +4,7 @@ A tensor's data is a flat one-dimensional array that starts at the view's first 
 dtype are an interned `Meta`; what it shares with its views and with ``.data`` is a `Storage`.
 """
 
+import functools
 import mmap
 import os
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 from . import dtypes
 from .device import CPU, Device
 from .dtypes import dtype as DType
-from .layout import Size, contiguous_strides, is_contiguous, span
+from .layout import Size, contiguous_strides, geometry, integers, is_contiguous, span
 
 _META_LIMIT = 1 << 16  # interned metas kept; identity is only ever a short cut, so forgetting them is safe
 
@@ -61,7 +62,8 @@ def meta(d: DType, shape: tuple, device: Device = CPU) -> Meta:
     if found is None:
         if len(_contiguous) > _META_LIMIT:
             _contiguous.clear()
-        shape = tuple(shape)
+        shape = integers("empty", "size", shape)
+        geometry("empty", shape, contiguous_strides(shape))
         found = _contiguous[d, shape, device] = Meta(d, shape, contiguous_strides(shape), device)
     return found
 
@@ -70,30 +72,97 @@ def strided_meta(d: DType, shape: tuple, strides: tuple, device: Device = CPU) -
     """The meta of a view; the contiguous one where the strides are row-major."""
     if strides == contiguous_strides(shape):
         return meta(d, shape, device)
-    key = d, shape, strides, device
-    found = _strided.get(key)
+    found = _strided.get((d, shape, strides, device))
     if found is None:
         if len(_strided) > _META_LIMIT:
             _strided.clear()
-        found = _strided[key] = Meta(d, tuple(shape), tuple(strides), device)
+        shape, strides = geometry("empty_strided", shape, strides)
+        found = _strided[d, shape, strides, device] = Meta(d, shape, strides, device)
     return found
 
 
 class Storage:
-    """What a tensor, its views and its ``.data`` share: the root array and the record of writes.
+    """What a tensor and its views share: the root array and the record of writes.
 
     ``modified`` is the sequence number of the last write in the recorder's (falling) count, so that a saved
     value is stale exactly if ``storage.modified < node.seq``; ``version`` counts the writes, ``writer`` names
     the op that made the last one. ``views`` are weak references to the views that the recorder must follow,
     ``root`` is the flat array that the first tensor held, set when a view is made. Most tensors never get a Storage:
     it is made when one is shared, written to in place, or saved as a result. ``resizable`` is false where the memory
-    belongs to an ndarray.
+    belongs to an ndarray. ``memory`` is an object that several storages have in common which record writes to the same
+    memory each for itself, as those of a tensor and its ``.data`` do.
     """
 
-    root = writer = None
+    root = writer = memory = None
     resizable = True
+    inference = False
     version = modified = 0
     views: Sequence = ()
+
+    def apart(self) -> "Storage":
+        """A record of its own for the same memory."""
+        if self.memory is None:
+            self.memory = object()
+        other = type(self)()
+        other.__dict__.update(self.__dict__, views=(), version=0, modified=0, writer=None)
+        return other
+
+
+class InferenceStorage(Storage):
+    """That of a tensor that was made in `inference_mode`. ``block`` lives as long as the mode or such a tensor does."""
+
+    inference = True
+    block: Any = None
+
+
+def same_memory(one: Storage | None, other: Storage | None) -> bool:
+    """Whether two storages, None for memory that nothing else shows, are of the same memory."""
+    return one is not None and other is not None and (
+        one is other or (one.memory is not None and one.memory is other.memory)
+    )
+
+
+# --- memory that there is -----------------------------------------------------------------------------------------
+
+_CHECKED = 1 << 30  # bytes: the system gives less than this at once, or says that it does not
+
+
+@functools.cache
+def _machine_memory() -> float:
+    """Bytes of memory that this process may ever use, swap included; infinite where the system does not say."""
+    try:
+        found = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+    try:
+        with open("/proc/meminfo") as file:
+            found += sum(1024.0 * int(line.split()[1]) for line in file if line.startswith("SwapTotal"))
+    except (OSError, ValueError):
+        return float("inf")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as file:
+                found = min(found, float(file.read()))
+        except (OSError, ValueError):
+            pass  # no such group, or "max"
+    return found
+
+
+def check_memory(size: int) -> None:
+    """RuntimeError if ``size`` bytes are more than the machine has: it might hand out addresses without memory behind
+    them, and end the process when they are used."""
+    if size > _CHECKED and size > _machine_memory():
+        raise _no_memory(size)
+
+
+def _no_memory(size):
+    if size >= 1 << 63:
+        return RuntimeError(f"Storage size calculation overflowed: a tensor of {size} bytes has no 64-bit size")
+    there = _machine_memory()
+    more = "" if there == float("inf") else f"; this machine has {there / 2**30:,.1f} GiB"
+    return RuntimeError(
+        f"DefaultCPUAllocator: can't allocate memory: you tried to allocate {size} bytes ({size / 2**30:,.1f} GiB){more}"
+    )
 
 
 # --- a pool for large blocks ------------------------------------------------------------------------------------
@@ -132,10 +201,23 @@ class _Pool:
             block = blocks.pop()  # type: ignore[union-attr]
             self.held -= rounded
         except (AttributeError, IndexError):
-            raw = np.empty(rounded + 64, np.uint8)
+            raw = self._fresh(rounded + 64)
             start = -raw.__array_interface__["data"][0] % 64
             block = raw[start : start + rounded]
         return np.asarray(_Lease(block, self))[:size].view(d)
+
+    def _fresh(self, size: int) -> np.ndarray:
+        """Bytes from the system; what the pool keeps is given up where they would not do otherwise."""
+        if size > _CHECKED:
+            check_memory(size)
+        try:
+            return np.empty(size, np.uint8)
+        except MemoryError:
+            self.clear()
+        try:
+            return np.empty(size, np.uint8)
+        except MemoryError:
+            raise _no_memory(size) from None
 
     def give_back(self, block):
         if self.held + block.nbytes <= _KEPT:
@@ -231,3 +313,11 @@ def opened_segment(descriptor: int, size: int) -> Segment:
 def segment_of(array: np.ndarray) -> Segment | None:
     """The shared segment that an array lies in, if any."""
     return _owner(array, "shared")
+
+
+def __getattr__(name):
+    if name.endswith("Storage"):  # PyTorch's module of this name has the classes
+        from . import storages
+
+        return getattr(storages, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,10 +5,10 @@ from typing import Any
 
 from .engine import needed_now as needed_now, unshared as unshared, walk as walk
 from .modes import (
-    checks_nan as checks_nan,
     detect_anomaly as detect_anomaly,
     enable_grad as enable_grad,
     inference_mode as inference_mode,
+    is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled,
     is_anomaly_enabled as is_anomaly_enabled,
     is_grad_enabled as is_grad_enabled,
     is_inference_mode_enabled as is_inference_mode_enabled,

@@ -8,13 +8,16 @@ import struct
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import NativeValue, intrinsic, models, register_model, unbox
 
 from .cache import CompiledCode
 from .jit import PYTHON_MODE, load_module
+
+_NDARRAY = "numgrad_ndarray_type"  # the address of NumPy's type, under a name that compiled code on disk can refer to
+binding.add_symbol(_NDARRAY, id(np.ndarray))
 
 _I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _keep_alive: list = []  # compiled callers
@@ -35,21 +38,50 @@ class _SlotModel(models.PrimitiveModel):
 
 
 def _slot_bits(builder, pyapi, obj):
-    """What a Python object stands for as a slot: an array's address, an integer, or the bits of a float."""
-    # ndarray (data pointer) and float (its bits) both keep what we want in the eight bytes after the object
-    # header; only ints need a call.
+    """(what a Python object stands for as a slot, whether that failed): an array's address, an integer, or the bits of a
+    float. What has ``__index__`` is an integer, None is 0; anything else sets a TypeError, integers of more than 64 bits an
+    OverflowError."""
+    # ndarray (data pointer) and float (its bits) both keep what we want in the eight bytes after the object header; only
+    # integers need a call. Anything else is not read as if it were one of these.
     words = builder.bitcast(obj, _I64.as_pointer())
     kind = builder.load(builder.gep(words, [_I32(1)]))
     payload = cgutils.alloca_once_value(builder, builder.load(builder.gep(words, [_I32(2)])))
-    is_int = builder.icmp_unsigned("==", kind, builder.ptrtoint(pyapi.get_c_object("PyLong_Type"), _I64))
-    with builder.if_then(is_int, likely=False):
-        builder.store(pyapi.long_as_longlong(obj), payload)
-    return builder.load(payload)
+    failed = cgutils.alloca_once_value(builder, cgutils.false_bit)
+
+    def address_of(symbol):
+        return builder.ptrtoint(pyapi.get_c_object(symbol), _I64)
+
+    array, number = address_of(_NDARRAY), address_of("PyFloat_Type")
+    plain = builder.or_(builder.icmp_unsigned("==", kind, array), builder.icmp_unsigned("==", kind, number))
+    with builder.if_then(builder.not_(plain), likely=False):
+        whole = builder.icmp_unsigned("==", kind, address_of("PyLong_Type"))
+        derives = pyapi._get_function(ir.FunctionType(ir.IntType(32), [_I64, _I64]), "PyType_IsSubtype")
+        with builder.if_else(whole, likely=True) as (is_int, is_other):
+            with is_int:
+                _store_integer(builder, pyapi, obj, payload, failed)
+            with is_other:
+                held = builder.or_(builder.call(derives, [kind, array]), builder.call(derives, [kind, number]))
+                with builder.if_then(builder.icmp_unsigned("==", held, _I32(0))):
+                    nothing = builder.icmp_unsigned("==", builder.ptrtoint(obj, _I64), address_of("_Py_NoneStruct"))
+                    with builder.if_else(nothing) as (is_none, is_number):
+                        with is_none:
+                            builder.store(_I64(0), payload)
+                        with is_number:
+                            _store_integer(builder, pyapi, obj, payload, failed)
+    return builder.load(payload), builder.load(failed)
+
+
+def _store_integer(builder, pyapi, obj, payload, failed):
+    value = pyapi.long_as_longlong(obj)
+    builder.store(value, payload)
+    with builder.if_then(builder.icmp_signed("==", value, _I64(-1)), likely=False):
+        builder.store(cgutils.is_not_null(builder, pyapi.err_occurred()), failed)
 
 
 @unbox(_SlotType)
 def _unbox_slot(typ, obj, c):
-    return NativeValue(_slot_bits(c.builder, c.pyapi, obj))
+    value, failed = _slot_bits(c.builder, c.pyapi, obj)
+    return NativeValue(value, is_error=failed)
 
 
 class _ListType(types.Type):
@@ -79,7 +111,7 @@ def listed_slot(typingctx, objects, k):
     def codegen(context, builder, signature, arguments):
         words = builder.inttoptr(arguments[0], _I64.as_pointer())
         items = builder.inttoptr(builder.load(builder.gep(words, [_I32(3)])), _I8.as_pointer().as_pointer())
-        return _slot_bits(builder, context.get_python_api(builder), builder.load(builder.gep(items, [arguments[1]])))
+        return _slot_bits(builder, context.get_python_api(builder), builder.load(builder.gep(items, [arguments[1]])))[0]
 
     return signature, codegen
 

@@ -226,13 +226,13 @@ def pick_columns_backward(operands, begin, end, *, T):
         errors, targets = shifted(g, at), shifted(target, at)
         peaks, rests = shifted(peak, at), shifted(rest, at)
         for c in range(columns):
-            scale[c] = T(0) if targets[c] == ignored else errors[c]
+            scale[c] = errors[c] if targets[c] != ignored and 0 <= targets[c] < n else T(0)
         for k in range(n):
             row, found = shifted(x, start + k * inner), shifted(dx, start + k * inner)
             for c in range(columns):
                 found[c] = scale[c] * exp(difference(row[c] - peaks[c], rests[c]))
         found = shifted(dx, start)
         for c in range(columns):
-            if targets[c] != ignored:  # p - 1, which is no difference where p is nearly 1
-                at = targets[c] * inner + c
-                found[at] = scale[c] * expm1(difference(shifted(x, start)[at] - peaks[c], rests[c]))
+            if targets[c] != ignored and 0 <= targets[c] < n:  # p - 1, which is no difference where p is nearly 1
+                place = targets[c] * inner + c
+                found[place] = scale[c] * expm1(difference(shifted(x, start)[place] - peaks[c], rests[c]))

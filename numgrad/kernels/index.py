@@ -199,6 +199,21 @@ def add_offsets(operands, begin, end):
 
 
 @kernel_template
+def find_outside(operands, begin, end):
+    """Notes in ``status`` an index that is below ``low``, or ``size`` or more. Units: elements. Slots: index, status, low,
+    size."""
+    index = pointer(operands, 0, np.int64)
+    status = pointer(operands, 1, np.int64)
+    low = integer(operands, 2)
+    size = integer(operands, 3)
+    for k in range(begin, end):
+        i = index[k]
+        if i < low or i >= size:
+            status[0] = 1
+            status[1] = i
+
+
+@kernel_template
 def count_true(operands, begin, end, *, T):
     """How many elements of each block are not zero; units: blocks. Slots: x, counts, length."""
     x = pointer(operands, 0, T)

@@ -160,7 +160,7 @@ def take_places(operands, begin, end, *, T):
         target = shifted(out, unit * size)
         for j in range(size):
             place = places[j]
-            target[j] = source[place] if place >= 0 else T(0)
+            target[j] = source[place] if 0 <= place < plane else T(0)
 
 
 @kernel_template
@@ -176,7 +176,7 @@ def add_places(operands, begin, end, *, T):
             target[j] = T(0)
         for j in range(size):
             place = places[j]
-            if place >= 0:
+            if 0 <= place < plane:
                 target[place] += source[j]
 
 

@@ -379,4 +379,4 @@ def count_bins(operands, begin, end, *, T):
             value = np.float64(x[k])
             if value >= low and value <= high:
                 at = np.int64((value - low) * bins / (high - low))
-                out[min(at, bins - 1)] += T(1)
+                out[max(0, min(at, bins - 1))] += T(1)  # a range of infinite width gives NaN, which is no place

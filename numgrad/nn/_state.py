@@ -1,13 +1,14 @@
 """State dicts of a Module: saving, loading, their hooks, and what is said when the keys do not match."""
 
+import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
+from .. import __future__ as replacing
 from ..autograd import no_grad
-from ..tensor import Tensor, from_array
+from ..exchange import swap_tensors
+from ..tensor import Tensor
 from ._hooks import HookTable, RemovableHandle, add_hook
 from ._traps import warn, warn_about_containers
 from .parameter import Parameter, is_lazy
@@ -219,19 +220,26 @@ class StateMethods:
 
 
 class _WithModule:
-    """A load hook that is given its module first; copied and pickled along with it."""
+    """A load hook that is given its module first; copied and pickled along with it, but keeps it not alive."""
 
     def __init__(self, hook, module):
-        self.hook, self.module = hook, module
+        self.hook, self.module = hook, weakref.ref(module)
 
     def __call__(self, *arguments):
-        return self.hook(self.module, *arguments)
+        module = self.module()
+        if module is None:
+            raise RuntimeError(f"You are trying to call the hook {self.hook} of a module that is gone")
+        return self.hook(module, *arguments)
+
+    def __getstate__(self):
+        return {"hook": self.hook, "module": self.module()}
+
+    def __setstate__(self, state):
+        self.__init__(**state)
 
 
 def _load_one(module, name, tensor, key, given, local_metadata, errors):
     """Load one entry of a state dict into ``module.name``, or say in ``errors`` why not."""
-    if isinstance(given, np.ndarray):
-        given = from_array(given)
     if not isinstance(given, Tensor):
         errors.append(
             f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
@@ -242,8 +250,8 @@ def _load_one(module, name, tensor, key, given, local_metadata, errors):
     if is_lazy(given):
         if not lazy:
             errors.append(
-                f'While copying the parameter named "{key}": the checkpoint holds an uninitialized parameter, the '
-                "model's has a shape already. Save the checkpoint after the first forward pass."
+                f'While copying the parameter named "{key}": the shape of an uninitialized parameter of the checkpoint is not '
+                "known, the model's has one already. Save the checkpoint after the first forward pass."
             )
         return
     if not lazy:
@@ -257,7 +265,10 @@ def _load_one(module, name, tensor, key, given, local_metadata, errors):
             return
     try:
         with no_grad():
-            if local_metadata.get("assign_to_params_buffers"):
+            assign = bool(local_metadata.get("assign_to_params_buffers"))
+            if replacing.get_swap_module_params_on_conversion() and not lazy:
+                _swap(tensor, given, assign)
+            elif assign:
                 _assign(module, name, tensor, given, local_metadata.get("ties", {}))
             else:
                 if lazy:
@@ -269,6 +280,22 @@ def _load_one(module, name, tensor, key, given, local_metadata, errors):
             f'While copying the parameter named "{key}", whose dimensions in the model are {of_model} and whose '
             f"dimensions in the checkpoint are {given.size()}, an exception occurred : {error.args}."
         )
+
+
+def _swap(tensor, given, assign):
+    """Have the module's ``tensor`` be what its ``module_load`` makes of ``given``."""
+    loaded = tensor.module_load(given, assign=assign)
+    if loaded is given or loaded is tensor:
+        raise RuntimeError(
+            "module_load returned one of self or other, please .detach() the result if returning one of the inputs in "
+            "module_load"
+        )
+    if isinstance(tensor, Parameter):
+        if isinstance(loaded, Parameter):
+            loaded.requires_grad_(tensor.requires_grad)
+        else:
+            loaded = Parameter(loaded, requires_grad=tensor.requires_grad)
+    swap_tensors(tensor, loaded)
 
 
 def _assign(module, name, tensor, given, ties):

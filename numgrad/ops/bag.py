@@ -42,6 +42,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
                 f"{name}: offsets[0] has to be 0 and the last one at most {input.numel()}, the number of indices, got "
                 f"{starts[0]} and {starts[-1]}"
             )
+        if (np.diff(starts) < 0).any():
+            raise ValueError(f"{name}: offsets must not fall, got {starts[np.flatnonzero(np.diff(starts) < 0)[0]:][:2].tolist()}")
         if include_last_offset:
             starts, ends = starts[:-1], starts[1:]
         else:
@@ -58,12 +60,12 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
     if mode == "max" and (scale_grad_by_freq or sparse):
         raise ValueError(f"{name}: max mode does not support scaling the gradient by the frequency or sparse weights")
     flat = input.reshape(-1).long()
-    if max_norm is not None:
-        _limit_norms(weight, flat, max_norm, norm_type)
     bags = np.repeat(np.arange(count), np.maximum(ends - starts, 0))
     chosen = flat.cpu().numpy()
     if chosen.size and not (0 <= chosen.min() and chosen.max() < weight.shape[0]):
         raise RuntimeError(f"{name}: Expected idx >= 0 && idx < {weight.shape[0]}, got {chosen.min()} to {chosen.max()}")
+    if max_norm is not None:
+        _limit_norms(weight, flat, max_norm, norm_type)
     samples = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     if padding_idx is not None:
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:

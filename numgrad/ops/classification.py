@@ -64,7 +64,7 @@ def cross_entropy_rows(x, target, weight, loss, peak, rest, *, n, ignore_index=-
 @cross_entropy_rows.backward
 def _(g, x, target, weight, peak, rest, dx, *, n, ignore_index, label_smoothing):
     t = target[0]
-    if t == ignore_index:
+    if t == ignore_index or t < 0 or t >= n:  # on a GPU nobody waits to see that there is no such class: its loss is NaN
         for j in lanes(n):
             dx[j] = 0.0
     else:
@@ -147,7 +147,7 @@ def _(g, x, target, weight, dx, *, n, ignore_index):
     for j in lanes(n):
         dx[j] = 0.0
     t = target[0]
-    if leader() and t != ignore_index:
+    if leader() and t != ignore_index and t >= 0 and t < n:
         scale = 1.0
         if weight is not None:
             scale = weight[t]

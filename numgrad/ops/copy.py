@@ -10,11 +10,13 @@ from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
 from ..layout import (
     broadcast_shapes,
+    channels_last,
+    channels_last_3d,
     contiguous_format,
     contiguous_strides,
     dense_strides,
-    geometry,
     in_format,
+    integers,
     is_dense,
     preserve_format,
 )
@@ -31,9 +33,9 @@ from ..op import (
     sum_to,
 )
 from ..plans import build_plan
-from ..storage import Meta, meta, strided_meta
+from ..storage import Meta, meta, same_memory, strided_meta
 from ..structured import structured
-from ..tensor import Tensor, address, alias, empty_tensor, from_array, lay, make, root_of
+from ..tensor import Tensor, alias, empty_tensor, from_array, lay, make, root_of
 
 
 def _identity(input):
@@ -71,8 +73,14 @@ def copy_plan(source: Meta | str, target: Meta):
 def write(source, target: Tensor) -> None:
     """Copy ``source`` (a Tensor on the target's device, or a number), broadcast, into ``target``'s memory, unrecorded."""
     number = not isinstance(source, Tensor)
+    if number:
+        source = source.item() if isinstance(source, np.generic) else source
+        if source:
+            dtypes.check_number("fill_", source, target._m.dtype)
+        if isinstance(source, int):  # one of more than 64 bits is a float, since it is none of an integer dtype
+            source = int(source) if -(1 << 63) <= source < 1 << 63 else float(source)
     plan = copy_plan(("r" if isinstance(source, float) else "i") if number else source._m, target._m)
-    slots = [(int(source) if isinstance(source, bool) else source) if number else source._d, target._d]
+    slots = [source if number else source._d, target._d]
     if plan.geometry is not None:
         slots.append(plan.geometry)
     plan.call(plan.kernel, *slots, 0, plan.end)
@@ -211,7 +219,7 @@ def copy_(self, src, non_blocking=False) -> Tensor:
         src = from_array(np.asarray(src))
     if self._m.batched or src._m.batched:
         return ENTRIES["batched_copy"](self, src)
-    check_inplace("copy_", self)
+    check_inplace("copy_", self, src)
     shape = broadcast_shapes("copy_", self._m.shape, src._m.shape)
     if shape != self._m.shape:
         raise RuntimeError(
@@ -222,7 +230,7 @@ def copy_(self, src, non_blocking=False) -> Tensor:
     source = plain(src)
     if source._m.device != self._m.device:
         source = to_device(source, self._m.device)
-    if source._s is not None and source._s is self._s and not (source._m is self._m and source._d is self._d):
+    if same_memory(source._s, self._s) and not (source._m is self._m and source._d is self._d):
         source = contiguous_copy(source)
     write(source, self)
     written(self, "copy_")
@@ -236,9 +244,8 @@ def fill_(self, value) -> Tensor:
     """Set every element to a number or a 0-d tensor."""
     value = as_operand("fill_", value)
     if isinstance(value, complex):
-        if not self._m.dtype.is_complex:
-            raise RuntimeError(f"value cannot be converted to type {self._m.dtype.name} without overflow")
-        value = from_array(np.array(value, self._m.np))
+        dtypes.check_number("fill_", value, self._m.dtype)
+        value = from_array(np.array(value if self._m.dtype.kind in "bc" else value.real).astype(self._m.np))
     if self._m.batched and not isinstance(value, Tensor):
         value = from_array(np.asarray(value))
     if isinstance(value, Tensor):
@@ -248,8 +255,6 @@ def fill_(self, value) -> Tensor:
             )
         return copy_(self, value)
     check_inplace("fill_", self)
-    if isinstance(value, float) and self._m.dtype.kind == "i" and value != value:
-        raise RuntimeError(f"fill_: value cannot be converted to type {self._m.dtype.name} without overflow")
     track = recording((self,))
     write(value, self)
     written(self, "fill_")
@@ -359,40 +364,49 @@ def type_as(self, other) -> Tensor:
 
 @method
 def resize_(self, *sizes, memory_format=None) -> Tensor:
-    """Change the shape in place; elements are kept as far as they reach, new ones are uninitialised.
+    """Change the shape in place, row-major or as ``memory_format`` says; a tensor of that shape stays as it is. Elements
+    of the storage, from the tensor's first on, are kept as far as they reach; new ones are uninitialised.
 
-    ``memory_format``: the order in which the elements lie then. RuntimeError for negative or overflowing sizes.
+    Raises RuntimeError for negative sizes, and where memory that belongs to others would have to grow.
     """
-    if len(sizes) == 1 and not hasattr(sizes[0], "__index__"):
-        sizes = tuple(sizes[0])
+    shape = integers("resize_", "size", sizes[0] if len(sizes) == 1 else sizes)
     if self._n is not None:
         raise RuntimeError("cannot resize variables that require grad")
-    shape, strides = geometry("resize_", sizes, contiguous_strides(sizes) if min(sizes, default=0) >= 0 else sizes)
+    m = meta(self._m.dtype, shape, self._m.device)
     if memory_format is not None and memory_format is not contiguous_format:
-        strides = memory_format.strides("resize_", shape)
-    m = strided_meta(self._m.dtype, shape, strides, self._m.device)
-    root = root_of(self)
-    here = 0 if root is self._d or not len(self._d) else (address(self._d) - address(root)) // self._m.dtype.itemsize
-    if here + m.numel <= len(root):
-        self._d = root[here : here + m.numel]
-    else:
-        if self._s is not None and not self._s.resizable:
+        if memory_format is preserve_format:
+            raise RuntimeError("resize_: Unsupported memory format preserve_format; name the one that is wanted")
+        m = strided_meta(m.dtype, m.shape, memory_format.strides("resize_", m.shape), m.device)
+    elif m.shape == self._m.shape:
+        return self
+    length = m.numel if m.contiguous else m.span
+    if length > len(self._d):
+        root = root_of(self)
+        first = self.storage_offset()
+        if first + length <= len(root):  # the storage reaches beyond this view
+            self._d = root[first : first + length]
+        elif self._s is not None and not self._s.resizable:
             raise RuntimeError(
                 f"resize_: Trying to resize storage that is not resizable: {self._m.numel} elements of an ndarray's memory "
                 f"to {m.numel}"
             )
-        fresh = m.empty(m.numel, m.np)
-        kept = contiguous(plain(self))._d
-        fresh[: len(kept)] = kept
-        self._d, self._s = fresh, None
+        else:
+            fresh = m.empty(length, m.np)
+            kept = root[first:]
+            fresh[: len(kept)] = kept
+            self._d, self._s = fresh, None
+    else:
+        self._d = self._d[:length]
     self._m = m
     return self
 
 
 @method
 def resize_as_(self, other, memory_format=None):
-    """`resize_` to the shape of ``other``."""
-    return resize_(self, tuple(other._m.shape))
+    """`resize_` to the shape of ``other``, in its layout if ``memory_format`` is ``preserve_format``."""
+    if memory_format is preserve_format:
+        memory_format = next((f for f in (channels_last, channels_last_3d) if other.is_contiguous(memory_format=f)), None)
+    return resize_(self, tuple(other._m.shape), memory_format=memory_format)
 
 
 @method
@@ -415,8 +429,8 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     if size is None:
         shared = alias(source, source._d, source._m)
     else:
-        size = size if not hasattr(size, "__index__") else (size,)
-        stride = contiguous_strides(size) if stride is None else stride if not hasattr(stride, "__index__") else (stride,)
+        size = integers("set_", "size", size)
+        stride = contiguous_strides(size) if stride is None else integers("set_", "stride", stride)
         root = root_of(source)
         shared = lay("set_", alias(source, root, meta(source._m.dtype, (len(root),), source._m.device)), storage_offset, size, stride)
     self._d, self._m, self._s = shared._d, shared._m, shared._s

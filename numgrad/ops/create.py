@@ -11,11 +11,12 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU, resolve
-from ..layout import contiguous_format, geometry, preserve_format
+from ..inplace import warn_of_resize
+from ..layout import contiguous_format, contiguous_strides, geometry, integer, preserve_format
 from ..op import ENTRIES, function, method
-from ..storage import meta, strided_meta
+from ..storage import check_memory, meta, strided_meta
 from ..tensor import Tensor, empty_tensor, from_array, make, storage_of
-from .copy import like as like_meta
+from .copy import like as like_meta, write
 from .view import sizes
 
 # --- from data ---------------------------------------------------------------------------------------------------
@@ -38,6 +39,7 @@ def _from_data(op, data, dtype):
     elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__") and not isinstance(data, (dict, set)):
         array, found = _sequence(op, data)
         d = d or found
+        _check_range(op, array, d)
     else:
         raise RuntimeError(f"{op}(): Could not infer dtype of {type(data).__name__}")
     if d is not None and array.dtype != d.np:
@@ -46,13 +48,26 @@ def _from_data(op, data, dtype):
 
 
 def _python_array(op, value, d):
-    if isinstance(value, complex) and not d.is_complex:
-        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow; pass a complex dtype")
-    try:
-        return d.encode(np.array(value, d.compute)) if d.kind != "i" or not isinstance(value, float) else np.array(int(value), d.np)
-    except OverflowError:
-        kind = ValueError if d is dtypes.int64 else RuntimeError
-        raise kind(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
+    """A Python number as an array of no dimensions. Floating-point dtypes round what is too large to infinity."""
+    if d is dtypes.int64 and isinstance(value, int):
+        try:
+            return np.array(value, np.int64)
+        except OverflowError:
+            raise ValueError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
+    if d.kind in "ib" or isinstance(value, complex):
+        dtypes.check_number(op, value, d)
+        return np.array(value).astype(d.np) if d.kind != "f" else d.encode(np.array(value.real, d.compute))
+    return d.encode(np.array(float(value), np.float64).astype(d.compute) if d.kind == "f" else np.array(value, d.compute))
+
+
+def _check_range(op, array, d):
+    """As `dtypes.check_number`, for the numbers of a sequence that are to become integers."""
+    if d.kind != "i" or array.dtype.kind not in "iuf" or not array.size:
+        return
+    low, high = dtypes.bounds(d)
+    wrong = ~((array >= low) & (array <= high))
+    if wrong.any():
+        dtypes.check_number(op, array[wrong].reshape(-1)[0].item(), d)
 
 
 def _sequence(op, data):
@@ -163,20 +178,45 @@ def from_numpy(ndarray) -> Tensor:
             "from_numpy: at least one stride in the given array is negative or no whole number of elements; make a copy "
             "with .copy() first"
         )
-    if not ndarray.flags.writeable:
-        warnings.warn(
-            "The given NumPy array is not writable, and numgrad tensors are: writing to this tensor is undefined. Copy the "
-            "array to silence this warning.", stacklevel=2,
-        )  # fmt: skip
+    _warn_read_only("NumPy array", ndarray)
     found = from_array(ndarray)
     storage_of(found).resizable = False
     return found
 
 
 def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Tensor:
-    """A 1-d tensor over an object with Python's buffer protocol; ``offset`` in bytes."""
-    found = from_array(np.frombuffer(buffer, dtypes.as_dtype(dtype).np, count, offset))
+    """A 1-d tensor over the memory of an object with Python's buffer protocol: ``count`` elements (-1: all) from byte
+    ``offset`` on. Warns of memory that must not be written to; ValueError where the elements are not inside it."""
+    d = dtypes.as_dtype(dtype)
+    count, offset = integer("frombuffer", "count", count), integer("frombuffer", "offset", offset)
+    size = memoryview(buffer).nbytes
+    if not size or not count:
+        raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
+    if not 0 <= offset < size:
+        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) - 1")
+    if count < 0 and (size - offset) % d.itemsize:
+        raise ValueError(
+            f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element size "
+            f"({d.itemsize})"
+        )
+    if count > 0 and offset + count * d.itemsize > size:
+        raise ValueError(
+            f"requested buffer length ({count} * {d.itemsize} bytes) after offset ({offset} bytes) must not be greater than "
+            f"actual buffer length ({size} bytes)"
+        )
+    array = np.frombuffer(buffer, d.np, max(count, -1), offset)
+    _warn_read_only("buffer", array)
+    found = from_array(array)
+    storage_of(found).resizable = False
     return found.requires_grad_() if requires_grad else found
+
+
+def _warn_read_only(kind, array):
+    if not array.flags.writeable:
+        warnings.warn(
+            f"The given {kind} is not writable, and numgrad tensors are: writing to this tensor is undefined. Copy it to "
+            "silence this warning.", stacklevel=3,
+        )  # fmt: skip
 
 
 # --- constants ---------------------------------------------------------------------------------------------------
@@ -184,27 +224,43 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
 
 def _meta(op, size, dtype, device):
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    shape = sizes(op, size)
-    if any(n < 0 for n in shape):
-        raise RuntimeError(f"{op}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
-    return meta(d, shape, resolve(device))
+    return meta(d, sizes(op, size), resolve(device))
 
 
 def _filled(m, value, requires_grad):
+    value = _number(value)
+    if value:
+        dtypes.check_number("full", value, m.dtype)
     found = empty_tensor(m)
-    if isinstance(value, complex) and not m.dtype.is_complex:
-        raise RuntimeError(f"value {value} cannot be converted to type {m.dtype!r} without overflow; use a complex dtype")
-    if m.device is CPU:
+    if m.device is CPU and (m.dtype.kind in "fc" or value in (0, 1)):
+        value = value.real if isinstance(value, complex) and m.dtype.kind == "f" else value
         found._d.fill(value if m.np is not dtypes.BITS else m.dtype.encode(np.asarray(value))[()])
+    elif m.device is CPU:
+        write(value if not isinstance(value, complex) else bool(value) if m.dtype.kind == "b" else int(value.real), found)
     else:
         ENTRIES["fill_"](found, value)
     return found.requires_grad_() if requires_grad else found
 
 
+def resized(op, size, out, dtype=None, device=None, memory_format=None):
+    """``out`` in the shape of ``size``, where it is to be written; TypeError and RuntimeError for what is no such tensor."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{op}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if dtype is not None and dtypes.as_dtype(dtype) is not out._m.dtype:
+        raise RuntimeError(f"{op}(): dtype {dtypes.as_dtype(dtype)!r} does not match dtype of out tensor ({out._m.dtype!r})")
+    if device is not None and resolve(device) != out._m.device:
+        raise RuntimeError(f"{op}(): device {resolve(device)} does not match device of out tensor ({out._m.device})")
+    shape = sizes(op, size)
+    if shape != out._m.shape:
+        warn_of_resize(out, shape)
+        out.resize_(shape, memory_format=memory_format)
+    return out
+
+
 def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None) -> Tensor:
     """An uninitialised tensor."""
     if out is not None:
-        return out.resize_(sizes("empty", size))
+        return resized("empty", size, out, dtype, device, memory_format)
     found = empty_tensor(_in_format("empty", _meta("empty", size, dtype, device), memory_format))
     return found.requires_grad_() if requires_grad else found
 
@@ -219,14 +275,14 @@ def _in_format(op, m, memory_format):
 def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of zeros."""
     if out is not None:
-        return out.resize_(sizes("zeros", size)).zero_()
+        return resized("zeros", size, out, dtype, device).zero_()
     return _filled(_meta("zeros", size, dtype, device), 0, requires_grad)
 
 
 def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of ones."""
     if out is not None:
-        return out.resize_(sizes("ones", size)).fill_(1)
+        return resized("ones", size, out, dtype, device).fill_(1)
     return _filled(_meta("ones", size, dtype, device), 1, requires_grad)
 
 
@@ -235,7 +291,7 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     if out is not None:
-        return out.resize_(sizes("full", (size,))).fill_(fill_value)
+        return resized("full", (size,), out, dtype, device).fill_(fill_value)
     d = dtypes.of_python(fill_value) if dtype is None else dtype
     return _filled(_meta("full", (size,), d, device), fill_value, requires_grad)
 
@@ -358,12 +414,31 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     if d.kind == "i":
         start, end, step = int(start), int(end), int(step)
         count = max(0, -(-(end - start) // step))
-        array = d.encode(np.arange(count, dtype=np.int64) * step + start)
     else:
         count = max(0, math.ceil((end - start) / step))
-        array = d.encode(np.arange(count, dtype=np.float64) * step + start)
-    found = _finish(from_array(array), resolve(device), requires_grad)
-    return found if out is None else ENTRIES["write_out"]("arange", found, out)
+    steps = _counted("arange", count)
+    array = d.encode((steps if d.kind == "i" else steps.astype(np.float64)) * step + start)
+    return _ranged("arange", array, out, device, requires_grad)
+
+
+def _counted(op, count):
+    """The int64 numbers from 0 to ``count - 1``, if there is memory for them."""
+    geometry(op, (count,), (1,))
+    check_memory(8 * count)
+    try:
+        return np.arange(count)
+    except MemoryError:
+        raise RuntimeError(f"{op}: can't allocate memory: you tried to allocate {8 * count} bytes") from None
+
+
+def _ranged(op, array, out, device, requires_grad):
+    """The tensor of a range of numbers, or ``out`` with them: it keeps its shape where it has as many elements."""
+    found = _finish(from_array(array), resolve(device), requires_grad and out is None)
+    if out is None:
+        return found
+    if isinstance(out, Tensor) and out._m.numel == found._m.numel:
+        found = found.reshape(tuple(out._m.shape))
+    return ENTRIES["write_out"](op, found, out)
 
 
 def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
@@ -371,14 +446,23 @@ def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devi
     if end is None:
         start, end = 0, start
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    start, end, step = _number(start), _number(end), _number(step)
+    if step == 0:
+        raise RuntimeError("range: step must be nonzero")
+    if not all(math.isfinite(value) for value in (start, end)):
+        raise RuntimeError(f"range: unsupported range: {start} -> {end}")
+    if (end - start) * step < 0:
+        raise RuntimeError(f"range: upper bound and lower bound inconsistent with step sign: {start}, {end}, {step}")
     count = int(math.floor((end - start) / step)) + 1
-    return _finish(from_array(d.encode(np.arange(count, dtype=np.float64) * step + start)), resolve(device), requires_grad)
+    return _ranged("range", d.encode(_counted("range", count).astype(np.float64) * step + start), out, device, requires_grad)
 
 
 def _spaced(start, end, steps, d):
     """``steps`` evenly spaced values; symmetric halves, so that both ends are exact."""
-    k = np.arange(steps)
+    k = _counted("linspace", steps)
     if d.kind == "i":
+        dtypes.check_number("linspace", start, d)
+        dtypes.check_number("linspace", end, d)
         start, end = int(start), int(end)
     if steps == 1:
         return np.array([start], np.float64)
@@ -391,9 +475,7 @@ def _spaced(start, end, steps, d):
 
 def _steps(op, steps):
     """The number of steps as an int; a float is refused."""
-    if not hasattr(steps, "__index__"):
-        raise TypeError(f"{op}(): argument 'steps' must be int, not {type(steps).__name__}")
-    steps = steps.__index__()
+    steps = integer(op, "steps", steps)
     if steps < 0:
         raise RuntimeError(f"{op}: number of steps must be non-negative, got {steps}")
     return steps
@@ -404,8 +486,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     steps = _steps("linspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     array = _spaced(_number(start), _number(end), int(steps), d)
-    found = _finish(from_array(d.encode(array)), resolve(device), requires_grad)
-    return found if out is None else ENTRIES["write_out"]("linspace", found, out)
+    return _ranged("linspace", d.encode(array), out, device, requires_grad)
 
 
 def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
@@ -416,16 +497,18 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     if d.kind == "i":
         start, end = int(start), int(end)
     array = np.power(float(base), _spaced(start, end, int(steps), dtypes.float64))
-    found = _finish(from_array(d.encode(array)), resolve(device), requires_grad)
-    return found if out is None else ENTRIES["write_out"]("logspace", found, out)
+    return _ranged("logspace", d.encode(array), out, device, requires_grad)
 
 
 def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """A matrix with ones on the diagonal."""
-    m = n if m is None else m
+    n = integer("eye", "n", n)
+    m = n if m is None else integer("eye", "m", m)
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    geometry("eye", (n, m), contiguous_strides((n, m)))
+    check_memory(n * m * d.itemsize)
     found = _finish(from_array(d.encode(np.eye(n, m, dtype=d.compute))), resolve(device), requires_grad)
     return found if out is None else ENTRIES["write_out"]("eye", found, out)
 

@@ -140,6 +140,7 @@ def ctc_loss(
     device = scores._m.device
     spans = tuple(from_array(values).to(device) for values in (starts, lengths, times))
     labels = dense(cast(targets, dtypes.int64)).reshape(-1)
+    _check_labels(name, labels._host(), starts, lengths, classes)
     width = 2 * int(lengths.max(initial=0)) + 1
     losses = _losses(scores, labels, spans, width, int(blank), bool(zero_infinity))
     if zero_infinity:
@@ -149,12 +150,24 @@ def ctc_loss(
     return reduced(name, losses.squeeze(0) if single and reduction == "none" else losses, reduction)
 
 
+def _check_labels(name, labels, starts, lengths, classes):
+    """Labels are classes; what stands behind a sequence's labels does not matter."""
+    if not len(labels) or (labels.min() >= 0 and labels.max() < classes):
+        return
+    for start, length in zip(starts, lengths):
+        used = labels[start : start + length]
+        if length and not (used.min() >= 0 and used.max() < classes):
+            wrong = used[(used < 0) | (used >= classes)][0]
+            raise IndexError(f"{name}: label {wrong} is out of range: there are {classes} classes, 0 to {classes - 1}")
+
+
 def _starts(name, targets, lengths, batch):
     """Where the labels of every sequence begin in the flat targets."""
     if targets._m.ndim == 1:
-        if lengths.sum() > targets._m.numel:
+        total = sum(lengths.tolist())  # which may be more than 64 bits hold
+        if total > targets._m.numel:
             raise RuntimeError(
-                f"{name}: Expected at least {lengths.sum()} labels, the sum of target_lengths, but targets has {targets._m.numel}"
+                f"{name}: Expected at least {total} labels, the sum of target_lengths, but targets has {targets._m.numel}"
             )
         return np.cumsum(lengths) - lengths
     if targets._m.ndim != 2 or targets._m.shape[0] != batch:

@@ -137,6 +137,18 @@ def _upper(packed):
     return packed[..., : min(packed._m.shape[-2:]), :].triu()
 
 
+def _check_pivots(name, pivots, size, expected):
+    """Pivots are 1-based rows of matrices with ``size`` rows, of shape ``expected``."""
+    if tuple(pivots._m.shape) != expected:
+        raise RuntimeError(f"{name}: expected pivots of shape {list(expected)}, got {list(pivots._m.shape)}")
+    rows = pivots._host()
+    if rows.size and not (rows.min() >= 1 and rows.max() <= size):
+        raise RuntimeError(
+            f"{name}: pivots must be between 1 and LU.size(-2) = {size} inclusive, got {rows.min()} to {rows.max()}. Did you "
+            "properly pass the result of lu_factor?"
+        )
+
+
 def _permutation(pivots, size, like):
     """The permutation matrices (..., m, m) that pivots stand for."""
     order = lapack.permutations(pivots._host(), size)
@@ -212,6 +224,9 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True, *, out=N
         raise RuntimeError(
             f"torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype, got {LU_pivots._m.dtype!r}"
         )
+    if unpack_pivots:
+        *batch, m, n = LU_data._m.shape
+        _check_pivots("lu_unpack", LU_pivots, m, (*batch, min(m, n)))
     none = zeros(0, dtype=LU_data._m.dtype, device=LU_data._m.device)
     P = _permutation(LU_pivots, LU_data._m.shape[-2], LU_data) if unpack_pivots else none
     L, U = (unit_lower(LU_data), _upper(LU_data)) if unpack_data else (none, none)
@@ -236,6 +251,7 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None) -> Ten
             f"{name}: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}: "
             f"{list(LU._m.shape)} and {list(B._m.shape)}"
         )
+    _check_pivots(name, pivots, LU._m.shape[-1], tuple(LU._m.shape[:-1]))
     P = _permutation(pivots, LU._m.shape[-1], LU)
     rhs = B if left else mT(B)
     if left != bool(adjoint):  # P L U X = B

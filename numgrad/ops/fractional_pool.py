@@ -87,6 +87,8 @@ def _fractional(name, n, input, kernel_size, output_size, output_ratio, samples)
         )
     planes = prod(lead)
     chosen = samples[:batch].detach().cpu().numpy().reshape(planes, n)
+    if not ((chosen >= 0) & (chosen <= 1)).all():
+        raise RuntimeError(f"{name}: expected _random_samples from 0 to 1, got {chosen.min()} to {chosen.max()}")
     places = _places(chosen, size, outs, taps, m.np.type).reshape(planes, prod(outs), prod(taps))
     places = from_array(np.ascontiguousarray(places)).to(m.device)
     seen = gather(reshape(input, (planes, prod(size))), 1, reshape(places, (planes, prod(outs) * prod(taps))))

@@ -97,7 +97,7 @@ def take_along_dim(input, indices, dim=None, *, out=None) -> Tensor:
     """`gather` with ``input`` and ``indices`` broadcast against each other; without ``dim``, of the flat tensor."""
     indices = as_tensor_operand("take_along_dim", indices, "indices")
     if indices._m.dtype is not dtypes.int64:
-        raise RuntimeError(f"take_along_dim(): dtype of indices should be int64 but got {indices._m.dtype!r}")
+        raise RuntimeError(f"take_along_dim(): dtype of indices should be Long (int64) but got {indices._m.dtype!r}")
     if dim is None:
         found = _gather("take_along_dim", reshape(input, (-1,)), 0, reshape(indices, (-1,)), True)
     else:

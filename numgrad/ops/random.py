@@ -9,14 +9,14 @@ from .. import config, dtypes, generator as streams
 from ..device import CPU, resolve
 from ..generator import Generator, default_generator
 from ..inplace import check_inplace, rebase, write_out, written
-from ..layout import contiguous_format, preserve_format
+from ..layout import contiguous_format, geometry, integer, preserve_format
 from ..op import as_tensor_operand, cast, function, method, record, recording
-from ..storage import meta
+from ..storage import check_memory, meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .complex import view_as_real
 from .copy import _copy_into, write
-from .create import empty_like, zeros_like
+from .create import empty_like, resized, zeros_like
 from .search import argmax
 from .softmax import softmax_root
 from .view import sizes
@@ -142,12 +142,9 @@ def bernoulli_(self, p=0.5, *, generator=None) -> Tensor:
 
 def _new(op, size, dtype, device, out):
     if out is not None:
-        return out.resize_(sizes(op, size))
+        return resized(op, size, out, dtype, device)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    shape = sizes(op, size)
-    if any(n < 0 for n in shape):
-        raise RuntimeError(f"{op}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
-    return empty_tensor(meta(d, shape, resolve(device)))
+    return empty_tensor(meta(d, sizes(op, size), resolve(device)))
 
 
 def _parts(op, tensor):
@@ -186,7 +183,7 @@ def randint(low=0, high=None, size=None, *, generator=None, out=None, dtype=None
         low, high = 0, low
     if high is None or size is None:
         raise TypeError("randint() needs an upper bound and a size: randint(high, size) or randint(low, high, size)")
-    low, high = int(low), int(high)
+    low, high = integer("randint", "low", low), integer("randint", "high", high)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
@@ -202,10 +199,13 @@ def randint(low=0, high=None, size=None, *, generator=None, out=None, dtype=None
 
 def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """The integers 0 to n - 1 in random order."""
+    n = integer("randperm", "n", n)
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
+    geometry("randperm", (n,), (1,))
+    check_memory(8 * n)
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    found = cast(from_array(streams.permutation(int(n), generator, d.compute)), d).to(resolve(device))
+    found = cast(from_array(streams.permutation(n, generator, d.compute)), d).to(resolve(device))
     return found if out is None else write_out("randperm", found, out)
 
 
@@ -290,6 +290,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
     input = _floating("multinomial", as_tensor_operand("multinomial", input, "input"))
     if input._m.ndim not in (1, 2):
         raise RuntimeError(f"prob_dist must be 1 or 2 dim, got {input._m.ndim}")
+    num_samples = integer("multinomial", "num_samples", num_samples)
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input._m.shape[-1]:

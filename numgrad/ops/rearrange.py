@@ -103,6 +103,8 @@ def _interleaved(counts, size):
     if (host < 0).any():
         raise RuntimeError("repeat_interleave: repeats can not be negative")
     ends = np.cumsum(host, dtype=np.int64)
+    if (ends[1:] < ends[:-1]).any():  # beyond what 64 bits hold
+        raise RuntimeError(f"repeat_interleave: Storage size calculation overflowed: {sum(host.tolist())} elements in all")
     out = empty_tensor(meta(dtypes.int64, (int(ends[-1]) if len(ends) else 0,), CPU))
     launch(kernels.fill_runs, {}, (ends, out._d), len(ends), max(1, out._m.numel // max(len(ends), 1)), CPU)
     return cast(out, counts._m.dtype).to(counts._m.device) if size is None else out.to(counts._m.device)
@@ -145,6 +147,8 @@ def _listed(dims):
 @function
 def flip(input, *axes, dims=None) -> Tensor:
     """A copy with the dimensions ``dims`` (one sequence, or given one by one) in reverse order."""
+    if not axes and dims is None:
+        raise TypeError("flip() missing 1 required positional argument: 'dims'")
     axes = normalize_axes("flip", _listed(axes) if dims is None else dims, input._m.ndim)
     if not axes or input._m.ndim == 0 or not input._m.numel:
         return clone(input)
@@ -179,6 +183,9 @@ def rot90(input, k=1, dims=(0, 1)) -> Tensor:
         raise RuntimeError(
             f"rot90: expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
         )
+    for place, dim in enumerate(dims):
+        if not -ndim <= dim < ndim:
+            raise RuntimeError(f"Rotation dim{place} out of range, dim{place} = {dim}; it runs from {-ndim} to {ndim - 1}")
     a, b = normalize_axis("rot90", dims[0], ndim), normalize_axis("rot90", dims[1], ndim)
     k %= 4
     if k == 1:

@@ -152,6 +152,12 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     name = "multilabel_margin_loss"
     reduction = legacy_reduction(reduction, size_average, reduce)
     rows, target, batched = _classes(name, input, target, per_class=True)
+    classes = rows.shape[1]
+    if target.numel() and not (int(target.min()) >= -1 and int(target.max()) < classes):
+        raise RuntimeError(
+            f"{name}: argument target is out of range: expected classes from 0 to {classes - 1}, and -1 behind them, got "
+            f"{int(target.min())} to {int(target.max())}"
+        )
     listed = (target < 0).cumsum(1) == 0
     places = target.clamp_min(0)
     chosen = rows.new_zeros(rows.shape).scatter_add(1, places, listed.to(rows.dtype)) > 0

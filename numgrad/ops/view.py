@@ -2,7 +2,7 @@
 
 from ..config import warn_once
 from ..inplace import check_inplace
-from ..layout import infer_size, normalize_axes, normalize_axis, view_strides
+from ..layout import infer_size, integers, normalize_axes, normalize_axis, view_strides
 from ..op import ENTRIES, as_tensor_operand, function, method, put_on_tensor, sum_to
 from ..storage import meta
 from ..structured import structured
@@ -10,16 +10,9 @@ from ..tensor import Tensor
 from .copy import contiguous, contiguous_copy
 
 
-def sizes(op, args):
+def sizes(op, args, name="size"):
     """Sizes given one by one or as one sequence, as a tuple of ints."""
-    if len(args) == 1 and not hasattr(args[0], "__index__"):
-        args = args[0]
-    if isinstance(args, Tensor):
-        args = args.tolist()
-    try:
-        return tuple([size if type(size) is int else size.__index__() for size in args])
-    except (TypeError, AttributeError):
-        raise TypeError(f"{op}(): sizes must be integers, got {args!r}") from None
+    return integers(op, name, args[0] if len(args) == 1 else args)
 
 
 @structured(kind="view", install=(), name="view")
@@ -81,18 +74,18 @@ def _view_dtype(self, dtype):
 def reshape(input, *shape) -> Tensor:
     """The same elements under another shape: a view where possible, else a copy. One size may be -1."""
     input = as_tensor_operand("reshape", input, "input")
-    key = input._m, shape
     try:
-        plan = _reshapes.get(key)
+        plan = _reshapes.get((input._m, shape))
     except TypeError:  # sizes in a list
-        plan = key = None
+        plan = None
     if plan is None:
-        full = infer_size("reshape", sizes("reshape", shape), input._m.numel)
+        wanted = sizes("reshape", shape)
+        full = infer_size("reshape", wanted, input._m.numel)
         plan = full, view_strides(input._m.shape, input._m.strides, full) is None
-        if key is not None:
-            if len(_reshapes) > 1 << 14:
-                _reshapes.clear()
-            _reshapes[key] = plan
+        if len(_reshapes) > 1 << 14:
+            _reshapes.clear()
+        # A size may have been a tensor, whose number may change: the plan is kept for the numbers.
+        _reshapes[input._m, wanted if len(shape) > 1 else (wanted,)] = plan
     full, needs_copy = plan
     return as_own(_view(contiguous_copy(input), full)) if needs_copy else _view(input, full)
 
@@ -241,8 +234,7 @@ def adjoint(input) -> Tensor:
 def movedim(input, source, destination) -> Tensor:
     """Dimensions ``source`` moved to the positions ``destination``, the others in their order."""
     ndim = input._m.ndim
-    source = normalize_axes("movedim", source, ndim)
-    destination = normalize_axes("movedim", destination, ndim)
+    source, destination = _moved("source", source, ndim), _moved("destination", destination, ndim)
     if len(source) != len(destination):
         raise RuntimeError(
             f"movedim: Invalid source or destination dims: source ({list(source)} dims) should contain the same number "
@@ -251,6 +243,13 @@ def movedim(input, source, destination) -> Tensor:
     rest = iter(axis for axis in range(ndim) if axis not in source)
     order = [source[destination.index(place)] if place in destination else next(rest) for place in range(ndim)]
     return _permute(input, tuple(order))
+
+
+def _moved(name, dims, ndim):
+    dims = [normalize_axis("movedim", dim, ndim) for dim in (dims if isinstance(dims, (tuple, list)) else (dims,))]
+    if len(set(dims)) < len(dims):
+        raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
+    return dims
 
 
 @function
@@ -263,7 +262,7 @@ def moveaxis(input, source, destination) -> Tensor:
 def _expand(input, *, shape):
     m = input._m
     lead = len(shape) - m.ndim
-    strides = [0] * lead
+    strides = []
     for k, size in enumerate(m.shape):
         wanted = shape[lead + k]
         if size != wanted and size != 1:
@@ -272,6 +271,8 @@ def _expand(input, *, shape):
                 f"non-singleton dimension {lead + k}. Target sizes: {list(shape)}. Tensor sizes: {list(m.shape)}"
             )
         strides.append(m.strides[k] if size == wanted else 0)
+    for wanted in reversed(shape[:lead]):  # new ones repeat, or lie around the others
+        strides.insert(0, 0 if wanted != 1 else strides[0] * shape[len(shape) - len(strides)] if strides else 1)
     return 0, shape, tuple(strides)
 
 

@@ -1,3 +1,4 @@
 """What training scripts use beside modules and optimizers: data loading, checkpointing."""
 
+from ..exchange import swap_tensors as swap_tensors
 from . import checkpoint as checkpoint, data as data, dlpack as dlpack

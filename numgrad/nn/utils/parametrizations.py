@@ -157,7 +157,7 @@ class _SpectralNorm(Module):
         with no_grad():
             for _ in range(count):
                 self._u.copy_(normalize(matrix.mv(self._v), dim=0, eps=self.eps))
-                self._v.copy_(normalize(matrix.t().mv(self._u), dim=0, eps=self.eps))
+                self._v.copy_(normalize(matrix.mH.mv(self._u), dim=0, eps=self.eps))
 
     def forward(self, weight):
         if weight.ndim == 1:
@@ -166,7 +166,7 @@ class _SpectralNorm(Module):
         if self.training:
             self._power_method(matrix, self.n_power_iterations)
         # Copies, because the next forward writes to the buffers before this one's backward may have read them.
-        sigma = self._u.clone().dot(matrix.mv(self._v.clone()))
+        sigma = self._u.clone().vdot(matrix.mv(self._v.clone()))
         return weight / sigma
 
     def right_inverse(self, value):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ...layout import integers
 from ...ops.create import tensor
 from ...ops.index import index_select
 from ...ops.join import cat, stack
@@ -72,7 +73,11 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 def pack_padded_sequence(input: Tensor, lengths, batch_first: bool = False, enforce_sorted: bool = True) -> PackedSequence:
     """(T, B, *) padded sequences, or (B, T, *), as a `PackedSequence`; ``lengths`` (B), falling if ``enforce_sorted``."""
     if not isinstance(lengths, Tensor):
-        lengths = tensor([int(n) for n in lengths])
+        lengths = tensor(integers("pack_padded_sequence", "lengths", lengths))
+    if lengths.dim() != 1 or lengths.is_floating_point() or lengths.is_complex():
+        raise RuntimeError(
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {lengths.dtype!r} tensor"
+        )
     if lengths.device.type != "cpu":
         raise RuntimeError(f"'lengths' argument should be a 1D CPU int64 tensor, but got a tensor on {lengths.device}")
     sizes = lengths.detach().numpy().astype(np.int64)
@@ -107,6 +112,14 @@ def pad_packed_sequence(
 ) -> tuple[Tensor, Tensor]:
     """The sequences padded to one length, (T, B, *) or (B, T, *), and their lengths (B)."""
     counts = sequence.batch_sizes.numpy()
+    if counts.ndim != 1 or not len(counts) or (np.diff(counts) > 0).any() or counts[-1] <= 0:
+        raise RuntimeError(
+            f"pad_packed_sequence: batch_sizes must be a vector of positive numbers that do not rise, got {counts.tolist()!r:.200}"
+        )
+    if sum(counts.tolist()) != sequence.data.shape[0]:
+        raise RuntimeError(
+            f"pad_packed_sequence: batch_sizes add up to {sum(counts.tolist())}, but data has {sequence.data.shape[0]} rows"
+        )
     longest = len(counts)
     if total_length is not None:
         if total_length < longest:

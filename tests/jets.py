@@ -5,6 +5,8 @@ derivatives, to the working precision of mpmath. Functions whose formulas cancel
 normal distribution) come with their derivatives written out.
 """
 
+import functools
+
 import mpmath
 from mpmath import mpf
 
@@ -183,12 +185,14 @@ def _ndtri(p):
 
 
 ndtri = of_value(_ndtri, lambda x, y: 1 / _density(y), lambda x, y: y / _density(y) ** 2)
-lgamma = function(lambda x: m.re(m.loggamma(x)), lambda x: m.psi(0, x), lambda x: m.psi(1, x))
-digamma = function(lambda x: m.psi(0, x), lambda x: m.psi(1, x), lambda x: m.psi(2, x))
+_psi = functools.cache(m.psi)
+_loggamma = functools.cache(m.loggamma)
+lgamma = function(lambda x: m.re(_loggamma(x)), lambda x: _psi(0, x), lambda x: _psi(1, x))
+digamma = function(lambda x: _psi(0, x), lambda x: _psi(1, x), lambda x: _psi(2, x))
 
 
 def polygamma(n):
-    return function(lambda x: m.psi(n, x), lambda x: m.psi(n + 1, x), lambda x: m.psi(n + 2, x))
+    return function(lambda x: _psi(n, x), lambda x: _psi(n + 1, x), lambda x: _psi(n + 2, x))
 
 
 def bessel(kind, order):
@@ -201,7 +205,7 @@ def bessel(kind, order):
 
         def at(x, n=order, left=k):
             if left == 0:
-                return values(n, x)
+                return m.re(values(n, x))
             return (signs[0] * at(x, n - 1, left - 1) + signs[1] * at(x, n + 1, left - 1)) / 2
 
         return at

@@ -4,7 +4,7 @@ import math
 
 import numgrad as ng
 from numgrad.nn.functional import binary_cross_entropy_with_logits, logsigmoid
-from numgrad.ops.divergence import factorial_rest, logit_divergence, logit_entropy, relative_entropy
+from numgrad.ops.divergence import factorial_rest, geometric_entropy, logit_divergence, logit_entropy, relative_entropy
 
 from . import constraints
 from .distribution import Distribution, broadcast_all, lazy_property
@@ -158,7 +158,7 @@ class Geometric(_Odds):
         return value * ng.log1p(failure) + probs.log()
 
     def entropy(self):
-        return self._odds_entropy() / self.probs
+        return geometric_entropy(self.logits) if self.by_logits else self._odds_entropy() / self.probs
 
 
 class Poisson(Distribution):

@@ -11,6 +11,12 @@ from .transformed import TransformedDistribution
 from .transforms import PowerTransform
 
 
+def unit_entropy(shape):
+    """The entropy of a gamma number of rate 1, ``shape + lgamma(shape) + (1 - shape) digamma(shape)``, whose large terms
+    are taken together."""
+    return factorial_rest(shape) + (1 - shape) * (factorial_rest(shape, 1) - 1 / shape)
+
+
 class Gamma(ExponentialFamily):
     """The gamma distribution of shape ``concentration`` and rate ``rate``."""
 
@@ -58,8 +64,7 @@ class Gamma(ExponentialFamily):
         return ng.special.gammainc(self.concentration, self.rate * value)
 
     def entropy(self):
-        shape = self.concentration
-        return shape - self.rate.log() + shape.lgamma() + (1.0 - shape) * shape.digamma()
+        return unit_entropy(self.concentration) - self.rate.log()
 
     @property
     def _natural_params(self):
@@ -122,8 +127,7 @@ class InverseGamma(TransformedDistribution):
         return ng.where(shape > 2, self.rate.square() / ((shape - 1).square() * (shape - 2)), math.inf)
 
     def entropy(self):
-        shape = self.concentration
-        return shape + self.rate.log() + shape.lgamma() - (1 + shape) * shape.digamma()
+        return unit_entropy(self.concentration) + self.rate.log() - 2 * self.concentration.digamma()
 
 
 class Dirichlet(ExponentialFamily):
@@ -173,8 +177,7 @@ class Dirichlet(ExponentialFamily):
 
     def entropy(self):
         shape, total, n = self.concentration, self.concentration.sum(-1), self.concentration.size(-1)
-        found = shape.lgamma().sum(-1) - total.lgamma() - (n - total) * total.digamma()
-        return found - ((shape - 1.0) * shape.digamma()).sum(-1)
+        return unit_entropy(shape).sum(-1) - unit_entropy(total) - (n - 1) * total.digamma()
 
     @property
     def _natural_params(self):

@@ -3,6 +3,7 @@
 import math
 
 import numgrad as ng
+from numgrad.ops.divergence import exponential_excess
 
 from . import constraints
 from .distribution import Distribution, broadcast_all
@@ -147,7 +148,7 @@ class Gumbel(_TwoParameters):
 
     def log_prob(self, value):
         y = -self._checked(value)
-        return y - y.exp() - self.scale.log()
+        return -exponential_excess(y) - self.scale.log() - 1  # y - exp(y), whose slope is 0 at the mode
 
     def cdf(self, value):
         return (-(-self._checked(value)).exp()).exp()

@@ -97,11 +97,12 @@ def _(g, input, context, axes):
 
 @logsumexp_columns.backward_as_ops
 def _(g, input, context, axes):
-    # Where there is only -inf the shares are 0, where there is inf they are not derived any further.
-    top = kept_dims(context[0], axes)
-    odd = (top == inf) | (input == -inf).all(axes[0], True) if len(axes) == 1 else top == inf
+    # Where there is only -inf the shares are 0; where there is inf they are equal.
+    full = cast(input == inf, input._m.dtype)
+    count = full.sum(axes, True)
+    odd = (count > 0.0) | ((input != -inf).sum(axes, True) == 0)
     shares = softmax_columns(input.masked_fill(odd, 0.0), axes).masked_fill(odd, 0.0)
-    return kept_dims(g, axes) * shares
+    return kept_dims(g, axes) * (shares + full / count.clamp_min(1.0))
 
 
 @pointwise(install=(), inplace=False)

@@ -149,13 +149,60 @@ def _(g, input, other):
 @pointwise(name="logit_entropy", **_INNER)
 def logit_entropy(input):
     """The entropy of the Bernoulli distribution of log-odds ``input``."""
-    a = fabs(input)
-    return log1p(exp(-a)) + where(a < INF, a, 0.0) * logistic(-a)
+    a = fabs(np.float64(input))
+    decay = exp(-a)
+    return log1p(decay) + where(a < INF, a, 0.0) * (decay / (1.0 + decay))
 
 
 @logit_entropy.backward
 def _(g, input):
     return -g * (input * logistic_slope(input))
+
+
+@pointwise(name="geometric_entropy", **_INNER)
+def geometric_entropy(input):
+    """`logit_entropy` over the probability: the entropy of the number of trials to the first success."""
+    x = np.float64(input)
+    if x > 0.0:
+        decay = exp(-x)
+        return (x * decay if x < INF else 0.0) + log1p(decay) * (1.0 + decay)
+    odds = exp(x)
+    return (log1p(odds) / odds if odds > 0.0 else 1.0) * (1.0 + odds) - x
+
+
+@pointwise(name="geometric_decay", **_INNER)
+def _geometric_decay(input):
+    """``softplus(input) * exp(-input)``."""
+    x = np.float64(input)
+    if x > 0.0:
+        return (x + log1p(exp(-x))) * exp(-x)
+    odds = exp(x)
+    return log1p(odds) / odds if odds > 0.0 else 1.0
+
+
+@pointwise(name="geometric_decay_slope", **_INNER)
+def _geometric_decay_slope(input):
+    x = np.float64(input)
+    if x > 0.0:
+        decay = exp(-x)
+        return decay * (1.0 / (1.0 + decay) - x - log1p(decay))
+    odds = exp(x)
+    return -(_log1p_rest(odds) / odds + odds / (1.0 + odds)) if odds > 0.0 else 0.0
+
+
+@geometric_entropy.backward
+def _(g, input):
+    return -g * _geometric_decay(input)
+
+
+@_geometric_decay.backward
+def _(g, input):
+    return g * _geometric_decay_slope(input)
+
+
+@_geometric_decay_slope.backward
+def _(g, input, out):
+    return -g * (out + logistic_slope(input))
 
 
 # --- the gamma function ----------------------------------------------------------------------------------------------
@@ -265,9 +312,9 @@ def _(g, input, n):
     return g * _factorial_rest(input, n=n + 1)
 
 
-def factorial_rest(input):
-    """``lgamma(input + 1) - input log(input) + input``, of non-negative numbers."""
-    return _factorial_rest(input, 0)
+def factorial_rest(input, n=0):
+    """``lgamma(input + 1) - input log(input) + input``, of non-negative numbers, or its ``n``-th derivative."""
+    return _factorial_rest(input, n)
 
 
 def _trials_divergence(k, n, a):

@@ -28,7 +28,7 @@ def _scipy(name):
 
 def _scaled_erfc(x):
     """``exp(x**2) * erfc(x)`` in float64."""
-    if x > 9.0:
+    if x > 6.5:
         # The asymptotic series, to its smallest term.
         z = 0.5 / (x * x)
         term, total = 1.0, 1.0
@@ -43,7 +43,7 @@ def _scaled_erfc(x):
 
 def _scaled_erfc_slope(x, n):
     """The ``n``-th derivative of the same, n up to 3; for large x by the series, since its terms cancel."""
-    if x > 9.0:
+    if x > 6.5:
         term, total = 1.0, 0.0
         for k in range(40):
             if k > 0:

@@ -181,7 +181,6 @@ from .ops.copy import clone as clone, fill as fill
 from .ops.create import (
     arange as arange,
     as_tensor as as_tensor,
-    asarray as asarray,
     empty as empty,
     empty_like as empty_like,
     empty_strided as empty_strided,
@@ -267,7 +266,7 @@ from .ops.index import (
     take as take,
     take_along_dim as take_along_dim,
 )
-from .ops.interchange import from_dlpack as from_dlpack, to_dlpack as to_dlpack
+from .ops.interchange import asarray as asarray, from_dlpack as from_dlpack, to_dlpack as to_dlpack
 from .ops.join import (
     atleast_1d as atleast_1d,
     atleast_2d as atleast_2d,
@@ -372,6 +371,7 @@ from .ops.matrix import (
     pinverse as pinverse,
 )
 from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
+from .ops.pad import constant_pad_nd as constant_pad_nd
 from .ops.parts import (
     chunk as chunk,
     diagonal as diagonal,
@@ -593,11 +593,12 @@ from .tensor_types import (
 
 __version__ = "0.1.0"
 paths.install()
+_path = paths.submodules(__name__, only_paths=True)
 
 
 _ON_FIRST_USE = {
     "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
-    "multiprocessing", "random", "serialization", "signal", "special", "utils", "version",
+    "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
@@ -629,7 +630,7 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _path(name)
 
 
 float = float32

@@ -36,16 +36,6 @@ from . import testing as testing
 
 _Operand: TypeAlias = "Tensor | np.ndarray | np.generic | builtins.float | builtins.bool"
 
-BFloat16Tensor: Any
-BoolTensor: Any
-ByteTensor: Any
-CharTensor: Any
-DoubleTensor: Any
-FloatTensor: Any
-HalfTensor: Any
-IntTensor: Any
-LongTensor: Any
-ShortTensor: Any
 def abs(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def absolute(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def acos(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
@@ -149,6 +139,7 @@ def concatenate(tensors: Any, axis: Any = ..., *, dim: builtins.int | Sequence[b
 def conj(input: _Operand) -> Tensor: ...
 def conj_physical(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def conj_physical_(self: Any) -> Tensor: ...
+def constant_pad_nd(input: _Operand, pad: Any, value: Any = ...) -> Tensor: ...
 contiguous_format: Any
 def conv1d(input: _Operand, weight: Any, bias: Any = ..., stride: Any = ..., padding: Any = ..., dilation: Any = ..., groups: Any = ...) -> Any: ...
 def conv2d(input: _Operand, weight: Any, bias: Any = ..., stride: Any = ..., padding: Any = ..., dilation: Any = ..., groups: Any = ...) -> Any: ...
@@ -604,9 +595,12 @@ from . import hub as hub
 from . import jit as jit
 from . import multiprocessing as multiprocessing
 from . import random as random
+from . import return_types as return_types
 from . import serialization as serialization
 from . import signal as signal
 from . import special as special
+from . import torch_version as torch_version
+from . import types as types
 from . import utils as utils
 from . import version as version
 from .func import vmap as vmap

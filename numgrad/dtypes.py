@@ -2,11 +2,10 @@
 
 import functools
 import math
-import threading
 
 import numpy as np
 
-from . import config
+from . import config, forks
 
 # NumPy has no bfloat16: its storage is 16 bits under a name, which no arithmetic of NumPy accepts.
 BITS = np.dtype([("bfloat16", np.uint16)])
@@ -110,7 +109,7 @@ PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
 
 _default = float32
 
-_preparing = threading.Lock()
+_preparing = forks.lock("dtypes")
 
 
 def prepare(d: dtype) -> None:
@@ -182,8 +181,18 @@ def promote(a: dtype, b: dtype) -> dtype:
 _CATEGORY = {"b": 0, "i": 1, "f": 2, "c": 3}
 
 
+def python_number(value):
+    """A NumPy scalar as the Python number that it is; anything else as it is. Some NumPy scalars are Python numbers too,
+    by class, but complex64 is no `complex`, and float32 no `float`."""
+    if isinstance(value, np.generic):
+        kind = value.dtype.kind
+        return complex(value) if kind == "c" else float(value) if kind == "f" else value.item()
+    return value
+
+
 def of_python(value) -> dtype:
     """The dtype that a Python number stands for."""
+    value = python_number(value)
     if isinstance(value, bool):
         return bool_
     if isinstance(value, int):

@@ -346,6 +346,12 @@ class Tensor:
         n.tensor = weakref.ref(self)
         return n.register_accumulated_hook(hook)
 
+    def as_subclass(self, cls):
+        """An instance of the subclass ``cls`` over the same memory, with the same history."""
+        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+            raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
+        return wrap_as(cls, self)
+
     @staticmethod
     def _make_subclass(cls, data, require_grad=False):
         """An instance of the subclass ``cls`` over the memory of ``data``, without its history."""

@@ -102,8 +102,7 @@ def _fill_value(op, value, d):
                 f"{op} only supports a 0-dimensional value tensor, but got tensor with {value._m.ndim} dimension(s)."
             )
         return cast(value, d)
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = dtypes.python_number(value)
     if not isinstance(value, (bool, int, float, complex)):
         raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
     if d.kind == "b":

@@ -270,7 +270,7 @@ def place(tensor: Tensor, saved: str, map_location: MapLocation, label: str) -> 
     wanted = map_location
     if isinstance(map_location, dict):
         wanted = map_location.get(saved, saved)
-    elif callable(map_location):
+    elif callable(map_location) and not isinstance(map_location, Device):
         try:
             placed = map_location(tensor, saved)
         except Exception as error:

@@ -36,7 +36,8 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
     """
     running = None if captures is None else leading_to(captures, [node for node, _ in roots])
     needed = None if captures is None else running.union(captures)
-    before, outer, within = set_mode("enabled", bool(create_graph)), local.needed, local.node
+    before, outer, within, number = set_mode("enabled", bool(create_graph)), local.needed, local.node, local.walk
+    local.walk = next_seq()
     local.needed = None if create_graph else needed
     selective = local.needed is not None
     if selective:
@@ -51,7 +52,7 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
         if selective:
             with switch_lock:
                 switch.selective -= 1
-        local.needed, local.node = outer, within
+        local.needed, local.node, local.walk = outer, within, number
         set_mode("enabled", before)
 
 

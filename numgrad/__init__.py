@@ -376,6 +376,7 @@ from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
 from .ops.parts import (
     chunk as chunk,
     diagonal as diagonal,
+    is_inference as is_inference,
     narrow as narrow,
     narrow_copy as narrow_copy,
     select as select,
@@ -383,6 +384,9 @@ from .ops.parts import (
     split_with_sizes as split_with_sizes,
     tensor_split as tensor_split,
     unbind as unbind,
+    unsafe_chunk as unsafe_chunk,
+    unsafe_split as unsafe_split,
+    unsafe_split_with_sizes as unsafe_split_with_sizes,
 )
 from .ops.pool import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,

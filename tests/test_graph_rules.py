@@ -9,6 +9,7 @@ import pytest
 
 import numgrad as ng
 from numgrad import autograd
+from numgrad.autograd.gradcheck import GradcheckError
 from numgrad.autograd.graph import GradientEdge, get_gradient_edge
 from numgrad.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
@@ -518,3 +519,71 @@ def test_an_input_written_to_after_a_checkpoint_is_noticed():
     h.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+# --- gradcheck -----------------------------------------------------------------------------------------------------------------------
+
+
+def hooked(hook):
+    def fn(x):
+        y = x.clone()
+        y.register_hook(hook)
+        return y
+
+    return fn
+
+
+@pytest.mark.parametrize(
+    "fn, options, words",
+    [
+        (hooked(lambda g: g * 1.1), {}, "Jacobian mismatch for output 0 with respect to input 0"),
+        (hooked(lambda g: g + 1e-2), {"atol": 1e-1}, "backward not multiplied by grad_output"),
+        (hooked(lambda g: g * (1 + 1e-6 * ng.rand(2, dtype=ng.float64))), {}, "Backward is not reentrant"),
+        (lambda x: x.detach() * 2, {}, "expected to be zero"),
+        (lambda x: (x, x.detach() * 2 + x * 0), {"check_forward_ad": True}, "Jacobian mismatch for output 1"),
+    ],
+)
+def test_gradcheck_finds(fn, options, words):
+    with pytest.raises(GradcheckError, match=words):
+        autograd.gradcheck(fn, leaf(2), **options)
+    x = leaf(2)
+    assert autograd.gradcheck(fn, x, raise_exception=False, **options) is False and x.tolist() == [1, 2]
+
+
+def test_gradcheck_passes():
+    x, y = leaf(2), leaf(2)
+    assert autograd.gradcheck(lambda x, y: ((x * y).sin(), x.exp()), (x, y), check_forward_ad=True, check_batched_grad=True)
+    assert autograd.gradgradcheck(lambda x, y: (x * y).sin(), (x, y)) and autograd.gradcheck(lambda x: (), x)
+    with pytest.warns(UserWarning, match="Input #0 requires gradient and is not a double precision"):
+        assert autograd.gradcheck(lambda x: x, ng.ones(1, requires_grad=True), atol=1e-1)
+    with pytest.raises(RuntimeError, match="0th input has a dimension with stride 0"):
+        autograd.gradcheck(lambda x: x, leaf(1).expand(2, 2))
+    with pytest.raises(AssertionError, match="same shape when inputs are perturbed"):
+        autograd.gradcheck(lambda x: ng.cat([x, x]) if (x >= 1).all() else x, leaf(1))
+    with pytest.raises(AssertionError, match="at least one of check_forward_ad"):
+        autograd.gradcheck(lambda x: x, leaf(1), check_backward_ad=False)
+
+
+def test_callbacks_at_the_end_of_a_pass():
+    seen = []
+    x = leaf(2)
+    queue = autograd.Variable._execution_engine.queue_callback
+    x.register_hook(lambda g: queue(lambda: seen.append(x.grad.tolist()) or queue(lambda: seen.append("after"))))
+    x.sum().backward()
+    assert seen == [[1.0, 1.0], "after"]
+    with pytest.raises(RuntimeError, match="only be installed during backward"):
+        queue(lambda: None)
+
+
+def test_a_saved_tensor_that_lost_its_history():
+    x = leaf(2)
+    h, out = x * 1, (x * 1).exp()
+    y = h.sin()
+    h.detach_()
+    out.detach_()
+    with pytest.raises(RuntimeError, match="has been detached in-place"):
+        y.sum().backward()
+    h = x * 1
+    y = h.exp()  # saved as a result: nothing is lost
+    h.detach_()
+    y.sum().backward()

@@ -42,7 +42,7 @@ gradgradcheck: Any = None
 # --- parts that most programs do without -------------------------------------------------------------------------
 
 _ON_FIRST_USE = {"forward_ad", "function", "functional", "grad_mode", "graph", "variable"}
-_OF_PARTS = {"Variable": "variable"}
+_OF_PARTS = {"Variable": "variable", "SavedTensor": "graph", "set_multithreading_enabled": "grad_mode"}
 
 
 def __getattr__(name: str):

@@ -16,6 +16,7 @@ from . import autograd
 from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .deferral import deferred
 from .device import CPU
+from .dtypes import python_number
 from .errors import DTypeError
 from .kernels.vocab import WORDS
 from .names import door
@@ -152,10 +153,9 @@ def as_operand(op, value, k=0):
     """A Tensor as it is, numbers as Python numbers, ndarrays as Tensors; a TypeError in the name of ``op``."""
     if isinstance(value, Tensor):
         return value
+    value = python_number(value)
     if isinstance(value, (bool, int, float, complex)):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, np.ndarray):
         return from_array(value)
     raise TypeError(

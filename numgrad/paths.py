@@ -1,12 +1,15 @@
 """Paths of modules that PyTorch has and numgrad keeps elsewhere: ``nn.modules.conv``, ``distributions.normal``.
 
-Nothing is made before it is asked for: an import hook, last in line, makes the module of a path in the table.
+Nothing is made before it is asked for: an import hook, last in line, makes the module of a path in the table. Modules
+are attributes of their packages without an import, as those that PyTorch loads by itself are (`submodules`).
 """
 
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
+from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -29,7 +32,12 @@ _DISTRIBUTIONS = (
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
     "_tensor": ("tensor",),
+    "autograd.anomaly_mode": ("autograd",),
     "cuda.amp": ("amp.cuda",),
+    "cuda.amp.autocast_mode": ("amp.cuda",),
+    "cuda.amp.common": ("amp.cuda",),
+    "cuda.amp.grad_scaler": ("amp.cuda",),
+    "cuda.streams": ("cuda",),
     "distributions.utils": ("distributions.distribution",),
     "functional": ("",),
     "nn.modules": ("nn",),
@@ -42,6 +50,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "utils._pytree": ("func.tree",),
     "utils.data._utils": ("utils.data",),
     "utils.data._utils.collate": ("utils.data.collate",),
+    "utils.data._utils.worker": ("utils.data.worker",),
 }
 
 # names that are others here
@@ -108,6 +117,19 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         pass
+
+
+def submodules(package: str, only_paths: bool = False) -> Callable[[str], ModuleType]:
+    """``__getattr__`` of a package: its modules, and those of `PATHS` (or them alone), are imported when they are asked for."""
+
+    def find(name: str) -> ModuleType:
+        path = f"{package}.{name}"
+        known = path.removeprefix(f"{_PACKAGE}.") in PATHS
+        if known or not (only_paths or name.startswith("__")) and importlib.util.find_spec(path) is not None:
+            return importlib.import_module(path)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return find
 
 
 def install() -> None:

@@ -192,8 +192,7 @@ def _with_complex_numbers(operands):
 def _attribute_values(op, attributes):
     values = []
     for name, value in zip(op.attributes, attributes):
-        if isinstance(value, (Tensor, np.generic)):
-            value = value.item()
+        value = value.item() if isinstance(value, Tensor) else dtypes.python_number(value)
         if name not in op.static:
             if isinstance(value, bool):
                 value = int(value)

@@ -156,6 +156,8 @@ def check_memory(size: int) -> None:
 
 
 def _no_memory(size):
+    if size >= 1 << 63:
+        return RuntimeError(f"Storage size calculation overflowed: a tensor of {size} bytes has no 64-bit size")
     there = _machine_memory()
     more = "" if there == float("inf") else f"; this machine has {there / 2**30:,.1f} GiB"
     return RuntimeError(
@@ -311,3 +313,11 @@ def opened_segment(descriptor: int, size: int) -> Segment:
 def segment_of(array: np.ndarray) -> Segment | None:
     """The shared segment that an array lies in, if any."""
     return _owner(array, "shared")
+
+
+def __getattr__(name):
+    if name.endswith("Storage"):  # PyTorch's module of this name has the classes
+        from . import storages
+
+        return getattr(storages, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@
 import warnings
 import weakref
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from .device import CPU, Device
 from .layout import Size, in_format, inside, is_dense, layout, strided
 from .printing import tensor_text
 from .storage import InferenceStorage, Meta, Storage, flat, pinned, segment_of, shaped, shared_segment, strided_meta
+
+if TYPE_CHECKING:
+    from .storages import TypedStorage, UntypedStorage
 
 new = object.__new__
 
@@ -187,11 +191,19 @@ class Tensor:
         return (address(self._d) - address(root)) // self._m.dtype.itemsize
 
     def untyped_storage(self) -> "UntypedStorage":
-        """The memory that this tensor shares with its views."""
-        return UntypedStorage(self)
+        """The memory that this tensor shares with its views, as bytes."""
+        from .storages import storage_behind
 
-    def storage(self) -> "UntypedStorage":
-        return UntypedStorage(self)
+        return storage_behind(self)
+
+    def storage(self) -> "TypedStorage":
+        """The memory that this tensor shares with its views, as elements of its dtype."""
+        from .storages import typed
+
+        return typed(self.untyped_storage(), self._m.dtype)
+
+    def _typed_storage(self) -> "TypedStorage":
+        return self.storage()
 
     def _is_view(self) -> bool:
         """Whether this is a view whose base the recorder knows."""
@@ -342,6 +354,11 @@ class Tensor:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         n.tensor = weakref.ref(self)
         return n.register_accumulated_hook(hook)
+
+    @staticmethod
+    def _make_subclass(cls, data, require_grad=False):
+        """An instance of the subclass ``cls`` over the memory of ``data``, without its history."""
+        return wrap_as(cls, data.detach()).requires_grad_(require_grad)
 
     def detach(self) -> "Tensor":
         """This tensor's data without its history; shares memory and version."""
@@ -583,28 +600,6 @@ def _rebuild(cls, array, device, requires_grad, extra):
         tensor = wrap_as(cls, tensor)
     tensor.__dict__.update(extra)
     return tensor.requires_grad_(requires_grad)
-
-
-class UntypedStorage:
-    """The bytes behind a tensor: their address and number."""
-
-    def __init__(self, tensor):
-        root = storage_of(tensor).root
-        self._array = tensor._d if root is None else root
-
-    def data_ptr(self) -> int:
-        return address(self._array)
-
-    def nbytes(self) -> int:
-        return self._array.nbytes
-
-    size = __len__ = nbytes
-
-    def __eq__(self, other):
-        return isinstance(other, UntypedStorage) and self.data_ptr() == other.data_ptr()
-
-    def __hash__(self):
-        return hash(self.data_ptr())
 
 
 # --- the user's attributes ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from ..paths import submodules
 from .engine import needed_now as needed_now, unshared as unshared, walk as walk
 from .modes import (
     detect_anomaly as detect_anomaly,
@@ -41,13 +42,11 @@ gradgradcheck: Any = None
 
 # --- parts that most programs do without -------------------------------------------------------------------------
 
-_ON_FIRST_USE = {"forward_ad", "function", "functional", "grad_mode", "graph", "variable"}
+_submodule = submodules(__name__)
 _OF_PARTS = {"Variable": "variable", "SavedTensor": "graph", "set_multithreading_enabled": "grad_mode"}
 
 
 def __getattr__(name: str):
-    if name in _ON_FIRST_USE:
-        return importlib.import_module(f".{name}", __name__)
     if name in _OF_PARTS:
         return getattr(importlib.import_module(f".{_OF_PARTS[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _submodule(name)

@@ -1,10 +1,11 @@
 """Modes of recording: whether ops are recorded, looked at for anomalies, or hand what they save to hooks."""
 
-import functools
-import inspect
 import threading
 import warnings
 from typing import Any
+
+from .. import forks
+from ..contexts import within
 
 
 class _Local(threading.local):
@@ -38,7 +39,7 @@ class _Switch:
 
 
 switch = _Switch()
-switch_lock = threading.RLock()
+switch_lock = forks.lock("modes")
 
 
 def is_grad_enabled() -> bool:
@@ -58,20 +59,27 @@ def is_anomaly_enabled() -> bool:
 
 def set_mode(name, value):
     before = getattr(local, name)
-    off = name == "enabled"
-    if bool(before) != bool(value):
-        with switch_lock:
-            switch.anywhere += 1 if bool(value) != off else -1
-    setattr(local, name, value)
+    _set(name, value, 0 if bool(before) == bool(value) else 1 if bool(value) != (name == "enabled") else -1)
     return before
+
+
+def _set(name, value, change):
+    """Set a mode of this thread, which makes `switch.anywhere` larger or smaller by one, or leaves it as it is.
+
+    An interrupt in between leaves the count too large, which is slower, never too small, which would ignore a mode.
+    """
+    if change > 0:
+        with switch_lock:
+            switch.anywhere += 1
+    setattr(local, name, value)
+    if change < 0:
+        with switch_lock:
+            switch.anywhere -= 1
 
 
 def set_packs(packs: tuple):
     """From now on what nodes save in this thread passes through the last of these pairs of hooks."""
-    if bool(packs) != bool(local.packs):
-        with switch_lock:
-            switch.anywhere += 1 if packs else -1
-    local.packs = packs
+    _set("packs", packs, 0 if bool(packs) == bool(local.packs) else 1 if packs else -1)
 
 
 def packs() -> tuple:
@@ -95,28 +103,7 @@ class _Mode:
         return self
 
     def __call__(self, fn):
-        if inspect.isgeneratorfunction(fn):
-
-            @functools.wraps(fn)
-            def generator(*args, **kwargs):
-                stepper = fn(*args, **kwargs)
-                sent = None
-                while True:
-                    with self.clone():
-                        try:
-                            item = stepper.send(sent)
-                        except StopIteration as stop:
-                            return stop.value
-                    sent = yield item
-
-            return generator
-
-        @functools.wraps(fn)
-        def wrapped(*args, **kwargs):
-            with self.clone():
-                return fn(*args, **kwargs)
-
-        return wrapped
+        return within(self.clone, fn)
 
     def clone(self):
         return type(self)()
@@ -153,7 +140,8 @@ class set_grad_enabled(_Mode):
         self._entered = False
 
     def __call__(self, fn):
-        set_mode("enabled", self._before.pop())
+        if self._before and not self._entered:  # it decorates: what it has set ends here
+            set_mode("enabled", self._before.pop())
         return super().__call__(fn)
 
     def clone(self):

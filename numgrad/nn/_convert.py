@@ -10,7 +10,7 @@ from .parameter import Parameter, is_lazy
 
 
 def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, memory_format=None, copy=False):
-    """The device (or None), dtype (or None) and non_blocking of a call of ``to``."""
+    """The device (or None), dtype (or None), non_blocking and memory format (or None) of a call of ``to``."""
     for value in args:
         if isinstance(value, Tensor):
             tensor = value
@@ -26,7 +26,7 @@ def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, me
             )
     if tensor is not None:
         device, dtype = tensor.device, tensor.dtype
-    return (None if device is None else resolve(device)), dtype, non_blocking
+    return (None if device is None else resolve(device)), dtype, non_blocking, memory_format
 
 
 class OncePerTensor:

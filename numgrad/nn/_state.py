@@ -115,34 +115,13 @@ class StateMethods:
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        missing: list[str] = []
-        unexpected: list[str] = []
-        errors: list[str] = []
         metadata = getattr(state_dict, "_metadata", None)
         state = OrderedDict(state_dict)
         if metadata is not None:
             state._metadata = metadata  # type: ignore[attr-defined]
-        ties: dict = {}
-
-        def load(module, local_state, prefix=""):
-            local_metadata = {} if metadata is None else dict(metadata.get(prefix[:-1], {}))
-            if assign:
-                local_metadata["assign_to_params_buffers"] = True
-                local_metadata["ties"] = ties
-            module._load_from_state_dict(local_state, prefix, local_metadata, True, missing, unexpected, errors)
-            for name, child in module._modules.items():
-                if child is not None:
-                    start = f"{prefix}{name}."
-                    load(child, {k: v for k, v in local_state.items() if k.startswith(start)}, start)
-            incompatible = _IncompatibleKeys(missing, unexpected)
-            for hook in module._load_state_dict_post_hooks.values():
-                if hook(module, incompatible) is not None:
-                    raise AssertionError(
-                        "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
-                        "values, if incompatible_keys need to be modified, it should be done inplace."
-                    )
-
-        load(self, state)
+        loading = _Loading(metadata, assign)
+        loading(self, state)
+        missing, unexpected, errors = loading.missing, loading.unexpected, loading.errors
         advice = _advice(self, state_dict, missing, unexpected) if missing else ""
         if strict:
             if unexpected:
@@ -217,6 +196,37 @@ class StateMethods:
     def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` after this module and those below it loaded."""
         return add_hook(self._load_state_dict_post_hooks, hook)
+
+
+class _Loading:
+    """One call of ``load_state_dict``: goes through the modules and notes what does not fit."""
+
+    def __init__(self, metadata, assign):
+        self.metadata, self.assign = metadata, assign
+        self.missing: list[str] = []
+        self.unexpected: list[str] = []
+        self.errors: list[str] = []
+        self.ties: dict = {}
+
+    def __call__(self, module, state, prefix=""):
+        local_metadata = {} if self.metadata is None else dict(self.metadata.get(prefix[:-1], {}))
+        if self.assign:
+            local_metadata["assign_to_params_buffers"] = True
+            local_metadata["ties"] = self.ties
+        module._load_from_state_dict(
+            state, prefix, local_metadata, True, self.missing, self.unexpected, self.errors
+        )
+        for name, child in module._modules.items():
+            if child is not None:
+                start = f"{prefix}{name}."
+                self(child, {k: v for k, v in state.items() if k.startswith(start)}, start)
+        incompatible = _IncompatibleKeys(self.missing, self.unexpected)
+        for hook in module._load_state_dict_post_hooks.values():
+            if hook(module, incompatible) is not None:
+                raise AssertionError(
+                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
+                    "values, if incompatible_keys need to be modified, it should be done inplace."
+                )
 
 
 class _WithModule:

@@ -15,7 +15,7 @@ from ._hooks import HookMethods
 from ._registry import Members, Registry, registry_property
 from ._state import StateMethods
 from ._traps import note_container, type_name, warn_about_containers, warn_if_derived, warn_left_behind
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, is_lazy
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 
@@ -335,9 +335,10 @@ class Module(HookMethods, StateMethods):
     def to(self, *args: Any, **kwargs: Any) -> "Module":
         """Move to a device and convert floating-point tensors to a dtype, in place; returns the module.
 
-        ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``. Raises TypeError for integer dtypes.
+        ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``; ``memory_format``: that of parameters and
+        buffers of four and five dimensions. Raises TypeError for integer dtypes.
         """
-        device, dtype, non_blocking = parse_to(*args, **kwargs)
+        device, dtype, non_blocking, memory_format = parse_to(*args, **kwargs)
         if dtype is not None and not dtype.differentiable:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype!r}"
@@ -347,6 +348,8 @@ class Module(HookMethods, StateMethods):
             wanted = {} if device is None else {"device": device, "non_blocking": non_blocking}
             if dtype is not None and tensor.dtype.differentiable:
                 wanted["dtype"] = dtype
+            if memory_format is not None and not is_lazy(tensor) and tensor.dim() in (4, 5):
+                wanted["memory_format"] = memory_format
             return tensor.to(**wanted) if wanted else tensor
 
         warn_about_containers(self)

@@ -10,6 +10,8 @@ from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
 from ..layout import (
     broadcast_shapes,
+    channels_last,
+    channels_last_3d,
     contiguous_format,
     contiguous_strides,
     dense_strides,
@@ -401,8 +403,10 @@ def resize_(self, *sizes, memory_format=None) -> Tensor:
 
 @method
 def resize_as_(self, other, memory_format=None):
-    """`resize_` to the shape of ``other``."""
-    return resize_(self, tuple(other._m.shape))
+    """`resize_` to the shape of ``other``, in its layout if ``memory_format`` is ``preserve_format``."""
+    if memory_format is preserve_format:
+        memory_format = next((f for f in (channels_last, channels_last_3d) if other.is_contiguous(memory_format=f)), None)
+    return resize_(self, tuple(other._m.shape), memory_format=memory_format)
 
 
 @method

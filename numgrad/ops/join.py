@@ -5,7 +5,7 @@ import itertools
 from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..inplace import write_out
-from ..layout import Size, broadcast_shapes, normalize_axis
+from ..layout import Size, broadcast_shapes, integers, normalize_axis
 from ..op import ENTRIES, as_tensor_operand, cast, function, note_recorded, recording, same_device
 from ..storage import meta, strided_meta
 from ..tensor import Tensor, make
@@ -324,7 +324,10 @@ def broadcast_tensors(*tensors):
 @function(install=("ng",), name="broadcast_shapes")
 def common_shape(*shapes):
     """The shape that tensors of these shapes (or sizes of vectors) broadcast to."""
-    return Size(broadcast_shapes("broadcast_shapes", *[(s,) if isinstance(s, int) else tuple(s) for s in shapes]))
+    shapes = [integers("broadcast_shapes", "shapes", shape) for shape in shapes]
+    if any(size < 0 for shape in shapes for size in shape):
+        raise RuntimeError(f"broadcast_shapes: Trying to create tensor with negative dimension: {shapes}")
+    return Size(broadcast_shapes("broadcast_shapes", *shapes))
 
 
 @function(install=("ng",))

@@ -56,7 +56,11 @@ def nonzero(input, *, out=None, as_tuple=False):
     input = as_tensor_operand("nonzero", input, "input")
     if not as_tuple:
         found = coordinates(input)
+        if out is not None and out._m.dtype is not dtypes.int64:
+            raise RuntimeError(f"nonzero: Expected object of scalar type Long as out, but got {out._m.dtype!r}")
         return found if out is None else write_out("nonzero", found, out)
+    if out is not None:
+        raise RuntimeError("nonzero does not support the out argument when as_tuple is True")
     rows = coordinates(input if input._m.ndim else reshape(input, (1,)))
     return tuple([contiguous_copy(column) for column in rows.unbind(1)])
 
@@ -98,8 +102,7 @@ def _fill_value(op, value, d):
                 f"{op} only supports a 0-dimensional value tensor, but got tensor with {value._m.ndim} dimension(s)."
             )
         return cast(value, d)
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = dtypes.python_number(value)
     if not isinstance(value, (bool, int, float, complex)):
         raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
     if d.kind == "b":

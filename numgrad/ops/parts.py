@@ -1,5 +1,6 @@
 """Views of some of the elements: slices, single places, pieces, diagonals, windows."""
 
+from .. import dtypes
 from ..autograd import engine
 from ..inplace import write_out
 from ..layout import normalize_axis
@@ -229,6 +230,17 @@ def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
     dim = normalize_axis("tensor_split", dim, input._m.ndim)
     size = input._m.shape[dim]
     if isinstance(indices_or_sections, Tensor):
+        m = indices_or_sections._m
+        if m.dtype is not dtypes.int64:
+            raise RuntimeError(
+                f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
+                f"{m.dtype.name.rstrip('0123456789').capitalize()} ({m.dtype!r}); convert it with .long()"
+            )
+        if m.ndim > 1:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but "
+                f"got a tensor with {m.ndim} dims"
+            )
         indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         if indices_or_sections <= 0:
@@ -322,7 +334,9 @@ def unfold(self, dimension, size, step) -> Tensor:
     m = self._m
     dimension = normalize_axis("unfold", dimension, m.ndim)
     length = m.shape[dimension] if m.ndim else 1
-    if size < 0 or size > length:
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
+    if size > length:
         raise RuntimeError(f"maximum size for tensor at dimension {dimension} is {length} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")

@@ -462,12 +462,11 @@ def _value(self, value):
     """What is assigned: a Tensor, or a Python number."""
     if isinstance(value, Tensor):
         return value
+    value = dtypes.python_number(value)
     if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, complex) and self._m.dtype.is_complex:
         return from_array(np.array(value, self._m.np))
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, np.ndarray):
         return from_array(value)
     raise TypeError(

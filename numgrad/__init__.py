@@ -375,6 +375,7 @@ from .ops.pad import constant_pad_nd as constant_pad_nd
 from .ops.parts import (
     chunk as chunk,
     diagonal as diagonal,
+    is_inference as is_inference,
     narrow as narrow,
     narrow_copy as narrow_copy,
     select as select,
@@ -382,6 +383,9 @@ from .ops.parts import (
     split_with_sizes as split_with_sizes,
     tensor_split as tensor_split,
     unbind as unbind,
+    unsafe_chunk as unsafe_chunk,
+    unsafe_split as unsafe_split,
+    unsafe_split_with_sizes as unsafe_split_with_sizes,
 )
 from .ops.pool import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,

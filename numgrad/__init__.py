@@ -10,6 +10,7 @@ from . import (
     optim as optim,
     paths as paths,
     testing as testing,
+    unsigned as unsigned,
 )
 from .autograd import (
     enable_grad as enable_grad,
@@ -45,6 +46,9 @@ from .dtypes import (
     promote as promote_types,
     set_default_dtype as set_default_dtype,
     uint8 as uint8,
+    uint16 as uint16,
+    uint32 as uint32,
+    uint64 as uint64,
 )
 from .errors import OutOfMemoryError as OutOfMemoryError
 from .function import Function as _Function

@@ -33,6 +33,7 @@ from . import optim as optim
 from . import paths as paths
 from .autograd.modes import set_grad_enabled as set_grad_enabled
 from . import testing as testing
+from . import unsigned as unsigned
 
 _Operand: TypeAlias = "Tensor | np.ndarray | np.generic | builtins.float | builtins.bool"
 
@@ -495,6 +496,9 @@ def triu(input: _Operand, diagonal: Any = ..., *, out: Tensor | None = ...) -> T
 def triu_indices(row: Any, col: Any, offset: Any = ..., *, dtype: _dtype | None = ..., device: _Device | builtins.str | builtins.int | None = ..., layout: Any = ..., requires_grad: builtins.bool = ..., pin_memory: builtins.bool = ...) -> Tensor: ...
 def true_divide(input: _Operand, other: Any, *, out: Tensor | None = ...) -> Tensor: ...
 def trunc(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
+uint16: _dtype
+uint32: _dtype
+uint64: _dtype
 uint8: _dtype
 def unbind(input: _Operand, dim: builtins.int | Sequence[builtins.int] | None = ...) -> builtins.tuple[Tensor, ...]: ...
 def unflatten(input: _Operand, dim: builtins.int | Sequence[builtins.int] | None, sizes: Any) -> Tensor: ...

@@ -104,7 +104,6 @@ from .ops.arithmetic import (
     sub as subtract,
     true_divide as true_divide,
 )
-from .ops.bag import embedding_bag as embedding_bag
 from .ops.batch_norm import batch_norm_root as batch_norm
 from .ops.bessel import i0 as i0
 from .ops.bitwise import (

@@ -7,6 +7,7 @@ import math
 from ..config import warn_always as set_warn_always, warnings_always as is_warn_always_enabled
 from ..inplace import write_out
 from ..layout import inner_to_outer
+from ..names import door, meanings
 from ..op import as_tensor_operand, function, method
 from ..tensor import Tensor, wrap_as
 from . import loss, random, similarity
@@ -25,9 +26,11 @@ from .view import detach, expand, permute, squeeze, t, transpose, unsqueeze, vie
 def _copy_of(name, show):
     """The function ``name``: a copy of the view, or of each of the views, that ``show`` gives."""
 
+    shown = door(show, name)  # takes the other names of its parameters
+
     @functools.wraps(show)
     def copied(*args, out=None, **named):
-        found = show(*args, **named)
+        found = shown(*args, **named)
         if not isinstance(found, tuple):
             found = found.clone()
             return found if out is None else write_out(name, found, out)
@@ -77,8 +80,10 @@ _REDUCTIONS = ("none", "mean", "sum")
 def _with_number(name, fn, *names):
     """A loss with the reduction as a number: 0 none, which is the default as in PyTorch's root, 1 the mean, 2 the sum."""
 
+    means = meanings(name, names)
+
     def root(*args, reduction=0, **named):
-        values = {**dict(zip(names, args)), **named}
+        values = {**dict(zip(names, args)), **{means.get(other, other): value for other, value in named.items()}}
         if "reduction" in values:
             reduction = values.pop("reduction")
         if reduction not in (0, 1, 2):
@@ -131,14 +136,14 @@ def alpha_dropout_(input, p, train) -> Tensor:
     return random.alpha_dropout(input, p, train, True)
 
 
-def frobenius_norm(input, dim=None, keepdim=False) -> Tensor:
+def frobenius_norm(input, dim=None, keepdim=False, *, out=None) -> Tensor:
     """The square root of the sum of squares over ``dim``."""
-    return norm(input, "fro", dim or None, keepdim)
+    return norm(input, "fro", dim or None, keepdim, out=out)
 
 
-def nuclear_norm(input, dim=None, keepdim=False) -> Tensor:
+def nuclear_norm(input, dim=None, keepdim=False, *, out=None) -> Tensor:
     """The sum of the singular values of the matrices in ``dim``."""
-    return norm(input, "nuc", dim, keepdim)
+    return norm(input, "nuc", dim, keepdim, out=out)
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
@@ -201,9 +206,12 @@ def typename(obj) -> str:
 
 
 @method
-def dim_order(self) -> tuple[int, ...]:
-    """The dimensions from the outermost in memory to the innermost."""
+def dim_order(self, *, ambiguity_check: bool = False) -> tuple[int, ...]:
+    """The dimensions from the outermost in memory to the innermost. With ``ambiguity_check``, RuntimeError where other
+    orders are as right."""
     m = self._m
+    if ambiguity_check and (1 in m.shape or len(set(m.strides)) < m.ndim):
+        raise RuntimeError("The tensor does not have unique dim order, or cannot map to exact one of the given memory formats.")
     return tuple(int(axis) for axis in inner_to_outer(m.shape, m.strides))
 
 

@@ -8,6 +8,7 @@ from . import (
     linalg as linalg,
     nn as nn,
     optim as optim,
+    overrides as overrides,
     paths as paths,
     testing as testing,
 )

@@ -30,6 +30,7 @@ from .layout import memory_format as memory_format
 from . import nn as nn
 from .autograd.modes import no_grad as no_grad
 from . import optim as optim
+from . import overrides as overrides
 from . import paths as paths
 from .autograd.modes import set_grad_enabled as set_grad_enabled
 from . import testing as testing

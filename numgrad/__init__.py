@@ -181,7 +181,6 @@ from .ops.copy import clone as clone, fill as fill
 from .ops.create import (
     arange as arange,
     as_tensor as as_tensor,
-    asarray as asarray,
     empty as empty,
     empty_like as empty_like,
     empty_strided as empty_strided,
@@ -269,7 +268,7 @@ from .ops.index import (
     take as take,
     take_along_dim as take_along_dim,
 )
-from .ops.interchange import from_dlpack as from_dlpack, to_dlpack as to_dlpack
+from .ops.interchange import asarray as asarray, from_dlpack as from_dlpack, to_dlpack as to_dlpack
 from .ops.join import (
     atleast_1d as atleast_1d,
     atleast_2d as atleast_2d,

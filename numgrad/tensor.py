@@ -240,8 +240,7 @@ class Tensor:
                 )
             leaf = self.__dict__.pop("_leaf", None) or Leaf()  # the former one: graphs that lead to it still do
             leaf.grad = self.__dict__.pop("_grad", None)
-            dense_only = not self._m.contiguous and is_dense(self._m.shape, self._m.strides)
-            leaf.strides = self._m.strides if dense_only else None
+            leaf.strides = _gradient_strides(self._m)
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:
@@ -346,6 +345,12 @@ class Tensor:
         n.tensor = weakref.ref(self)
         return n.register_accumulated_hook(hook)
 
+    def as_subclass(self, cls):
+        """An instance of the subclass ``cls`` over the same memory, with the same history."""
+        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+            raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
+        return wrap_as(cls, self)
+
     @staticmethod
     def _make_subclass(cls, data, require_grad=False):
         """An instance of the subclass ``cls`` over the memory of ``data``, without its history."""
@@ -392,6 +397,8 @@ class Tensor:
         before, m = storage_of(self), self._m
         shared = alias(value, value._d, value._m)
         self._d, self._m, self._s = shared._d, shared._m, shared._s.apart()
+        if type(self._n) is Leaf:
+            self._n.strides = _gradient_strides(self._m)
         storage = self._s
         storage.version, storage.modified, storage.writer = before.version, before.modified, before.writer
         fitting = self.__dict__.pop("_fitting", None)  # the meta that gradients expect, and the record of writes to it
@@ -617,6 +624,11 @@ def set_attributes(tensor: Tensor, state) -> Tensor:
             else:
                 tensor.__dict__[name] = value
     return tensor
+
+
+def _gradient_strides(m: Meta):
+    """The strides of the gradient that a leaf of meta ``m`` accumulates: its own if it is dense; None: row-major."""
+    return m.strides if not m.contiguous and is_dense(m.shape, m.strides) else None
 
 
 # --- making tensors ----------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from typing import IO, Any, TypeAlias
 from .autograd import GradientEdge as _GradientEdge
 from .device import Device as _device
 from .layout import Size as Size
-from .tensor import Tensor as Tensor, UntypedStorage as Storage
+from .storages import UntypedStorage as Storage
+from .tensor import Tensor as Tensor
 
 __all__ = ["Device", "FileLike", "Number", "Storage"]
 

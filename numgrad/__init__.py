@@ -106,6 +106,7 @@ from .ops.arithmetic import (
     true_divide as true_divide,
 )
 from .ops.batch_norm import batch_norm_root as batch_norm
+from .ops.bessel import i0 as i0
 from .ops.bitwise import (
     bitwise_and as bitwise_and,
     bitwise_left_shift as bitwise_left_shift,
@@ -250,14 +251,12 @@ from .ops.factor import (
 )
 from .ops.gamma import (
     frexp as frexp,
-    i0 as i0,
-    igamma as igamma,
-    igammac as igammac,
     mvlgamma as mvlgamma,
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
 from .ops.householder import geqrf as geqrf, orgqr as orgqr
+from .ops.incomplete_gamma import igamma as igamma, igammac as igammac
 from .ops.index import (
     gather as gather,
     index_add as index_add,
@@ -377,6 +376,7 @@ from .ops.pad import constant_pad_nd as constant_pad_nd
 from .ops.parts import (
     chunk as chunk,
     diagonal as diagonal,
+    is_inference as is_inference,
     narrow as narrow,
     narrow_copy as narrow_copy,
     select as select,
@@ -384,6 +384,9 @@ from .ops.parts import (
     split_with_sizes as split_with_sizes,
     tensor_split as tensor_split,
     unbind as unbind,
+    unsafe_chunk as unsafe_chunk,
+    unsafe_split as unsafe_split,
+    unsafe_split_with_sizes as unsafe_split_with_sizes,
 )
 from .ops.pool import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,

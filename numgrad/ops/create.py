@@ -251,8 +251,9 @@ def resized(op, size, out, dtype=None, device=None, memory_format=None):
     return out
 
 
-def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None) -> Tensor:
+def empty(*shape, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None) -> Tensor:
     """An uninitialised tensor."""
+    size = shape if size is None else (size,)
     if out is not None:
         return resized("empty", size, out, dtype, device, memory_format)
     found = empty_tensor(_in_format("empty", _meta("empty", size, dtype, device), memory_format))
@@ -266,15 +267,17 @@ def _in_format(op, m, memory_format):
     return strided_meta(m.dtype, m.shape, memory_format.strides(op, m.shape), m.device)
 
 
-def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def zeros(*shape, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of zeros."""
+    size = shape if size is None else (size,)
     if out is not None:
         return resized("zeros", size, out, dtype, device).zero_()
     return _filled(_meta("zeros", size, dtype, device), 0, requires_grad)
 
 
-def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def ones(*shape, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of ones."""
+    size = shape if size is None else (size,)
     if out is not None:
         return resized("ones", size, out, dtype, device).fill_(1)
     return _filled(_meta("ones", size, dtype, device), 1, requires_grad)
@@ -324,8 +327,9 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
 
 
 def _new(name, make_one):
-    def new(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
+    def new(self, *shape, size=None, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
         m = self._m
+        size = shape if size is None else (size,)
         return make_one(*size, dtype=dtype or m.dtype, device=device or m.device, requires_grad=requires_grad)
 
     new.__name__ = new.__qualname__ = name
@@ -435,7 +439,7 @@ def _ranged(op, array, out, device, requires_grad):
     return ENTRIES["write_out"](op, found, out)
 
 
-def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """``start, start + step, ...`` up to and including ``end`` (deprecated in favour of `arange`)."""
     if end is None:
         start, end = 0, start
@@ -475,7 +479,7 @@ def _steps(op, steps):
     return steps
 
 
-def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``."""
     steps = _steps("linspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
@@ -483,7 +487,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     return _ranged("linspace", d.encode(array), out, device, requires_grad)
 
 
-def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
     steps = _steps("logspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
@@ -494,7 +498,7 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     return _ranged("logspace", d.encode(array), out, device, requires_grad)
 
 
-def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A matrix with ones on the diagonal."""
     n = integer("eye", "n", n)
     m = n if m is None else integer("eye", "m", m)

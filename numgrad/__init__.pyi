@@ -598,6 +598,7 @@ from . import fft as fft
 from . import func as func
 from . import hub as hub
 from . import jit as jit
+from . import masked as masked
 from . import multiprocessing as multiprocessing
 from . import random as random
 from . import return_types as return_types

@@ -30,6 +30,7 @@ from .layout import memory_format as memory_format
 from . import nn as nn
 from .autograd.modes import no_grad as no_grad
 from . import optim as optim
+from . import overrides as overrides
 from . import paths as paths
 from .autograd.modes import set_grad_enabled as set_grad_enabled
 from . import testing as testing
@@ -647,6 +648,7 @@ from . import fft as fft
 from . import func as func
 from . import hub as hub
 from . import jit as jit
+from . import masked as masked
 from . import multiprocessing as multiprocessing
 from . import random as random
 from . import return_types as return_types

@@ -83,10 +83,7 @@ def _ends(a=0.0, b=1.0, **ends):
 
 
 def _uniform(flat, *args, generator, **ends):
-    a, b = _ends(*args, **ends)
-    if a > b:
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    streams.fill_uniform(flat, a, b, generator)
+    streams.fill_uniform(flat, *_ends(*args, **ends), generator)
 
 
 def _normal(flat, mean=0.0, std=1.0, *, generator, contiguous=True):

@@ -20,7 +20,12 @@ from .autograd import (
     set_grad_enabled as set_grad_enabled,
 )
 from .compiler import compile as compile
-from .config import get_num_threads as get_num_threads, set_num_threads as set_num_threads
+from .config import (
+    get_num_threads as get_num_threads,
+    is_warn_always_enabled as is_warn_always_enabled,
+    set_num_threads as set_num_threads,
+    set_warn_always as set_warn_always,
+)
 from .device import Device as device
 from .dtypes import (
     bfloat16 as bfloat16,

@@ -110,6 +110,7 @@ from .ops.arithmetic import (
     true_divide as true_divide,
 )
 from .ops.batch_norm import batch_norm_root as batch_norm
+from .ops.bessel import i0 as i0
 from .ops.bitwise import (
     bitwise_and as bitwise_and,
     bitwise_left_shift as bitwise_left_shift,
@@ -254,14 +255,12 @@ from .ops.factor import (
 )
 from .ops.gamma import (
     frexp as frexp,
-    i0 as i0,
-    igamma as igamma,
-    igammac as igammac,
     mvlgamma as mvlgamma,
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
 from .ops.householder import geqrf as geqrf, orgqr as orgqr
+from .ops.incomplete_gamma import igamma as igamma, igammac as igammac
 from .ops.index import (
     gather as gather,
     index_add as index_add,

@@ -21,7 +21,7 @@ LAYERS = {
     "autograd.gradcheck": 7,
     "serialization": 6, "backends": 6, "accelerator": 6, "settings": 6, "tensor_types": 6, "types": 6, "return_types": 6, "hub": 6, "compiler": 6, "imports": 6, "jit": 6, "distributed": 6,
     "multiprocessing": 6,
-    "distributions": 7, "signal": 7, "testing": 7, "stubs": 7, "version": 7, "warmup": 7, "__init__": 7,
+    "distributions": 7, "masked": 7, "signal": 7, "testing": 7, "stubs": 7, "version": 7, "warmup": 7, "__init__": 7,
     "contexts": 0, "cpus": 0, "forks": 0,
     "__main__": 8,
 }  # fmt: skip

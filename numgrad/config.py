@@ -13,23 +13,23 @@ from pathlib import Path
 from . import cpus, forks
 
 _warned: set[str] = set()
-_warn_always = False
+_always = False
 
 
-def set_warn_always(b: bool) -> None:
-    """Whether warnings that are issued once in a process are issued every time instead."""
-    global _warn_always
-    _warn_always = bool(b)
+def warn_always(b: bool, /) -> None:
+    """Whether warnings that are issued once in a process are issued every time (``set_warn_always``)."""
+    global _always
+    _always = bool(b)
 
 
-def is_warn_always_enabled() -> bool:
-    """What was set by `set_warn_always`; off by default."""
-    return _warn_always
+def warnings_always() -> bool:
+    """What `warn_always` was given last."""
+    return _always
 
 
 def warn_once(message: str, category=UserWarning, stacklevel: int = 3) -> None:
-    """Issue ``message`` as a warning, once in this process unless `set_warn_always` is on."""
-    if _warn_always or message not in _warned:
+    """Issue ``message`` as a warning, once in this process."""
+    if _always or message not in _warned:
         _warned.add(message)
         warnings.warn(message, category, stacklevel=stacklevel)
 

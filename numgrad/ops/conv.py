@@ -5,6 +5,7 @@ from math import prod
 
 from ..device import CPU
 from ..kernels.conv import Plan
+from ..layout import integers
 from ..op import as_tensor_operand, conform, dense, function, same_device
 from ..storage import meta
 from ..structured import structured
@@ -142,11 +143,10 @@ def _(gg, g, input, stride, padding, dilation, groups):
 
 
 def _several(name, what, value, n):
-    """``value`` as a tuple of ``n`` ints."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (value,) * n
-    if not isinstance(value, (tuple, list)) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-        raise TypeError(f"{name}(): argument '{what}' must be int or tuple of ints, not {value!r}")
+    """``value`` as a tuple of ``n`` ints, of 32 bits: kernels multiply and add them."""
+    value = integers(name, what, value)
+    if any(not -(1 << 31) <= v < 1 << 31 for v in value):
+        raise RuntimeError(f"{name}: integer out of range: {what}={list(value)}")
     if len(value) == 1:
         return tuple(value) * n
     if len(value) != n:

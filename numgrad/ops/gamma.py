@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels.vocab import exp, exp2, fabs, lgamma, log, where
+from ..layout import integer
 from ..op import as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
@@ -110,9 +111,10 @@ def _(g, input, n):
 
 
 def _checked_order(n):
+    n = integer("polygamma", "n", n)
     if n < 0:
         raise RuntimeError(f"polygamma: polygamma(n, x) does not support negative n, got {n}")
-    return int(n)
+    return n
 
 
 @function(install=("ng",))
@@ -136,6 +138,7 @@ def polygamma_(self, n: int) -> Tensor:
 @function(install=("ng", "Tensor"))
 def mvlgamma(input, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
+    p = integer("mvlgamma", "p", p)
     if p < 1:
         raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1, got {p}")
     input = as_tensor_operand("mvlgamma", input, "input")

@@ -1,6 +1,8 @@
 """Padding: a constant, or what is inside reflected, repeated or taken round."""
 
+from ..dtypes import check_number
 from ..kernels import rearrange as kernels
+from ..layout import integers
 from ..op import as_tensor_operand, function
 from ..storage import meta
 from ..structured import structured
@@ -92,7 +94,7 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
     """
     input = as_tensor_operand("pad", input, "input")
     m = input._m
-    given = [int(width) for width in (pad.tolist() if isinstance(pad, Tensor) else pad)]
+    given = integers("pad", "pad", pad)
     if len(given) % 2:
         raise RuntimeError(f"pad: Padding length must be divisible by 2, got {len(given)}")
     if len(given) // 2 > m.ndim:
@@ -112,6 +114,7 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
                     f"resulted in a negative output size, which is invalid. Check dimension {axis} of your input."
                 )
         fill = 0 if value is None else value.item() if isinstance(value, Tensor) else value
+        check_number("pad", fill, m.dtype)
         fill = int(fill) if m.dtype.kind in "bi" else float(fill)
         return _padded(input, tuple(widths), fill)
     if mode not in _MODES:

@@ -109,8 +109,8 @@ def amin(input, dim=(), keepdim=False, *, out=None) -> Tensor:
 def _extreme(name, input, dim, keepdim, out):
     input = as_tensor_operand(name, input, "input")
     if input._m.dtype.kind == "b":
-        return (any if name == "amax" else all)(input, None if dim == () else dim, keepdim, out=out)
-    axes = normalize_axes(name, None if dim == () else dim, input._m.ndim)
+        return (any if name == "amax" else all)(input, None if type(dim) is tuple and not dim else dim, keepdim, out=out)
+    axes = normalize_axes(name, None if type(dim) is tuple and not dim else dim, input._m.ndim)
     found = _EXTREMES[name](input, tuple(axes), keepdim)
     return found if out is None else ENTRIES["write_out"](name, found, out)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels import resample as kernels
+from ..layout import integers
 from ..op import as_tensor_operand, called, cast, conform, dense, function
 from ..storage import meta
 from ..structured import structured
@@ -187,9 +188,7 @@ def _sizes(m, size, scale_factor, recompute):
     if scale_factor is None:
         if recompute:
             raise ValueError("interpolate: recompute_scale_factor is not meaningful with an explicit size.")
-        if not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
-            raise TypeError(f"interpolate: expected size to be one of int or tuple of ints, but got {given!r}")
-        return tuple(values), (None,) * n
+        return integers("interpolate", "size", values), (None,) * n
     sizes = tuple(floor(float(k) * float(v)) for k, v in zip(m.shape[2:], values))
     return sizes, (None,) * n if recompute else tuple(float(v) for v in values)
 

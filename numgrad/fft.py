@@ -133,12 +133,12 @@ def _one(name, input, n, dim):
     """(axes, sizes) of a transform over one dimension."""
     input = as_tensor_operand(name, input, "input")
     axis = _axis(name, input, dim)
-    return [axis], [input._m.shape[axis] if n is None else n]
+    return [axis], [input._m.shape[axis] if n is None else integer(name, "n", n)]
 
 
 def _one_completed(name, input, n, dim):
     axes, sizes = _one(name, input, None, dim)
-    return axes, [2 * (sizes[0] - 1) if n is None else n]
+    return axes, [2 * (sizes[0] - 1) if n is None else integer(name, "n", n)]
 
 
 def _some_completed(name, input, s, dim):

@@ -5,7 +5,7 @@ from math import prod
 
 from ..device import CPU
 from ..kernels.conv import Plan
-from ..layout import integers
+from ..layout import integer, integers
 from ..op import as_tensor_operand, conform, dense, function, same_device
 from ..storage import meta
 from ..structured import structured
@@ -188,6 +188,7 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
             f"{name}: Expected {n + 2}-dimensional weight (out_channels, in_channels / groups, *kernel_size), but got "
             f"weight of size {list(w.shape)}"
         )
+    groups = integer(name, "groups", groups)
     if groups <= 0:
         raise RuntimeError(f"{name}: non-positive groups is not supported, got groups={groups}")
     if any(s <= 0 for s in stride):
@@ -257,6 +258,7 @@ def _transposed(name, n, input, weight, bias, stride, padding, output_padding, g
         bias = as_tensor_operand(name, bias, "bias")
     same_device(name, [tensor for tensor in (input, weight, bias) if tensor is not None])
     x, w = input._m, weight._m
+    groups = integer(name, "groups", groups)
     stride, dilation, padding, extra = (
         _several(name, what, value, n)
         for what, value in (("stride", stride), ("dilation", dilation), ("padding", padding), ("output_padding", output_padding))

@@ -288,7 +288,7 @@ def count_nonzero(input, dim=None) -> Tensor:
 
 
 @function(install=("ng",))
-def isin(elements, test_elements, *, assume_unique=False, invert=False) -> Tensor:
+def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None) -> Tensor:
     """Whether each element is among ``test_elements`` (or, with ``invert``, is not)."""
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): at least one of 'elements' and 'test_elements' must be a Tensor")
@@ -306,4 +306,5 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False) -> Tenso
         ordered = sorted_rows(among, 0)[0]
         places = searchsorted(ordered, wanted).clamp(max=among._m.numel - 1)
         found = ordered[places] == wanted
-    return ~found if invert else found
+    found = ~found if invert else found
+    return found if out is None else write_out("isin", found, out)

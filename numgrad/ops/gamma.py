@@ -6,6 +6,7 @@ from math import frexp as split
 import numpy as np
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels.vocab import exp, exp2, fabs, lgamma, log, where
 from ..layout import integer
 from ..op import as_tensor_operand, cast, function, method
@@ -118,9 +119,9 @@ def _checked_order(n):
 
 
 @function(install=("ng",))
-def polygamma(n: int, input) -> Tensor:
+def polygamma(n: int, input, *, out=None) -> Tensor:
     """The ``n``-th derivative of `digamma`."""
-    return _polygamma(input, _checked_order(n))
+    return _polygamma(input, _checked_order(n), out=out)
 
 
 @method(name="polygamma")
@@ -136,7 +137,7 @@ def polygamma_(self, n: int) -> Tensor:
 
 
 @function(install=("ng", "Tensor"))
-def mvlgamma(input, p: int) -> Tensor:
+def mvlgamma(input, p: int, *, out=None) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
     p = integer("mvlgamma", "p", p)
     if p < 1:
@@ -147,7 +148,8 @@ def mvlgamma(input, p: int) -> Tensor:
     total = lgamma(input)
     for k in range(1, p):
         total = total + lgamma(input - 0.5 * k)
-    return total + 0.25 * p * (p - 1) * math.log(math.pi)
+    found = total + 0.25 * p * (p - 1) * math.log(math.pi)
+    return found if out is None else write_out("mvlgamma", found, out)
 
 
 @method
@@ -351,9 +353,10 @@ frexp_result = return_type("frexp", "mantissa", "exponent")
 
 
 @function
-def frexp(input):
+def frexp(input, *, out=None):
     """``input`` as ``mantissa * 2**exponent`` with a mantissa of magnitude in [0.5, 1) and an int32 exponent."""
     input = as_tensor_operand("frexp", input, "input")
-    return frexp_result(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
+    found = frexp_result(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
+    return found if out is None else frexp_result(*[write_out("frexp", a, b) for a, b in zip(found, out, strict=True)])
 
 

@@ -316,7 +316,7 @@ def _(g, A, B):
 _DRIVERS = ("gelsy", "gels", "gelsd", "gelss")
 
 
-def lstsq(A, B, rcond=None, *, driver=None):
+def lstsq(A, B, rcond=None, *, driver=None, out=None):
     """(solution, residuals, rank, singular_values) of ``min |A X - B|``: (..., m, n), (..., m, k) -> (..., n, k).
 
     ``driver`` is LAPACK's: "gelsy" (the default), "gels" for full rank, "gelsd" or "gelss". Residuals are given for
@@ -349,12 +349,13 @@ def lstsq(A, B, rcond=None, *, driver=None):
     if driver != "gelsy" and m > n and (driver == "gels" or bool((rank == n).all())):
         error = matmul(A, solution) - rhs
         residuals = total_sum(error * error, -2)
-    return lstsq_result(
+    found = lstsq_result(
         solution.squeeze(-1) if vector else solution,
         residuals,
         zeros(0, dtype=dtypes.int64, device=A._m.device) if driver == "gels" else from_host(rank, A),
         from_host(values, A) if driver in ("gelsd", "gelss") else plain(nothing),
     )
+    return results(name, found, out, A, B)
 
 
 # --- exponentials --------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ def _(g, dim, start, step, length):
 
 def slice_along(input, dim, start, stop, step=1):
     """``input[start:stop:step]`` along ``dim`` with Python's rules for bounds; ``step`` must be positive."""
+    step = integer("slice", "step", step)
     if step <= 0:
         raise ValueError("step must be greater than zero")
     start, stop, step = slice(start, stop, step).indices(input._m.shape[dim])

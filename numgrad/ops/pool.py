@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels import pool as kernels
 from ..layout import integer, integers
 from ..op import as_tensor_operand, called, conform, dense, function, plain, record, recording
@@ -348,11 +349,13 @@ def _family(n):
     else:
 
         def avg_pool(
-            input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+            input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None,
+            *, out=None,
         ):
-            return _avg_pool(
+            found = _avg_pool(
                 avg_name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
             )
+            return found if out is None else write_out(avg_name, found, out)
 
     def adaptive_avg_pool(input, output_size):
         return _adaptive_avg_pool(adaptive_avg_name, n, input, output_size)

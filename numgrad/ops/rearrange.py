@@ -173,6 +173,7 @@ def flipud(input) -> Tensor:
 @function
 def rot90(input, k=1, dims=(0, 1)) -> Tensor:
     """The plane of two dimensions rotated by ``k`` quarter turns, from the first towards the second."""
+    dims = integers("rot90", "dims", dims)
     if len(dims) != 2:
         raise RuntimeError(f"rot90: expected total rotation dims == 2, but got dims = {len(dims)}")
     ndim = input._m.ndim
@@ -383,10 +384,11 @@ def select_scatter(input, src, dim, index) -> Tensor:
 
 
 @function
-def slice_scatter(input, src, dim=0, start=None, end=None, step=1) -> Tensor:
+def slice_scatter(input, src, dim=0, start=None, end=None, step=1, *, out=None) -> Tensor:
     """``input`` with ``start:end:step`` of ``dim`` replaced by ``src``."""
     axis = normalize_axis("slice_scatter", dim, input._m.ndim)
-    return _replaced("slice_scatter", input, src, lambda out: slice_along(out, axis, start, end, step))
+    found = _replaced("slice_scatter", input, src, lambda copy: slice_along(copy, axis, start, end, step))
+    return found if out is None else write_out("slice_scatter", found, out)
 
 
 @function

@@ -139,9 +139,11 @@ _EXTREMES = {"amax": _shared_extreme("amax", _amax), "amin": _shared_extreme("am
 
 
 @function
-def prod(input, dim=None, keepdim=False, *, dtype=None) -> Tensor:
+def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The product over ``dim`` (all by default); bool and integers multiply in int64."""
     input = as_tensor_operand("prod", input, "input")
+    if out is not None:
+        return ENTRIES["write_out"]("prod", prod(input, dim, keepdim, dtype=dtype), out)
     if dtype is None:
         return _product(input, dim, keepdim)
     input = cast(input, dtypes.as_dtype(dtype))

@@ -10,7 +10,7 @@ from .. import dtypes
 from ..kernels import resample as kernels
 from ..layout import integers
 from ..op import as_tensor_operand, called, cast, conform, dense, function
-from ..storage import meta
+from ..storage import check_memory, meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .launch import launch
@@ -228,6 +228,7 @@ def interpolate(
             f"interpolate: Input and output sizes should be greater than 0, but got input {list(m.shape)} and output "
             f"sizes {list(sizes)}"
         )
+    check_memory(meta(m.dtype, (*m.shape[:2], *sizes), m.device).numel * m.dtype.itemsize)
     if mode == "area":
         return _AREA[m.ndim - 2](input, sizes)
     bytes_ = m.dtype is dtypes.uint8

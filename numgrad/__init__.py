@@ -373,6 +373,7 @@ from .ops.matrix import (
     pinverse as pinverse,
 )
 from .ops.norm import layer_norm as layer_norm, rms_norm as rms_norm
+from .ops.pad import constant_pad_nd as constant_pad_nd
 from .ops.parts import (
     chunk as chunk,
     diagonal as diagonal,
@@ -559,6 +560,23 @@ from .settings import (
     set_num_interop_threads as set_num_interop_threads,
     use_deterministic_algorithms as use_deterministic_algorithms,
 )
+from .storages import (
+    BFloat16Storage as BFloat16Storage,
+    BoolStorage as BoolStorage,
+    ByteStorage as ByteStorage,
+    CharStorage as CharStorage,
+    ComplexDoubleStorage as ComplexDoubleStorage,
+    ComplexFloatStorage as ComplexFloatStorage,
+    DoubleStorage as DoubleStorage,
+    FloatStorage as FloatStorage,
+    HalfStorage as HalfStorage,
+    IntStorage as IntStorage,
+    LongStorage as LongStorage,
+    ShortStorage as ShortStorage,
+    TypedStorage as TypedStorage,
+    UntypedStorage as UntypedStorage,
+    is_storage as is_storage,
+)
 from .structured import structured as structured
 from .tensor import Tensor as Tensor
 from .tensor_types import (
@@ -577,11 +595,12 @@ from .tensor_types import (
 
 __version__ = "0.1.0"
 paths.install()
+_path = paths.submodules(__name__, only_paths=True)
 
 
 _ON_FIRST_USE = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
-    "multiprocessing", "random", "serialization", "signal", "special", "utils", "version",
+    "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
+    "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",
@@ -613,7 +632,7 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _path(name)
 
 
 float = float32

@@ -53,7 +53,7 @@ def information() -> dict[str, Any]:
         | {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "cpu": machine.cpu(),
-        "threads": {"count": config.get_num_threads(), **machine.threading_layer()},
+        "threads": {"count": config.get_num_threads(), "from": config.threads_from, **machine.threading_layer()},
         "blas": machine.blas_library(),
         "cuda": machine.cuda(),
         "cache": {
@@ -88,7 +88,8 @@ def _info(as_json: bool) -> int:
     rows.append(("platform", found["platform"]))
     rows.append(("cpu", f"{cpu['name']}, {cpu['cores']} cores, {' '.join(cpu['features'])}"))
     layers = ", ".join(threads["loadable"])
-    rows.append(("threads", f"{threads['count']}, layer {threads['layer']} (loadable: {layers})"))
+    rows.append(("threads", f"{threads['count']} (from: {threads['from']}), Numba's pool has {threads['pool']}"))
+    rows.append(("layer", f"{threads['layer']} (loadable: {layers})"))
     rows.append(("blas", f"{blas['library']} {blas['version']}, {blas['path']}"))
     if cuda["available"]:
         devices = "; ".join(f"{d['name']} (sm {d['capability']}, {_size(d['bytes'])})" for d in cuda["devices"])

@@ -1,6 +1,7 @@
 """Process-wide settings: threads, the cache folder, defaults. Read once, settable."""
 
 import atexit
+import numbers
 import os
 import shutil
 import stat
@@ -8,6 +9,8 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+
+from . import cpus, forks
 
 _warned: set[str] = set()
 
@@ -91,47 +94,78 @@ def _temporary_folder() -> Path:
 # --- threads ---------------------------------------------------------------------------------------------------
 
 
-def _initial_threads() -> int:
-    for name in ("NUMGRAD_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        value = os.environ.get(name, "")
-        if value.isdigit() and int(value) > 0:
-            return int(value)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+_VARIABLES = "NUMGRAD_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"
+
+
+def initial_threads() -> tuple[int, str]:
+    """(number of threads at first, where it comes from).
+
+    The first that is set of ``NUMGRAD_NUM_THREADS``, ``OMP_NUM_THREADS``, ``MKL_NUM_THREADS`` and ``NUMBA_NUM_THREADS``,
+    else the processors that the affinity and the cgroup quota leave to this process. ``NUMBA_NUM_THREADS`` is the size of
+    Numba's pool, in which kernels run: it is a limit for the others.
+    """
+    given = {name: count for name in _VARIABLES if (count := _variable(name)) is not None}
+    source, count = next(iter(given.items()), (None, 0))
+    if source is None:
+        return cpus.available()
+    pool = given.get("NUMBA_NUM_THREADS", count)
+    if pool < count:
+        return pool, f"NUMBA_NUM_THREADS, the size of Numba's pool; {source} asks for {count}"
+    return count, source
+
+
+def _variable(name: str) -> int | None:
+    """The number of threads in an environment variable, the first of OpenMP's list of them; None if it holds none."""
+    text = os.environ.get(name, "").strip()
+    first = text.split(",")[0].strip()
+    if first.isdecimal() and 0 < int(first) <= _MOST_THREADS:
+        return int(first)
+    if text:
+        warn_once(f"{name}: expected a positive number of threads, got {text!r}; it is ignored", stacklevel=2)
+    return None
 
 
 _on_change: list = []  # called when the number of threads or the default dtype changes: plans depend on them
+_MOST_THREADS = 2**31 - 1
+
+
+def number_of_threads(op: str, count) -> int:
+    """``count`` as an int, if it is a number of threads: a positive integer, no bool. RuntimeError if it is not,
+    ValueError if it is one that no machine has."""
+    if isinstance(count, bool) or not isinstance(count, numbers.Integral):
+        raise RuntimeError(f"{op} expects an int, but got {type(count).__name__}: {count!r}")
+    if count < 1:
+        raise RuntimeError(f"{op} expects a positive integer, but got {count}")
+    if count > _MOST_THREADS:
+        raise ValueError(f"{op} expects at most {_MOST_THREADS} threads, but got {count}")
+    return int(count)
 
 
 def set_num_threads(count: int) -> None:
-    """Use ``count`` threads in kernels from now on."""
-    global threads
-    if not isinstance(count, int) or count < 1:
-        raise RuntimeError(f"set_num_threads: expected a positive integer, got {count!r}")
-    threads = count
+    """Use ``count`` threads in kernels from now on: a positive integer. Numba's pool, in which they run, has as many as
+    ``NUMBA_NUM_THREADS`` says, by default one for each processor; results do not depend on the number.
+
+    Raises RuntimeError for what is no number of threads, ValueError for one beyond 2**31 - 1.
+    """
+    global threads, threads_from
+    threads = number_of_threads("set_num_threads", count)
+    threads_from = "set_num_threads"
     for notify in _on_change:
         notify()
 
 
 def get_num_threads() -> int:
-    """The number of threads that kernels use."""
+    """The number of threads that kernels use. In a process made by fork they run on one, whatever it is set to."""
     return threads
 
 
-threads = _initial_threads()
-forked = False  # set in a child after fork: Numba's threads do not survive it, kernels run serially
+def usable_threads() -> int:
+    """The number of threads that work may be split over here and now: in a process made by fork one, since the threads
+    of the pools, Numba's and BLAS's, are not in it."""
+    return 1 if forks.forked else threads
 
 
-def _after_fork():
-    global forked
-    forked = True
-    for notify in _on_change:
-        notify()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+threads, threads_from = initial_threads()
 
 device_seed: int | None = None  # the last one given for all devices, for those that are used later
 on_seed: list = []  # called with a seed for all devices

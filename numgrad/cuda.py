@@ -10,21 +10,20 @@ from .device import Device
 from .errors import DeviceError, OutOfMemoryError
 from .kernels.cuda import memory, random
 from .kernels.cuda.matmul import set_precision
+from .paths import submodules
 
 __path__: list[str] = []  # so that ``import torch.cuda.amp`` looks for it: numgrad/paths.py has it
 
+_submodule = submodules(__name__, only_paths=True)
+
 
 def __getattr__(name):
-    if name == "amp":
-        from .amp import cuda as amp
-
-        return amp
     if name.endswith("Tensor"):
         from .tensor_types import ON_CUDA
 
         if name in ON_CUDA:
             return ON_CUDA[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _submodule(name)
 
 
 def is_available() -> bool:

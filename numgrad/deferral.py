@@ -1,10 +1,11 @@
 """Functions that are compiled from text at their first call, so that importing compiles none of them."""
 
-import threading
 import types
 from typing import Any
 
-BUILDING = threading.RLock()  # held by those who exchange the code of an entry
+from . import forks
+
+BUILDING = forks.lock("entries")  # held by those who exchange the code of an entry
 
 
 def deferred(name, source, names, signature=None):

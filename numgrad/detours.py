@@ -168,9 +168,12 @@ class _NarrowNode(Node):
     def backward_recorded(self, gradient):
         return self._widened(super().backward_recorded, gradient)
 
+    def restored(self):
+        return tuple([item.restore() if type(item) is _SavedNarrow else item for item in super().restored()])
+
     def _widened(self, run, gradient):
         saved = self.saved
-        self.saved = tuple([item.restore() if type(item) is _SavedNarrow else item for item in saved])
+        self.saved = self.restored()
         try:
             return run(gradient)
         finally:

@@ -3,6 +3,7 @@
 import re
 import threading
 
+from .contexts import within
 from .errors import DeviceError
 
 
@@ -46,6 +47,10 @@ class Device:
 
     def __exit__(self, *exception):
         _local.stack = _local.stack[:-1]
+
+    def __call__(self, fn):
+        """``fn`` with its body run within this device as a context."""
+        return within(lambda: self, fn)
 
 
 _local = threading.local()

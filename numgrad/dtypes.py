@@ -2,11 +2,10 @@
 
 import functools
 import math
-import threading
 
 import numpy as np
 
-from . import config
+from . import config, forks
 
 # NumPy has no bfloat16: its storage is 16 bits under a name, which no arithmetic of NumPy accepts.
 BITS = np.dtype([("bfloat16", np.uint16)])
@@ -106,11 +105,11 @@ complex128 = dtype("complex128", "c", 10)
 ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.np: d for d in ALL}
-PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
+PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
 
 _default = float32
 
-_preparing = threading.Lock()
+_preparing = forks.lock("dtypes")
 
 
 def prepare(d: dtype) -> None:
@@ -157,11 +156,11 @@ def of(numpy_dtype) -> dtype:
 
 
 def as_dtype(value) -> dtype:
-    """``value`` itself if it is a dtype; Python's bool, int, float name theirs; else a TypeError."""
+    """``value`` itself if it is a dtype; Python's types name theirs, float is float64; else a TypeError."""
     if isinstance(value, dtype):
         return value
-    if value in PYTHON:
-        return _default if value is float else default_complex() if value is complex else PYTHON[value]
+    if isinstance(value, type) and value in PYTHON:
+        return PYTHON[value]
     raise TypeError(f"expected a numgrad dtype such as numgrad.float32, got {value!r}")
 
 
@@ -182,8 +181,18 @@ def promote(a: dtype, b: dtype) -> dtype:
 _CATEGORY = {"b": 0, "i": 1, "f": 2, "c": 3}
 
 
+def python_number(value):
+    """A NumPy scalar as the Python number that it is; anything else as it is. Some NumPy scalars are Python numbers too,
+    by class, but complex64 is no `complex`, and float32 no `float`."""
+    if isinstance(value, np.generic):
+        kind = value.dtype.kind
+        return complex(value) if kind == "c" else float(value) if kind == "f" else value.item()
+    return value
+
+
 def of_python(value) -> dtype:
     """The dtype that a Python number stands for."""
+    value = python_number(value)
     if isinstance(value, bool):
         return bool_
     if isinstance(value, int):

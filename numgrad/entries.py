@@ -12,9 +12,10 @@ import numpy as np
 
 from .autograd import is_grad_enabled, next_seq, switch
 from .deferral import deferred
+from .inplace import writes_freely
 from .names import absent, declared, differ, everything, meanings
-from .op import check_forward, note_anomaly
-from .storage import Storage
+from .op import note_recorded, note_result
+from .storage import Storage, same_memory
 from .tensor import Tensor, new, storage_of
 
 
@@ -65,7 +66,8 @@ def _names(op):
         "inplace_plans": op.inplace_plans, "inplace_floats": op.inplace_number_plans[float],
         "inplace_ints": op.inplace_number_plans[int], "new": new, "Tensor": Tensor, "Storage": Storage,
         "storage_of": storage_of, "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class,
-        "next_seq": next_seq, "check_forward": check_forward, "note_anomaly": note_anomaly, "absent": absent,
+        "next_seq": next_seq, "note_result": note_result, "note_recorded": note_recorded, "absent": absent,
+        "same_memory": same_memory, "writes_freely": writes_freely,
     }  # fmt: skip
     names.update({f"default_{name}": default for name, default in op.attributes.items()})
     return names
@@ -171,7 +173,7 @@ else:
     plan.call(plan.kernel, {operands}, data, {numbers}plan.geometry, 0, plan.end)
 tensor._n = None
 {record}if switch.anywhere:
-    check_forward(op.name, tensor)
+    note_result(tensor)
 return tensor
 """
 
@@ -188,7 +190,7 @@ if {any_node}:
         node.storages = ({storages})
         node.hooks = None
         if switch.anywhere:
-            note_anomaly(node, op)
+            note_recorded(node, op)
 """
 
 
@@ -241,7 +243,7 @@ try:
 except AttributeError:
     return general(op, {arguments}, {options})
 plan = {lookup}
-if plan is None{guard} or (follows and (not switch.anywhere or is_grad_enabled())):
+if plan is None{guard} or (not writes_freely({target}, follows) if switch.anywhere else follows):
     return general(op, {arguments}, {options})
 storage = {target}._s
 {shared}if plan.geometry is None:
@@ -253,8 +255,6 @@ if storage is None:
 storage.version += 1
 storage.modified = switch.last_write = next_seq()
 storage.writer = getattr({target}, "_writer", "{name}_")
-if switch.anywhere:
-    check_forward("{name}_", {target})
 return {target}
 """
 
@@ -264,7 +264,10 @@ def _inplace_call(op, number, options):
     target, *others = tensors
     shared = ""
     if others:
-        overlap = " or ".join(f"({name}._s is storage and {name} is not {target})" for name in others)
+        overlap = " or ".join(
+            f"(({name}._s is storage or storage.memory is not None and same_memory({name}._s, storage)) and {name} is not {target})"
+            for name in others
+        )
         shared = f"if storage is not None and ({overlap}):\n    return general(op, {_arguments(op)}, {options})\n"
     return _INPLACE_CALL.strip().format(
         name=op.name,

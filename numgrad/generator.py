@@ -7,16 +7,16 @@ exchanged with it. Arrays here are flat and contiguous; shapes are the ops' busi
 import functools
 import math
 import os
-import threading
 
 import numpy as np
 
-from . import config
+from . import config, forks
 from .device import Device
 from .errors import DeviceError, DTypeError, Error
 from .kernels import mt19937, random, rejection
 from .kernels.callers import caller
 
+_lock = forks.lock("random")  # one for all streams: samplers hold the interpreter anyway
 _DEFAULT_SEED = 67280421310721
 _TWO_DRAWS_FROM = 1 << 28  # spans from here on take 64 bits, so that the remainder is not skewed
 _MANY = (2**32 - 1) // 20  # permutations from this size on take 64 bits for a position
@@ -51,7 +51,6 @@ class Generator:
         self.device = Device(device)
         if self.device.type != "cpu":
             raise DeviceError(f"Generator: expected device 'cpu', got {str(device)!r}; make it with Generator('cpu')")
-        self._lock = threading.Lock()
         self._block = mt19937.unseeded_block(_DEFAULT_SEED)
 
     def manual_seed(self, seed: int) -> "Generator":
@@ -60,7 +59,7 @@ class Generator:
         if not -(2**63) <= seed < 2**64:
             raise Error(f"manual_seed: expected a seed from -2**63 to 2**64 - 1, got {seed}; reduce it modulo 2**64")
         fresh = mt19937.unseeded_block(seed % 2**64)
-        with self._lock:
+        with _lock:
             self._block[:] = fresh
         return self
 
@@ -77,7 +76,7 @@ class Generator:
     def get_state(self) -> np.ndarray:
         """The state as 5056 bytes, laid out as PyTorch's ``get_rng_state()``."""
         self.run(random.started(), end=1)
-        with self._lock:
+        with _lock:
             block = self._block.copy()
         state = np.zeros(1, _STATE)
         state["seed"] = block[mt19937.SEED : mt19937.SEED + 2].view(np.uint64)
@@ -114,7 +113,7 @@ class Generator:
         if state["has_float_normal"]:
             block[mt19937.FLOAT_NORMAL : mt19937.FLOAT_NORMAL + 1].view(np.float32)[0] = state["float_normal"]
             block[mt19937.HAS_FLOAT_NORMAL] = 1
-        with self._lock:
+        with _lock:
             self._block[:] = block
 
     def clone_state(self) -> "Generator":
@@ -136,20 +135,12 @@ class Generator:
     def run(self, address, *slots, begin: int = 0, end: int) -> None:
         """Call the sampler kernel at ``address`` with this generator's block as its first slot."""
         call = caller(len(slots) + 1)
-        with self._lock:
+        with _lock:
             call(address, self._block, *slots, begin, end)
 
 
 default_generator = Generator()
 default_generator.seed()
-
-
-def _unlock_after_fork():
-    default_generator._lock = threading.Lock()  # another thread may have held it when the process was forked
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_after_fork)
 
 
 def _checked(op: str, out: np.ndarray, floating: bool = False) -> type:

@@ -5,25 +5,27 @@ import importlib
 import numpy as np
 
 from . import autograd
-from .autograd import GradientEdge
+from .autograd import GradientEdge, Pending
+from .config import warn_once
 from .device import CPU
 from .storage import meta
 from .tensor import Tensor, from_array, make
 
 
-def _root_gradient(op, tensor, gradient, k):
+def _root_gradient(op, m, gradient, k):
+    """The gradient of the root described by meta ``m``: that given, if it fits, or 1 for one element."""
     if gradient is None:
-        if tensor._m.numel != 1:
+        if m.numel != 1:
             raise RuntimeError(
-                f"grad can be implicitly created only for scalar outputs: {op} got a tensor of shape "
-                f"{list(tensor._m.shape)}. Reduce it first, e.g. .sum(), or pass gradient= of its shape."
+                f"grad can be implicitly created only for scalar outputs: {op} got a tensor of shape {list(m.shape)}. Reduce it "
+                "first, e.g. .sum(), or pass gradient= of its shape."
             )
-        if tensor._m.dtype.is_complex:
+        if m.dtype.is_complex:
             raise RuntimeError(
-                f"grad can be implicitly created only for real scalar outputs but got {tensor._m.dtype!r}; take .abs() or "
-                ".real of it, or pass gradient="
+                f"grad can be implicitly created only for real scalar outputs but got {m.dtype!r}; take .abs() or .real of it, "
+                "or pass gradient="
             )
-        m = meta(tensor._m.dtype, tensor._m.shape, tensor._m.device)
+        m = meta(m.dtype, m.shape, m.device)
         if m.device is CPU:
             one = make(m.empty(1, m.np), m)
             one._d[0] = m.dtype.one
@@ -31,14 +33,16 @@ def _root_gradient(op, tensor, gradient, k):
         return from_array(m.dtype.encode(np.ones(m.shape))).to(m.device)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{op}: gradients can be either Tensors or None, but got {type(gradient).__name__}")
-    if gradient._m.shape != tensor._m.shape:
+    if gradient._m.shape != m.shape:
         raise RuntimeError(
-            f"Mismatch in shape: grad_output[{k}] has a shape of {gradient._m.shape} and output[{k}] has a shape of "
-            f"{tensor._m.shape}."
+            f"Mismatch in shape: grad_output[{k}] has a shape of {gradient._m.shape} and output[{k}] has a shape of {m.shape}."
         )
-    if not gradient._m.dtype.differentiable:
-        raise RuntimeError(f"{op}: grad_output[{k}] must be floating point, got {gradient._m.dtype!r}")
-    return gradient
+    if gradient._m.dtype.is_complex != m.dtype.is_complex:
+        raise RuntimeError(
+            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+            f"grad_output[{k}] has a dtype of {gradient._m.dtype!r} and output[{k}] has a dtype of {m.dtype!r}."
+        )
+    return gradient if gradient._m.dtype.differentiable else gradient.to(m.dtype)
 
 
 def _as_tuple(value):
@@ -54,13 +58,17 @@ def _roots(op, tensors, gradients):
                 "differentiate. " + _why_no_grad()
             )
         if type(tensor) is GradientEdge:
-            if not isinstance(gradient, Tensor):
+            m = tensor.describes()
+            if m is not None:
+                gradient = _root_gradient(op, m, gradient, k)
+            elif not isinstance(gradient, Tensor):
                 raise RuntimeError(
-                    f"{op}: a GradientEdge as output needs its gradient, pass a Tensor of the shape of what it stands for"
+                    f"{op}: grad can be implicitly created only for scalar outputs, and the shape of this GradientEdge is not "
+                    "known: pass a Tensor of the shape of what it stands for"
                 )
-            roots.append((tensor.node, gradient))
+            roots.append((tensor.node, tensor.node.seed(tensor.output_nr, gradient)))
             continue
-        roots.append((tensor._n, _root_gradient(op, tensor, gradient, k)))
+        roots.append((tensor._n, _root_gradient(op, tensor._m, gradient, k)))
     return roots
 
 
@@ -81,11 +89,20 @@ def _backward(self, gradient=None, retain_graph=None, create_graph=False, inputs
     higher derivatives. ``inputs``: the tensors that accumulate (all leaves by default).
     """
     if inputs is None and self._n is not None:  # the usual call, without the detour over tuples
-        root = _root_gradient("backward", self, gradient, 0)
+        root = _root_gradient("backward", self._m, gradient, 0)
+        if create_graph:
+            warn_once(_CYCLE)
         retain = create_graph if retain_graph is None else retain_graph
         autograd.walk([(self._n, root)], retain, create_graph)
     else:
         backward(self, gradient, retain_graph, create_graph, inputs)
+
+
+_CYCLE = (
+    "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause "
+    "a memory leak. We recommend using autograd.grad when creating the graph to avoid this. If you have to use this function, "
+    "make sure to reset the .grad fields of your parameters to None after use to break the cycle and avoid the leak."
+)
 
 
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
@@ -101,6 +118,8 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
             if tensor._n is None:
                 raise RuntimeError("One of the differentiated Tensors does not require grad")
         captures = {tensor._n: None for tensor in inputs}
+    if create_graph:
+        warn_once(_CYCLE)
     roots = _roots("backward", tensors, gradients)
     retain = create_graph if retain_graph is None else retain_graph
     autograd.walk(roots, retain, create_graph, captures)
@@ -123,6 +142,8 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     gradients = (None,) * len(outputs) if grad_outputs is None else _as_tuple(grad_outputs)
     if materialize_grads and allow_unused is False:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
+    if not inputs:
+        raise ValueError("grad requires non-empty inputs.")
     for tensor in inputs:
         if tensor._n is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -138,12 +159,14 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         captures = {tensor._n: None for tensor in inputs}
         roots = _roots("autograd.grad", outputs, gradients)
         autograd.walk(roots, retain, create_graph, captures, accumulate=False)
-        reached = [captures[tensor._n] for tensor in inputs]
+        reached = [_arrived(tensor, captures[tensor._n]) for tensor in inputs]
     found = []
     for tensor, gradient in zip(inputs, reached):
-        if gradient is None and materialize_grads and type(tensor) is not GradientEdge:
+        if gradient is None and materialize_grads:
+            if type(tensor) is GradientEdge:
+                raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
             m = tensor._m
-            gradient = from_array(np.zeros(m.shape, m.np)).to(m.device)
+            gradient = from_array(np.zeros(m.shape, m.np)).to(m.device).requires_grad_(bool(create_graph))
         elif gradient is None and not allow_unused:
             raise RuntimeError(
                 "One of the differentiated Tensors appears to not have been used in the graph. Set "
@@ -153,12 +176,28 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     return tuple(found)
 
 
+def _arrived(tensor, gradient):
+    """Of what arrived at the node of an input, the gradient of that input: an edge may name one of several outputs."""
+    if type(tensor) is not GradientEdge or gradient is None:
+        return gradient
+    return tensor.node.outputs(gradient)[tensor.output_nr if type(gradient) is Pending else 0]
+
+
 def _batched(outputs, inputs, gradients, retain_graph, options):
-    sizes = {-1 if value is None or value.ndim == 0 else len(value) for value in gradients}
-    if len(sizes) != 1 or -1 in sizes:
+    for k, (output, value) in enumerate(zip(outputs, gradients)):
+        shape = None if value is None else value._m.shape
+        if shape is None or not shape or shape[1:] != output._m.shape:
+            raise RuntimeError(
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The "
+                "sizes of the remaining dimensions are expected to match the shape of corresponding output, but a mismatch was "
+                f"detected: grad_output[{k}] has a shape of {shape and list(shape)} and output[{k}] has a shape of "
+                f"{list(output._m.shape)}."
+            )
+    sizes = {len(value) for value in gradients}
+    if len(sizes) != 1:
         raise RuntimeError(
-            "autograd.grad: with is_grads_batched=True every grad_outputs must be a Tensor with a first dimension of one "
-            f"size, got {[None if value is None else list(value.shape) for value in gradients]}"
+            "autograd.grad: with is_grads_batched=True every grad_outputs must have a first dimension of one size, got "
+            f"{[list(value._m.shape) for value in gradients]}"
         )
     retain = options["create_graph"] if retain_graph is None else retain_graph
     if not sizes.pop():

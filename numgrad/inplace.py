@@ -3,33 +3,96 @@
 import warnings
 
 from . import dtypes
-from .autograd import RETAIN, Node, is_grad_enabled, next_seq, switch
+from .autograd import RETAIN, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, switch
 from .layout import may_overlap, overlaps_itself
 from .op import ENTRIES, dense
-from .storage import meta
+from .storage import meta, same_memory
 from .tensor import Tensor, address, empty_tensor, storage_of
 
 
-def check_inplace(name, tensor):
-    """Refuse to write to what must not be written to."""
-    n = tensor._n
-    if n is not None and n.leaf and (not switch.anywhere or is_grad_enabled()):
+def check_inplace(name, tensor, *sources):
+    """Refuse to write to what must not be written to; ``sources`` are the operands whose values are written."""
+    storage = tensor._s
+    if storage is not None and storage.inference and not is_inference_mode_enabled():
+        raise RuntimeError(
+            f"{name}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
+            "normal tensor before doing inplace update."
+        )
+    m, base = tensor._m, tensor._base
+    if (
+        (tensor._n is not None or base is not None)
+        and (not switch.anywhere or is_grad_enabled())
+        and m.dtype.differentiable
+        and any(isinstance(value, Tensor) and value._n is not None for value in (tensor, base, *sources))
+    ):
+        check_recorded(name, tensor)
+    if overlaps_itself(m.shape, m.strides):
+        raise RuntimeError(_ONE_PLACE.format(name))
+
+
+def check_recorded(name, tensor):
+    """Refuse to give ``tensor`` a new history where that cannot be right."""
+    if tensor._creation is not None:
+        raise RuntimeError(f"{name}: {refusal(tensor)}")
+    n, base = tensor._n, tensor._base
+    if base is not None and (n is not None if base._n is None else base._n.leaf):
+        raise RuntimeError(
+            f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation. Write it "
+            "under numgrad.no_grad(), or clone() the leaf first."
+        )
+    if n is not None and n.leaf:
         label = f" '{n.label}'" if n.label else ""
         raise RuntimeError(
             f"{name}: a leaf Variable that requires grad is being used in an in-place operation: {type(tensor).__name__}"
             f"{label} of shape {list(tensor._m.shape)}. Write it as\n    with ng.no_grad():\n        p.{name}(...)"
         )
-    base = tensor._base
-    if base is not None and base._n is not None and base._n.leaf and (not switch.anywhere or is_grad_enabled()):
-        raise RuntimeError(
-            f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation. Write it "
-            "under numgrad.no_grad(), or clone() the leaf first."
-        )
-    if any(step == 0 and size > 1 for size, step in zip(tensor._m.shape, tensor._m.strides)):
-        raise RuntimeError(
-            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location. Please clone() the tensor before performing the operation."
-        )
+    if name not in _WHATEVER_WAS_THERE and may_overlap(tensor._m.shape, tensor._m.strides):
+        raise RuntimeError(_ONE_PLACE.format(name))
+
+
+_WHATEVER_WAS_THERE = ("fill_", "zero_")  # these write one value, also where a window shows an element twice
+
+_ONE_PLACE = (
+    "{}: unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
+    "clone() the tensor before performing the operation."
+)
+
+
+def writes_freely(tensor, follows):
+    """Where some mode is on: whether an in-place op may write without a look at the graph, as there is nothing to record
+    (``follows``: were it not for the mode there would be) and nothing to refuse."""
+    if follows and is_grad_enabled():
+        return False
+    storage = tensor._s
+    return storage is None or not storage.inference or is_inference_mode_enabled()
+
+
+# Why a view must not be written to where gradients are recorded (`Tensor._creation`), and what to do instead
+_REASONS = {
+    "multiple": "This view is the output of a function that returns multiple views. Such functions do not allow the output "
+    "views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+    "custom": "This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic "
+    "to handle view+inplace would override the custom backward associated with the custom Function, leading to incorrect "
+    "gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.",
+    "no_grad": "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+    "both the view and the inplace either both inside the {0} block (if you don't want the inplace to be tracked) or both "
+    "outside (if you want the inplace to be tracked).",
+}
+
+
+def refusal(tensor, indirect=False):
+    """Why the view ``tensor`` must not be written to or, ``indirect``, be used since its base was."""
+    kind, place = tensor._creation
+    done = "its base or another view of its base has been" if indirect else "is being"
+    n = tensor._n
+    if kind in ("no_grad", "inference_mode"):
+        lead = f"Output {place} of {n.name} is a view of a view which was created" if n is not None else "A view was created"
+        mode = "inference mode" if kind == "inference_mode" else "no_grad mode"
+        how = "in normal mode" if kind == "inference_mode" else "with grad mode enabled"
+        return f"{lead} in {mode} and {done} modified inplace {how}. " + _REASONS["no_grad"].format(kind)
+    if n is None:
+        return f"A view {done} modified inplace with grad mode enabled. " + _REASONS[kind]
+    return f"Output {place} of {n.name} is a view and {done} modified inplace. " + _REASONS[kind]
 
 
 def written(tensor, writer):
@@ -108,6 +171,9 @@ def _regenerate(base, views):
             if base._n is None:
                 other._n = None
                 continue
+            if other._creation is not None and other._creation[0] != "multiple":
+                other._n = _Refused(refusal(other, True))
+                continue
             node = _ViewOfBase()
             node.seq = next_seq()
             node.next = (base._n,)
@@ -137,6 +203,24 @@ class _CopySlices(Node):
             )
             outside = _as_base(outside, base)
         return outside, inside
+
+    backward_recorded = backward
+
+
+class _Refused(Node):
+    """The history of a view that cannot follow what was written to its base."""
+
+    __slots__ = ()
+    name = "Invalid"
+
+    def __init__(self, why):
+        self.seq = next_seq()
+        self.next = self.saved = self.storages = ()
+        self.hooks = None
+        self.refusal = why
+
+    def backward(self, gradient):
+        raise RuntimeError(self.refusal)
 
     backward_recorded = backward
 
@@ -203,11 +287,8 @@ def write_out(name, result, out, *sources):
             "arguments requires grad."
         )
     if overlaps_itself(out._m.shape, out._m.strides):
-        raise RuntimeError(
-            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location. Please clone() the tensor before performing the operation."
-        )
-    if any(source is out or (out._s is not None and source._s is out._s) for source in sources):
+        raise RuntimeError(_ONE_PLACE.format(name))
+    if any(source is out or same_memory(source._s, out._s) for source in sources):
         raise RuntimeError(
             f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
             "single memory location. Please clone() the tensor before performing the operation."

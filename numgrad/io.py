@@ -2,15 +2,16 @@
 
 import os
 import pickle
+import warnings
 from typing import Any
 
 from .errors import FileError
 from .serialization.archive import ZIP
-from .serialization.files import FileLike, MapLocation, contents, write
+from .serialization.files import FileLike, MapLocation, Outside, contents, write
 from .serialization.importing import Importing
 from .serialization.safetensors_file import read_safetensors, safetensors_parts
 from .serialization.torch_names import Weights
-from .serialization.torch_read import HEAD, is_stream, read_stream, read_zip, unpickled_zip
+from .serialization.torch_read import HEAD, is_stream, read_stream, read_zip
 from .serialization.torch_write import skipping, stream_parts, zip_parts
 
 
@@ -59,9 +60,13 @@ def _weights_only(asked: bool | None, pickle_module: Any) -> bool:
         )
     if force:
         return True
-    if asked is None:
-        return not free and pickle_module is None
-    return asked
+    if asked is None and free:
+        warnings.warn(
+            "Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD detected, since the `weights_only` argument was not "
+            "explicitly passed to `torch.load`, forcing weights_only=False.", stacklevel=3,
+        )  # fmt: skip
+        return False
+    return pickle_module is None if asked is None else asked
 
 
 def load(f: FileLike, map_location: MapLocation = None, pickle_module: Any = None, *, weights_only: bool | None = None,
@@ -90,20 +95,25 @@ def load(f: FileLike, map_location: MapLocation = None, pickle_module: Any = Non
         raise RuntimeError(
             "load: Can not safely load weights when explicit pickle_module is specified; pass weights_only=False"
         )
-    begin = f.tell() if hasattr(f, "tell") and hasattr(f, "seek") and getattr(f, "seekable", lambda: True)() else None  # type: ignore[union-attr]
-    data, label = contents(f, bool(mmap))
+    try:
+        return _loaded(f, map_location, pickle_module, only, bool(mmap), encoding, errors)
+    except Outside as outside:
+        raise outside.error from None
+
+
+def _loaded(f: Any, map_location: MapLocation, pickle_module: Any, only: bool, mmap: bool, encoding: str, errors: str) -> Any:
+    begin = f.tell() if hasattr(f, "tell") and hasattr(f, "seek") and getattr(f, "seekable", lambda: True)() else None
+    data, label = contents(f, mmap)
+    module = None if pickle_module is pickle else pickle_module
     names = Weights() if only else Importing(label)
     start = data[:HEAD].tobytes()
     if start.startswith(ZIP):
-        if pickle_module not in (None, pickle):
-            options = {"encoding": encoding, "errors": errors}
-            return unpickled_zip(data, label, map_location, bool(mmap), pickle_module, options)
-        return read_zip(data, label, map_location, (encoding, errors), bool(mmap), names)
+        return read_zip(data, label, map_location, (encoding, errors), mmap, names, module)
     if is_stream(start):
         if mmap:
             raise FileError(f"load: mmap=True needs an archive, {label} is older than those; pass mmap=False")
-        found, end = read_stream(data, label, map_location, (encoding, errors), names)
+        found, end = read_stream(data, label, map_location, (encoding, errors), names, module)
         if begin is not None:  # several objects can stand in one file
-            f.seek(begin + end)  # type: ignore[union-attr]
+            f.seek(begin + end)
         return found
     return read_safetensors(data, label, map_location)

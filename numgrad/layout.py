@@ -133,9 +133,8 @@ def geometry(op, shape, strides):
     if min(strides, default=0) < 0:
         raise RuntimeError(f"{op}: Negative strides are not supported at the moment, got strides: {list(strides)}")
     if max(prod(max(n, 1) for n in shape), span(shape, strides), *strides, 0) >= _FARTHEST:
-        raise RuntimeError(
-            f"{op}: Storage size calculation overflowed with sizes={list(shape)} and strides={list(strides)}"
-        )
+        what = "Stride" if 0 in shape else "Storage size"
+        raise RuntimeError(f"{op}: {what} calculation overflowed with sizes={list(shape)} and strides={list(strides)}")
     return shape, strides
 
 

@@ -16,11 +16,12 @@ from . import autograd
 from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .deferral import deferred
 from .device import CPU
+from .dtypes import python_number
 from .errors import DTypeError
 from .kernels.vocab import WORDS
 from .names import door
 from .storage import Meta
-from .tensor import Tensor, from_array, new, storage_of
+from .tensor import Tensor, from_array, inference_storage, new, storage_of
 
 OPS: dict = {}  # name -> Op, in order of definition
 ENTRIES: dict = {}  # name -> the function of an op, a composite or a method, for use across layers
@@ -152,10 +153,9 @@ def as_operand(op, value, k=0):
     """A Tensor as it is, numbers as Python numbers, ndarrays as Tensors; a TypeError in the name of ``op``."""
     if isinstance(value, Tensor):
         return value
+    value = python_number(value)
     if isinstance(value, (bool, int, float, complex)):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, np.ndarray):
         return from_array(value)
     raise TypeError(
@@ -264,23 +264,78 @@ def recording(tensors):
     return False
 
 
-def note_anomaly(node, op):
-    """In `detect_anomaly`: remember where the op was called. In `saved_tensors_hooks`: pack what the node saves."""
+def note_recorded(node, op):
+    """What modes do with a new node. Raises RuntimeError if it keeps an inference tensor.
+
+    `detect_anomaly` remembers where the op was called and in the course of which other node's gradient;
+    `saved_tensors_hooks` packs what the node saves.
+    """
+    for item in node.kept():
+        if isinstance(item, Tensor) and item._s is not None and item._s.inference:
+            raise RuntimeError(
+                "Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal tensor "
+                f"and use it in autograd (saved by {node.name})."
+            )
     if autograd.is_anomaly_enabled():
         node.anomaly = "".join(traceback.format_stack(limit=12)[:-2])
+        node.within = autograd.local.node
     if autograd.packs():
         from .packing import pack
 
         pack(node)
 
 
-def check_forward(name, result):
-    """In `detect_anomaly`: a NaN in a result names the op that made it."""
-    if autograd.checks_nan() and autograd.engine.has_nan(result):
-        raise RuntimeError(f"{name}: the forward pass returned nan values (detect_anomaly is on)")
+def note_result(result):
+    """What modes do with the result of an op that has memory of its own: in `inference_mode` it stays apart."""
+    if result._s is None and autograd.local.block is not None:
+        result._s = inference_storage()
 
 
-class StructuredNode(Node):
+class OpNode(Node):
+    """The node of an op of the table: what it saves has the names that the op's gradient asks for."""
+
+    __slots__ = ()
+
+    def saved_value(self, name, raw):
+        """The value saved under the op's name for it, or PyTorch's: ``self`` for the first input, ``result`` for the
+        output, ``self_sym_sizes`` for a shape."""
+        op = self.op
+        wanted = {"self": (op.inputs or [""])[0], "result": "out"}.get(name, name)
+        if wanted not in op.needs:
+            if name.endswith("_sym_sizes") and not raw:
+                return self._sizes(op, name.removesuffix("_sym_sizes"))
+            return super().saved_value(name, raw)
+        position = op.needs.index(wanted)
+        if self.saved is None:
+            raise self.freed()
+        if raw:
+            from .packing import SavedTensor
+
+            return SavedTensor(self, position)
+        self.check()
+        return self.tensor_of(position, self.restored()[position])
+
+    def _sizes(self, op, name):
+        name = op.inputs[0] if name == "self" else name
+        if f"{name}_meta" in op.needs:
+            return tuple(self.saved[op.needs.index(f"{name}_meta")].shape)
+        plan = getattr(self, "plan", None)
+        if name in op.inputs and hasattr(plan, "metas"):
+            return tuple(plan.metas[op.inputs.index(name)].shape)
+        return super().saved_value(f"{name}_sym_sizes", False)
+
+    def tensor_of(self, position, item):
+        """The saved value at ``position``, a result as a tensor with this node for its history."""
+        if type(item) is SavedResult:
+            return item.restore(self)
+        if self.op.needs[position] != "out" or isinstance(item, Tensor):
+            return item
+        tensor = new(Tensor)  # bare data, described by the plan
+        tensor._d, tensor._m, tensor._s, tensor._n = item, self.plan.out, self.storages[0], self
+        return tensor
+
+
+class StructuredNode(OpNode):
     """The node of an op whose gradient is a function over Tensors."""
 
     __slots__ = ()
@@ -351,7 +406,7 @@ def record(op, tensors, out, values, node_class=None):
         saved.append(item)
     node.saved, node.storages = tuple(saved), storages
     if switch.anywhere:
-        note_anomaly(node, op)
+        note_recorded(node, op)
     return node
 
 

@@ -5,6 +5,8 @@ nothing of this.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from . import autograd
 from .autograd import no_grad
@@ -21,7 +23,14 @@ class _Packed:
     def __init__(self, tensor, hooks, kind, node=None):
         pack_hook, self.unpack = hooks
         self.meta, self.node, self.kind = tensor._m, node, kind
+        storage = tensor._s
+        version = None if storage is None else storage.version
         self.value = pack_hook(tensor)
+        if tensor._s is not storage or (storage is not None and storage.version != version):
+            raise RuntimeError(
+                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook can not be "
+                "modified by in-place operations as this can lead to unexpected side-effects."
+            )
 
     def restore(self):
         value = self.unpack(self.value)
@@ -65,7 +74,11 @@ class _PackedNode:
     __slots__ = ()
 
     def kept(self):
-        return ()
+        return [item for item in super().kept() if type(item) is not _Packed]
+
+    def restored(self):
+        with no_grad(), _without_hooks():
+            return _restored(super().restored())
 
     def backward(self, gradient):
         return self._unpacked(super().backward, gradient)
@@ -75,8 +88,7 @@ class _PackedNode:
 
     def _unpacked(self, run, gradient):
         held = self.saved
-        with no_grad():
-            self.saved = _restored(held)
+        self.saved = self.restored()
         try:
             return run(gradient)
         finally:
@@ -94,32 +106,78 @@ def _restored(items):
     )
 
 
+class _without_hooks:
+    """Context: what is saved in it passes through no hooks, such as what an unpack hook computes."""
+
+    def __enter__(self):
+        self.packs = autograd.packs()
+        autograd.set_packs(())
+
+    def __exit__(self, *exception):
+        autograd.set_packs(self.packs)
+
+
 def pack(node):
     """Put what the hooks in force make of the saved tensors in their place."""
     hooks = autograd.packs()[-1]
-    needs = getattr(getattr(node, "op", None), "needs", ())
-    with no_grad():
-        items = _wrapped(node.saved, hooks)
-        if "out" in needs and len(needs) == len(items):
-            place = needs.index("out")
-            if node.storages and items[place] is node.saved[place]:  # bare data, described by the plan
-                result = make(items[place], node.plan.out)
-                items = (*items[:place], _Packed(result, hooks, "data"), *items[place + 1 :])
+    items = tuple(_wrapped(node, k, item, hooks) if node.used(k) else item for k, item in enumerate(node.saved))
+    _keep(node, items)
+
+
+def _keep(node, items):
+    """Let a node save ``items``, some of which are packed."""
     if all(mine is other for mine, other in zip(items, node.saved)):
         return
+    results = [k for k, item in enumerate(items) if type(item) is _Packed and item.kind in ("result", "data")]
+    if results:  # writes to results that are packed are no longer watched
+        node.storages = tuple(Storage() for _ in node.storages)
     node.saved = items
-    node.storages = tuple(Storage() for _ in node.storages)
-    node.__class__ = _packed_class(type(node))
+    if not isinstance(node, _PackedNode):
+        node.__class__ = _packed_class(type(node))
 
 
-def _wrapped(items, hooks):
-    found = []
-    for item in items:
-        if isinstance(item, Tensor):
-            item = _Packed(alias(item, item._d, item._m), hooks, "input", item._n)
-        elif type(item) is SavedResult:
-            item = _Packed(item.restore(None), hooks, "result")
-        elif type(item) is tuple and any(isinstance(part, (Tensor, SavedResult, tuple)) for part in item):
-            item = _wrapped(item, hooks)
-        found.append(item)
-    return tuple(found)
+def _wrapped(node, k, item, hooks):
+    """The saved value at place ``k`` of a node, packed if it is a tensor; so are those in a tuple."""
+    if isinstance(item, Tensor):
+        with no_grad(), _without_hooks():
+            return _Packed(alias(item, item._d, item._m), hooks, "input", item._n)
+    if type(item) is SavedResult:
+        with no_grad(), _without_hooks():
+            return _Packed(item.restore(None), hooks, "result")
+    if type(item) is tuple and any(isinstance(part, (Tensor, SavedResult, tuple)) for part in item):
+        return tuple(_wrapped(node, k, part, hooks) for part in item)
+    needs = getattr(getattr(node, "op", None), "needs", ())
+    if node.storages and k < len(needs) and needs[k] == "out" and not isinstance(item, _Packed):
+        with no_grad(), _without_hooks():  # bare data, described by the plan
+            tensor = make(item, node.plan.out)
+            tensor._s = node.storages[0]
+            return _Packed(tensor, hooks, "data")
+    return item
+
+
+class SavedTensor:
+    """What a node keeps of a tensor that it saved; `register_hooks` has it pass through a pair of hooks."""
+
+    def __init__(self, *place: Any):
+        if not place:
+            raise RuntimeError("Trying to create a SavedTensor object from Python is forbidden.")
+        self._node, self._position = place
+
+    def register_hooks(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
+        """Keep ``pack_hook(tensor)`` from now on, and compute with ``unpack_hook`` of it. The hooks are called without
+        recording. RuntimeError once the tensor is freed, if it is None, or has hooks already."""
+        if not callable(pack_hook) or not callable(unpack_hook):
+            raise TypeError("register_hooks(): incompatible function arguments, expected a pack hook and an unpack hook")
+        node, k = self._node, self._position
+        if node.saved is None:
+            raise RuntimeError("Calling register_hooks on a saved tensor after it has been freed. Please make sure to do it before.")
+        item = node.saved[k]
+        if item is None:
+            raise RuntimeError("Calling register_hooks on a saved tensor with value None is forbidden")
+        if type(item) is _Packed:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one pair of hooks is "
+                "allowed at a time."
+            )
+        packed = _wrapped(node, k, item, (pack_hook, unpack_hook))
+        _keep(node, (*node.saved[:k], packed, *node.saved[k + 1 :]))

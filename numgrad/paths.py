@@ -1,13 +1,16 @@
 """Paths of modules that PyTorch has and numgrad keeps elsewhere: ``nn.modules.conv``, ``distributions.normal``.
 
-Nothing is made before it is asked for: an import hook, last in line, makes the module of a path in the table.
+Nothing is made before it is asked for: an import hook, last in line, makes the module of a path in the table. Modules
+are attributes of their packages without an import, as those that PyTorch loads by itself are (`submodules`).
 """
 
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
-from types import ModuleType
+from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -29,11 +32,17 @@ _DISTRIBUTIONS = (
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
     "_tensor": ("tensor",),
+    "autograd.anomaly_mode": ("autograd",),
     "cuda.amp": ("amp.cuda",),
+    "cuda.amp.autocast_mode": ("amp.cuda",),
+    "cuda.amp.common": ("amp.cuda",),
+    "cuda.amp.grad_scaler": ("amp.cuda",),
+    "cuda.streams": ("cuda",),
     "distributions.utils": ("distributions.distribution",),
     "functional": ("",),
     "nn.modules": ("nn",),
     **{f"nn.modules.{name}": ("nn", f"nn.{name}") for name in _LAYERS},
+    "nn.modules.module": ("nn", "nn.module", "nn._hooks"),
     "nn.modules.utils": ("nn.sizes", "nn.utils"),
     "nn.common_types": ("nn.sizes",),
     **{f"distributions.{name}": ("distributions",) for name in _DISTRIBUTIONS},
@@ -41,6 +50,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "utils._pytree": ("func.tree",),
     "utils.data._utils": ("utils.data",),
     "utils.data._utils.collate": ("utils.data.collate",),
+    "utils.data._utils.worker": ("utils.data.worker",),
 }
 
 # names that are others here
@@ -60,12 +70,11 @@ RENAMED = {
 
 
 class Path(ModuleType):
-    """The module of a path in `PATHS`: its names are those of other modules."""
+    """The module of a path in `PATHS`: its names are those of other modules, and settings are set there."""
 
-    def __getattr__(self, name: str) -> Any:
+    def _home(self, name: str) -> tuple[ModuleType, str] | None:
+        """The module that has ``name``, and the name that it has there."""
         path = self.__name__.removeprefix(f"{_PACKAGE}.")
-        if f"{path}.{name}" in PATHS:
-            return importlib.import_module(f"{self.__name__}.{name}")
         wanted = RENAMED.get((path, name), name)
         for source in PATHS[path] if not name.startswith("__") else ():
             try:
@@ -75,8 +84,23 @@ class Path(ModuleType):
                     raise
                 continue
             if hasattr(module, wanted):
-                return getattr(module, wanted)
-        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+                return module, wanted
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        if f"{self.__name__}.{name}".removeprefix(f"{_PACKAGE}.") in PATHS:
+            return importlib.import_module(f"{self.__name__}.{name}")
+        home = self._home(name)
+        if home is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(*home)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        home = None if name.startswith("__") or isinstance(value, (ModuleType, FunctionType, type)) else self._home(name)
+        if home is None:
+            super().__setattr__(name, value)
+        else:
+            setattr(*home, value)
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -93,6 +117,19 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         pass
+
+
+def submodules(package: str, only_paths: bool = False) -> Callable[[str], ModuleType]:
+    """``__getattr__`` of a package: its modules, and those of `PATHS` (or them alone), are imported when they are asked for."""
+
+    def find(name: str) -> ModuleType:
+        path = f"{package}.{name}"
+        known = path.removeprefix(f"{_PACKAGE}.") in PATHS
+        if known or not (only_paths or name.startswith("__")) and importlib.util.find_spec(path) is not None:
+            return importlib.import_module(path)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return find
 
 
 def install() -> None:

@@ -1,7 +1,5 @@
 """How kernels are called: plans for a combination of metas, over threads where that pays."""
 
-import functools
-
 import numpy as np
 
 from . import config
@@ -130,11 +128,8 @@ def caller(slots, end, work, device):
         from .kernels import cuda
 
         return cuda.caller(slots, work)
-    if config.threads > 1 and end > 1 and end * work >= _PARALLEL_FROM and not config.forked:
-        run = callers.caller(slots, parallel=True)
-        parts, grain = config.threads, max(1, _GRAIN // max(work, 1))
-        return functools.partial(_in_parallel, run, parts, grain)
-    return callers.caller(slots)
+    parts = config.usable_threads() if end > 1 and end * work >= _PARALLEL_FROM else 1
+    return callers.caller(slots, parts, max(1, _GRAIN // max(work, 1)))
 
 
 def call_table(kernel, table, own, shared, device, split=True):
@@ -148,11 +143,5 @@ def call_table(kernel, table, own, shared, device, split=True):
 
         cuda.call_table(kernel, table, own, shared)
         return
-    parts = 1
-    if split and config.threads > 1 and not config.forked and sum(table[own :: own + 1]) >= _PARALLEL_FROM:
-        parts = config.threads
+    parts = config.usable_threads() if split and sum(table[own :: own + 1]) >= _PARALLEL_FROM else 1
     callers.call_table(kernel, table, own, shared, parts)
-
-
-def _in_parallel(run, parts, grain, *arguments):
-    run(*arguments, parts, grain)

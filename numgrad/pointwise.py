@@ -29,15 +29,15 @@ from .op import (
     as_operand,
     as_tensor_operand,
     attach,
-    check_forward,
     node_class_of,
-    note_anomaly,
+    note_recorded,
+    note_result,
     plain,
     same_device,
 )
 from .plans import build_plan
 from .pointwise_gradient import PointwiseNode, dependence, pass_through
-from .storage import meta, strided_meta
+from .storage import meta, same_memory, strided_meta
 from .tensor import Tensor, from_array, make, storage_of
 
 _PLAN_LIMIT = 1 << 14
@@ -192,8 +192,7 @@ def _with_complex_numbers(operands):
 def _attribute_values(op, attributes):
     values = []
     for name, value in zip(op.attributes, attributes):
-        if isinstance(value, (Tensor, np.generic)):
-            value = value.item()
+        value = value.item() if isinstance(value, Tensor) else dtypes.python_number(value)
         if name not in op.static:
             if isinstance(value, bool):
                 value = int(value)
@@ -271,7 +270,7 @@ def _general(op, inputs, attributes, options):
     if any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled()) and m.dtype.differentiable:
         tensor._n = _record(op, plan, operands, attributes, nodes, tensor)
     if switch.anywhere:
-        check_forward(op.name, tensor)
+        note_result(tensor)
     return tensor if out is None else write_out(op.name, tensor, out)
 
 
@@ -310,7 +309,7 @@ def _record(op, plan, operands, attributes, nodes, out):
             saved.append(values[name])
     node.saved, node.storages = tuple(saved), storages
     if switch.anywhere:
-        note_anomaly(node, op)
+        note_recorded(node, op)
     return node
 
 
@@ -329,7 +328,7 @@ def _inplace(op, inputs, attributes, options):
     target = as_tensor_operand(name, inputs[0], op.inputs[0])
     if any(isinstance(value, Tensor) and value._m.batched for value in inputs):
         return ENTRIES["batched_inplace"](op, inputs, attributes)
-    check_inplace(name, target)
+    check_inplace(name, target, *inputs[1:])
     operands = _operands(op, (target, *inputs[1:]))
     attributes = _attribute_values(op, attributes)
     plan = _find_plan(op, operands, attributes, True)
@@ -339,7 +338,7 @@ def _inplace(op, inputs, attributes, options):
         track = False
     old = list(operands)
     for k, value in enumerate(operands):  # other views of the target's memory
-        if isinstance(value, Tensor) and value is not target and value._s is not None and value._s is target._s:
+        if isinstance(value, Tensor) and value is not target and same_memory(value._s, target._s):
             operands[k] = _duplicate(value)
     if track and op.inputs[0] in op.needs:
         # The gradient needs the value that is about to be overwritten.
@@ -354,8 +353,6 @@ def _inplace(op, inputs, attributes, options):
         if "out" in op.needs and plan.out is not target._m:
             kept = ENTRIES["contiguous_copy"](plain(target))
         rebase(target, _record(op, plan, old, attributes, nodes, kept))
-    if switch.anywhere:
-        check_forward(name, target)
     return target
 
 

@@ -3,9 +3,10 @@
 import functools
 
 from . import dtypes
-from .autograd import Node, no_grad
+from .autograd import no_grad
 from .op import (
     ENTRIES,
+    OpNode,
     conform,
     sum_to,
 )
@@ -14,7 +15,7 @@ from .storage import Meta, strided_meta
 from .tensor import Tensor, make, new
 
 
-class PointwiseNode(Node):
+class PointwiseNode(OpNode):
     """The node of a pointwise op: one kernel computes all wanted gradients."""
 
     __slots__ = ()
@@ -22,14 +23,20 @@ class PointwiseNode(Node):
     def overload(self):
         return isinstance(self.plan.metas[-1], Meta)
 
-    def kept(self):
-        op = self.op
+    def _used(self):
         used: set = set()
-        for parent, names in zip(self.next, op.dependence):
+        for parent, names in zip(self.next, self.op.dependence):
             if parent is not None:
                 used |= names
-        kept = [item for name, item in zip(op.needs, self.saved) if name in used]
+        return used
+
+    def kept(self):
+        used = self._used()
+        kept = [item for name, item in zip(self.op.needs, self.saved) if name in used]
         return (*kept, *self.storages) if "out" in used else kept
+
+    def used(self, position):
+        return self.op.needs[position] in self._used()
 
     def backward(self, gradient):
         plan = self.plan

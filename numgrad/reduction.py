@@ -10,7 +10,7 @@ import inspect
 from math import prod
 
 from . import dtypes
-from .autograd import Node, is_grad_enabled, next_seq, no_grad, switch
+from .autograd import is_grad_enabled, next_seq, no_grad, switch
 from .deferral import deferred
 from .errors import no_complex_form
 from .inplace import write_out
@@ -20,15 +20,16 @@ from .names import absent, bound, meanings
 from .op import (
     ENTRIES,
     Op,
+    OpNode,
     as_tensor_operand,
     attach,
     cast,
     cast_gradient,
-    check_forward,
     dense,
     forget_kernels,
     node_class_of,
-    note_anomaly,
+    note_recorded,
+    note_result,
 )
 from .plans import build_plan, caller
 from .storage import meta, strided_meta
@@ -71,7 +72,7 @@ def reduction(fn=None, **options):
     names = {
         "op": op, "general": _general, "absent": absent, "plans": op.plans, "new": new, "Tensor": Tensor, "storage_of": storage_of,
         "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq,
-        "check_forward": check_forward, "note_anomaly": note_anomaly, "inf": float("inf"),
+        "note_result": note_result, "note_recorded": note_recorded, "inf": float("inf"),
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _source(op), names, lambda: _signature(op)))
 
@@ -100,9 +101,9 @@ def {name}(input=absent, {parameters}dim=None, keepdim=False, **options):
             node.saved = ({saved})
             node.storages = ({storages})
             if switch.anywhere:
-                note_anomaly(node, op)
+                note_recorded(node, op)
     if switch.anywhere:
-        check_forward(op.name, tensor)
+        note_result(tensor)
     return tensor
 """
 
@@ -179,11 +180,11 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
                 saved.append(attributes[list(op.attributes).index(name)])
         node.saved = tuple(saved)
         if switch.anywhere:
-            note_anomaly(node, op)
+            note_recorded(node, op)
     if dtype is not None and op.result == "sum" and not result._m.dtype.differentiable:
         result = cast(result, dtypes.as_dtype(dtype))  # narrow integers were asked for
     if switch.anywhere:
-        check_forward(op.name, result)
+        note_result(result)
     return result if out is None else write_out(op.name, result, out)
 
 
@@ -331,7 +332,7 @@ def _dtypes(op, d):
     return d, d, d
 
 
-class ReductionNode(Node):
+class ReductionNode(OpNode):
     """The node of a reduction: a pointwise kernel over the input, with what was reduced repeated."""
 
     __slots__ = ()

@@ -1,5 +1,6 @@
 """Settings under PyTorch's names: default device, determinism, precision of products."""
 
+from .config import number_of_threads
 from .device import Device, default, set_default
 
 
@@ -74,6 +75,5 @@ def get_num_interop_threads() -> int:
 
 
 def set_num_interop_threads(count: int) -> None:
-    """Accepted for scripts that set it: operations run one after the other."""
-    if not isinstance(count, int) or count < 1:
-        raise RuntimeError(f"set_num_interop_threads: expected a positive integer, got {count!r}")
+    """Accepted for scripts that set it: operations run one after the other. RuntimeError for what is no number of threads."""
+    number_of_threads("set_num_interop_threads", count)

@@ -82,20 +82,44 @@ def strided_meta(d: DType, shape: tuple, strides: tuple, device: Device = CPU) -
 
 
 class Storage:
-    """What a tensor, its views and its ``.data`` share: the root array and the record of writes.
+    """What a tensor and its views share: the root array and the record of writes.
 
     ``modified`` is the sequence number of the last write in the recorder's (falling) count, so that a saved
     value is stale exactly if ``storage.modified < node.seq``; ``version`` counts the writes, ``writer`` names
     the op that made the last one. ``views`` are weak references to the views that the recorder must follow,
     ``root`` is the flat array that the first tensor held, set when a view is made. Most tensors never get a Storage:
     it is made when one is shared, written to in place, or saved as a result. ``resizable`` is false where the memory
-    belongs to an ndarray.
+    belongs to an ndarray. ``memory`` is an object that several storages have in common which record writes to the same
+    memory each for itself, as those of a tensor and its ``.data`` do.
     """
 
-    root = writer = None
+    root = writer = memory = None
     resizable = True
+    inference = False
     version = modified = 0
     views: Sequence = ()
+
+    def apart(self) -> "Storage":
+        """A record of its own for the same memory."""
+        if self.memory is None:
+            self.memory = object()
+        other = type(self)()
+        other.__dict__.update(self.__dict__, views=(), version=0, modified=0, writer=None)
+        return other
+
+
+class InferenceStorage(Storage):
+    """That of a tensor that was made in `inference_mode`. ``block`` lives as long as the mode or such a tensor does."""
+
+    inference = True
+    block: Any = None
+
+
+def same_memory(one: Storage | None, other: Storage | None) -> bool:
+    """Whether two storages, None for memory that nothing else shows, are of the same memory."""
+    return one is not None and other is not None and (
+        one is other or (one.memory is not None and one.memory is other.memory)
+    )
 
 
 # --- memory that there is -----------------------------------------------------------------------------------------
@@ -132,6 +156,8 @@ def check_memory(size: int) -> None:
 
 
 def _no_memory(size):
+    if size >= 1 << 63:
+        return RuntimeError(f"Storage size calculation overflowed: a tensor of {size} bytes has no 64-bit size")
     there = _machine_memory()
     more = "" if there == float("inf") else f"; this machine has {there / 2**30:,.1f} GiB"
     return RuntimeError(
@@ -287,3 +313,11 @@ def opened_segment(descriptor: int, size: int) -> Segment:
 def segment_of(array: np.ndarray) -> Segment | None:
     """The shared segment that an array lies in, if any."""
     return _owner(array, "shared")
+
+
+def __getattr__(name):
+    if name.endswith("Storage"):  # PyTorch's module of this name has the classes
+        from . import storages
+
+        return getattr(storages, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

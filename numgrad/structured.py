@@ -13,14 +13,14 @@ from .op import (
     StructuredNode,
     admitted,
     attach,
-    check_forward,
     node_class_of,
-    note_anomaly,
+    note_recorded,
+    note_result,
     plain,
     signature_text,
 )
 from .storage import Storage, strided_meta
-from .tensor import Tensor, new, storage_of
+from .tensor import Tensor, follow, new, storage_of
 
 KINDS: set = set()  # subclasses of Tensor that ops take as they are
 
@@ -56,9 +56,9 @@ def structured(fn=None, **options):
         "op": op, "fn": op.fn, "plans": op.plans, "plan_view": plan_view, "plain": plain, "new": new, "Tensor": Tensor,
         "Storage": Storage, "ref": weakref.ref, "forget_dead": _forget_dead, "switch": switch,
         "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq, "SavedResult": SavedResult,
-        "storage_of": storage_of, "check_forward": check_forward, "note_anomaly": note_anomaly,
+        "storage_of": storage_of, "note_result": note_result, "note_recorded": note_recorded,
         "admitted": admitted, "kinds": KINDS, "entries": ENTRIES, "inf": float("inf"), "nan": float("nan"),
-        "onto": getattr(op.node_class, "onto", None),
+        "onto": getattr(op.node_class, "onto", None), "follow": follow,
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _structured_source(op), names))
 
@@ -73,7 +73,7 @@ def {name}({signature}):
         out, context = out
     {record}
     if switch.anywhere:
-        check_forward(op.name, out)
+        note_result(out)
     return {result}
 """
 
@@ -95,9 +95,17 @@ def {name}({signature}):
     out._d = data if until_ is None else data[from_:until_]
     out._s = storage
     out._n = None
-    if not switch.anywhere or is_grad_enabled():
-        base = {first}._base
-        out._base = {first} if base is None else base
+    base = {first}._base
+    if switch.anywhere and not is_grad_enabled():
+        if base is not None or {first}._n is not None:
+            follow(out, {first}, storage)
+    else:
+        if base is None:
+            out._base = {first}
+        else:
+            out._base = base
+            if {first}._creation is not None:
+                out._creation = {first}._creation
         views = storage.views
         if not views:
             storage.views = [ref(out)]
@@ -117,7 +125,7 @@ _NODE = """if {recorded}:
 {indent}    node.storages = ({storages})
 {indent}    node.hooks = None
 {indent}    if switch.anywhere:
-{indent}        note_anomaly(node, op)"""
+{indent}        note_recorded(node, op)"""
 
 
 _PART = """parent = {first}._n
@@ -129,7 +137,7 @@ _PART = """parent = {first}._n
             node.plan = ({key})
             node.hooks = None
             if switch.anywhere:
-                note_anomaly(node, op)"""
+                note_recorded(node, op)"""
 
 
 def _structured_source(op):

@@ -4,16 +4,20 @@
 import warnings
 import weakref
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import autograd, dtypes
-from .autograd import Leaf, OutputNode
+from .autograd import Leaf, OutputNode, local, switch
 from .config import warn_once
 from .device import CPU, Device
 from .layout import Size, in_format, inside, integer, is_dense, layout, strided
 from .printing import tensor_text
-from .storage import Meta, Storage, flat, pinned, segment_of, shaped, shared_segment, strided_meta
+from .storage import InferenceStorage, Meta, Storage, flat, pinned, segment_of, shaped, shared_segment, strided_meta
+
+if TYPE_CHECKING:
+    from .storages import TypedStorage, UntypedStorage
 
 new = object.__new__
 
@@ -31,6 +35,7 @@ class Tensor:
     __array_priority__ = 1000
 
     _base = None  # the tensor that this one is a view of
+    _creation = None  # how a view came about that the recorder does not follow, and which output of it this is
     _grad = None  # the gradient, for tensors that are no leaves
     name = None
 
@@ -141,7 +146,8 @@ class Tensor:
         return in_format(memory_format, self._m.shape, self._m.strides)
 
     def is_inference(self) -> bool:
-        return False
+        """Whether this was made in `inference_mode`, or is a view of what was."""
+        return self._s is not None and self._s.inference
 
     def is_conj(self) -> bool:
         return False
@@ -184,14 +190,24 @@ class Tensor:
         return (address(self._d) - address(root)) // self._m.dtype.itemsize
 
     def untyped_storage(self) -> "UntypedStorage":
-        """The memory that this tensor shares with its views."""
-        return UntypedStorage(self)
+        """The memory that this tensor shares with its views, as bytes."""
+        from .storages import storage_behind
 
-    def storage(self) -> "UntypedStorage":
-        return UntypedStorage(self)
+        return storage_behind(self)
+
+    def storage(self) -> "TypedStorage":
+        """The memory that this tensor shares with its views, as elements of its dtype."""
+        from .storages import typed
+
+        return typed(self.untyped_storage(), self._m.dtype)
+
+    def _typed_storage(self) -> "TypedStorage":
+        return self.storage()
 
     @property
     def _version(self) -> int:
+        if self._s is not None and self._s.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return 0 if self._s is None else self._s.version
 
     # --- the recorder --------------------------------------------------------------------------------------------
@@ -215,6 +231,8 @@ class Tensor:
                 )
             return self
         if requires_grad and n is None:
+            if self.is_inference() and not local.inference:
+                raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
             if not self._m.dtype.differentiable:
                 raise RuntimeError(
                     f"only Tensors of floating point dtype can require gradients, got {self._m.dtype!r}; convert with "
@@ -282,6 +300,8 @@ class Tensor:
     @property
     def grad_fn(self):
         n = self._n
+        if n is not None and n.refusal is not None:
+            raise RuntimeError(n.refusal)
         return None if n is None or n.leaf else n.next[0] if type(n) is OutputNode else n
 
     @property
@@ -324,11 +344,22 @@ class Tensor:
         if n is None or not n.leaf:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         n.tensor = weakref.ref(self)
-        return n.register_hook(hook)
+        return n.register_accumulated_hook(hook)
+
+    @staticmethod
+    def _make_subclass(cls, data, require_grad=False):
+        """An instance of the subclass ``cls`` over the memory of ``data``, without its history."""
+        return wrap_as(cls, data.detach()).requires_grad_(require_grad)
 
     def detach(self) -> "Tensor":
         """This tensor's data without its history; shares memory and version."""
         return alias(self, self._d, self._m)
+
+    def module_load(self, other, assign=False) -> "Tensor":
+        """What ``load_state_dict`` puts in the place of this tensor for the loaded ``other``, where
+        ``__future__.set_swap_module_params_on_conversion(True)``: this one with the values of the other, or with ``assign``
+        the other one. Subclasses may redefine it."""
+        return other.detach() if assign else self.copy_(other).detach()
 
     def detach_(self):
         """Forget the history."""
@@ -343,9 +374,13 @@ class Tensor:
 
     @property
     def data(self) -> "Tensor":
-        """The data as a tensor that is not recorded; writes to it are counted as writes to this one."""
+        """The data as a tensor that is not recorded. Writes to it are not noticed by gradients that need the old values;
+        in `detect_anomaly` they are."""
         found = alias(self, self._d, self._m)
-        found.__dict__["_writer"] = ".data"
+        if local.anomaly:
+            found.__dict__["_writer"] = ".data"
+        else:
+            found._s = found._s.apart()
         return found
 
     @data.setter
@@ -354,10 +389,18 @@ class Tensor:
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._n is not None and not value._m.dtype.differentiable:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point")
-        self._d, self._m, self._s = value._d, value._m, storage_of(value)
-        self._s.modified = autograd.next_seq()  # what was saved of this tensor is no longer there
-        self._s.writer = ".data"
-        autograd.switch.last_write = self._s.modified
+        before, m = storage_of(self), self._m
+        shared = alias(value, value._d, value._m)
+        self._d, self._m, self._s = shared._d, shared._m, shared._s.apart()
+        storage = self._s
+        storage.version, storage.modified, storage.writer = before.version, before.modified, before.writer
+        fitting = self.__dict__.pop("_fitting", None)  # the meta that gradients expect, and the record of writes to it
+        if fitting is not None and fitting[0] is value._m and not local.anomaly:
+            _, storage.modified, storage.writer = fitting
+        elif value._m is not m or local.anomaly:  # gradients that saved this tensor cannot use what it is now
+            self.__dict__["_fitting"] = fitting or (m, before.modified, before.writer)
+            storage.modified = switch.last_write = autograd.next_seq()
+            storage.writer = ".data"
 
     # --- values --------------------------------------------------------------------------------------------------
 
@@ -545,28 +588,6 @@ def _rebuild(cls, array, device, requires_grad, extra):
     return tensor.requires_grad_(requires_grad)
 
 
-class UntypedStorage:
-    """The bytes behind a tensor: their address and number."""
-
-    def __init__(self, tensor):
-        root = storage_of(tensor).root
-        self._array = tensor._d if root is None else root
-
-    def data_ptr(self) -> int:
-        return address(self._array)
-
-    def nbytes(self) -> int:
-        return self._array.nbytes
-
-    size = __len__ = nbytes
-
-    def __eq__(self, other):
-        return isinstance(other, UntypedStorage) and self.data_ptr() == other.data_ptr()
-
-    def __hash__(self):
-        return hash(self.data_ptr())
-
-
 # --- the user's attributes ---------------------------------------------------------------------------------------
 
 # What the library itself keeps in a tensor's ``__dict__``.
@@ -611,7 +632,32 @@ def make(data, m: Meta) -> Tensor:
     """A new tensor over memory of its own."""
     tensor = new(Tensor)
     tensor._d, tensor._m, tensor._s, tensor._n = data, m, None, None
+    if switch.anywhere and local.block is not None:
+        tensor._s = inference_storage()
     return tensor
+
+
+def inference_storage() -> InferenceStorage:
+    """The storage of a tensor that is being made in `inference_mode`."""
+    storage = InferenceStorage()
+    storage.block = local.block
+    return storage
+
+
+def follow(found: Tensor, tensor: Tensor, storage: Storage) -> None:
+    """Note that ``found`` is a view of ``tensor``, over ``storage``, so that the recorder follows writes through both."""
+    base = tensor._base
+    fields = found.__dict__
+    fields["_base"] = tensor if base is None else base
+    if tensor._creation is not None:
+        fields["_creation"] = tensor._creation
+    elif not local.enabled:
+        fields["_creation"] = ("inference_mode" if local.inference else "no_grad", 0)
+    if not storage.views:
+        storage.views = []
+    elif len(storage.views) >= 32 and len(storage.views) & (len(storage.views) - 1) == 0:
+        storage.views = [reference for reference in storage.views if reference() is not None]
+    storage.views.append(weakref.ref(found))
 
 
 def storage_of(tensor: Tensor) -> Storage:
@@ -659,14 +705,7 @@ def view(tensor: Tensor, offset: int, shape: tuple, strides: tuple, track: bool)
         data = data[offset : offset + length]
     found = alias(tensor, data, vm)
     if track:
-        base = tensor._base
-        found.__dict__["_base"] = tensor if base is None else base
-        storage = tensor._s
-        if not storage.views:
-            storage.views = []
-        elif len(storage.views) >= 32 and len(storage.views) & (len(storage.views) - 1) == 0:
-            storage.views = [reference for reference in storage.views if reference() is not None]
-        storage.views.append(weakref.ref(found))
+        follow(found, tensor, tensor._s)
     return found
 
 

@@ -10,18 +10,25 @@ from .storage import meta
 from .tensor import Tensor, empty_tensor, from_array
 
 
-class TensorType:
-    """A constructor of tensors of one dtype and kind of device: ``FloatTensor(2, 3)`` uninitialised, ``FloatTensor([1, 2])``."""
+class TensorType(type):
+    """The class of the tensors of one dtype and kind of device, and their constructor: ``FloatTensor(2, 3)``
+    uninitialised, ``FloatTensor([1, 2])``. They are classes for ``isinstance`` and annotations; every tensor is a `Tensor`."""
+
+    dtype: dtypes.dtype
+    device: Device
+
+    def __new__(cls, name: str, dtype: dtypes.dtype, device: Device = CPU):
+        module = "torch" if device is CPU else f"torch.{device.type}"
+        return super().__new__(cls, name, (), {"__module__": module, "dtype": dtype, "device": device})
 
     def __init__(self, name: str, dtype: dtypes.dtype, device: Device = CPU):
-        self.__name__ = self.__qualname__ = name
-        self.dtype, self.device = dtype, device
+        super().__init__(name, (), {})
 
     def __call__(self, *args: Any) -> Tensor:
         if len(args) == 1 and isinstance(args[0], Tensor):
             if not self.__instancecheck__(args[0]):
                 where = "" if args[0].device is CPU else "cuda."
-                raise TypeError(f"expected {self!r} (got torch.{where}{_names[args[0].dtype]})")
+                raise TypeError(f"expected {self.__module__}.{self.__name__} (got torch.{where}{_names[args[0].dtype]})")
             return args[0].detach()
         if len(args) == 1 and not isinstance(args[0], (int, tuple)) or len(args) == 1 and _is_values(args[0]):
             found = from_array(self.dtype.encode(np.array(args[0], dtype=self.dtype.compute)))
@@ -36,9 +43,6 @@ class TensorType:
 
     def __instancecheck__(self, instance: Any) -> bool:
         return isinstance(instance, Tensor) and instance.dtype is self.dtype and instance.device.type == self.device.type
-
-    def __repr__(self):
-        return f"torch.{self.__name__}" if self.device is CPU else f"torch.cuda.{self.__name__}"
 
 
 def _is_values(value) -> bool:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
               nondet_tol=0.0, fast_mode=False, **ignored) -> bool:  # fmt: skip
     """Compare the gradients of ``func(*inputs)`` with central differences, along one random direction an input.
 
-    ``inputs``: tensors; those that require grad must be float64 or complex128. The whole Jacobian is probed at once by
+    ``inputs``: tensors; those that require grad should be float64 or complex128, for others there is a warning. The whole Jacobian is probed at once by
     a random projection of outputs and inputs, tightly; complex numbers count as pairs of reals. Raises GradientError (or returns False) where they differ.
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
@@ -58,12 +59,16 @@ def _gradcheck(func, inputs, eps, atol, rtol):
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have it")
     for leaf in leaves:
         if leaf.dtype not in (float64, complex128):
-            raise ValueError(f"gradcheck: inputs must be float64 or complex128 for central differences, got {leaf.dtype!r}")
+            warnings.warn(
+                f"gradcheck: an input of {leaf.dtype!r} requires gradient and is not a double precision floating point or "
+                "complex. This check will likely fail if all the inputs are not of double precision floating point or complex.",
+                stacklevel=4,
+            )
     rng = np.random.default_rng(0)
     outputs = _outputs(func(*inputs))
     if not outputs:
         raise GradientError("gradcheck: no output of the function requires grad")
-    weights = [from_array(np.asarray(_random(rng, out))) for out in outputs]
+    weights = [from_array(out.dtype.encode(np.asarray(_random(rng, out)))) for out in outputs]
     found = autograd.grad(outputs, leaves, weights, allow_unused=True)
     for k, (leaf, gradient) in enumerate(zip(leaves, found)):
         direction = _random(rng, leaf)
@@ -71,7 +76,7 @@ def _gradcheck(func, inputs, eps, atol, rtol):
         host = leaf.detach()  # writes go past the recorder
         values = []
         for sign in (1, -1):
-            host.copy_(from_array(np.array(kept + sign * eps * direction)))
+            host.copy_(from_array(leaf.dtype.encode(np.array(kept + sign * eps * direction))))
             again = _outputs(func(*inputs))
             values.append(sum(_product(w._host(), v._host()) for v, w in zip(again, weights, strict=True)))
         host.copy_(from_array(kept))

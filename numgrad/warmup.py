@@ -86,7 +86,7 @@ def _callers() -> None:
     """What calls kernels with 1 to 12 operands, serially and over the threads."""
     for count in range(1, 13):
         callers.caller(count)
-        callers.caller(count, parallel=True)
+        callers.caller(count, parts=2)
 
 
 def _train() -> None:

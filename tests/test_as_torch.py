@@ -34,7 +34,7 @@ def test_an_unmodified_script():
         from torch.optim.lr_scheduler import StepLR
         from torch.utils.data import DataLoader, TensorDataset
 
-        assert torch is numgrad and nn is numgrad.nn and F is numgrad.nn.functional and Tensor is numgrad.Tensor
+        assert torch.__name__ == "torch" and torch.add is numgrad.add and torch.nn is nn is numgrad.nn and F is numgrad.nn.functional and Tensor is numgrad.Tensor
         torch.manual_seed(0)
         model = nn.Linear(2, 1)
         loader = DataLoader(TensorDataset(torch.randn(8, 2), torch.randn(8, 1)), batch_size=4, shuffle=True)
@@ -158,7 +158,7 @@ def test_tensor_types():
     assert ng.FloatTensor((1, 2)).tolist() == [1, 2] and ng.BoolTensor([True]).dtype is ng.bool
     x = ng.zeros(2)
     assert isinstance(x, ng.FloatTensor) and not isinstance(x, ng.LongTensor) and not isinstance(1, ng.CharTensor)
-    assert ng.FloatTensor(x).data_ptr() == x.data_ptr() and repr(ng.ShortTensor) == "torch.ShortTensor"
+    assert ng.FloatTensor(x).data_ptr() == x.data_ptr() and repr(ng.ShortTensor) == "<class 'torch.ShortTensor'>"
     assert x.type(ng.LongTensor).dtype is ng.int64 and x.type() == "torch.FloatTensor"
     with pytest.raises(TypeError, match=r"expected torch.FloatTensor \(got torch.LongTensor\)"):
         ng.FloatTensor(ng.arange(3))
@@ -304,3 +304,68 @@ def test_hub(tmp_path):
     for refused in (lambda: ng.hub.load("a/b", "net"), lambda: ng.hub.list("a/b"), lambda: ng.hub.help("a/b", "net")):
         with pytest.raises(RuntimeError, match=r"hub\.\w+: 'a/b' is a program written for PyTorch"):
             refused()
+
+
+def test_the_version_is_pytorchs():
+    printed = run("""
+        import numgrad
+        with numgrad.as_torch() as torch:
+            import importlib.metadata, torch.version
+            assert torch.__version__ == torch.version.__version__ == importlib.metadata.version("torch")
+            assert torch.__version__ >= "2.6" and torch.__version__ >= (2, 6) and not torch.__version__ < "2.9"
+            assert isinstance(torch.__version__, str) and torch.__version__.split(".")[0] == "2"
+        assert numgrad.__version__ == numgrad.version.__version__ != numgrad.torch_version.__version__
+        print("well")
+    """)
+    assert printed == "well\n"
+
+
+def test_versions_are_ordered_as_versions():
+    from numgrad.torch_version import TorchVersion
+
+    ordered = ["1.9", "2.0.0.dev20", "2.0.0a0", "2.0.0b2", "2.0.0rc1", "2.0.0rc2", "2.0", "2.0.post1", "2.0.1", "2.9.9", "2.10"]
+    for k, one in enumerate(ordered):
+        for j, two in enumerate(ordered):
+            a = TorchVersion(one)
+            assert (a < two, a <= two, a == two, a != two, a >= two, a > two) == (k < j, k <= j, k == j, k != j, k >= j, k > j)
+    assert TorchVersion("2.1.0+cpu") == "2.1" == TorchVersion("2.1.0") and TorchVersion("2.1") > (2, 0, 9)
+    assert TorchVersion("2.1") != "parrot" and hash(TorchVersion("2.1")) == hash("2.1")
+
+
+def test_modules_are_attributes():
+    """What PyTorch has after ``import torch``, numgrad has without an import of its own, where it has the module at all."""
+    pytest.importorskip("torch")
+    names = run("""
+        import sys, torch
+        def there(path):
+            at = torch
+            for name in path.split("."):
+                at = getattr(at, name, None)
+            return at is not None
+        paths = sorted(name[6:] for name in list(sys.modules) if name.startswith("torch."))
+        print(*[path for path in paths if there(path)])
+    """).split()
+    assert "utils.hooks" in names and "distributions.normal" in names and len(names) > 100
+    printed = run(f"""
+        import importlib.util, numgrad
+        def there(path):
+            at = numgrad
+            for name in path.split("."):
+                at = getattr(at, name, None)
+            return at is not None
+        missing = [path for path in {names!r} if not there(path)]
+        def found(path):
+            try:
+                return importlib.util.find_spec(f"numgrad.{{path}}") is not None
+            except ModuleNotFoundError:
+                return False
+        print(*[path for path in missing if found(path)])
+    """)
+    assert printed.split() == []
+
+
+def test_types_of_tensors_in_annotations():
+    def f(x: ng.LongTensor | None, y: None | ng.FloatTensor = None) -> ng.BoolTensor | ng.ByteTensor: ...
+
+    assert isinstance(ng.ones(1), f.__annotations__["y"]) and not isinstance(ng.ones(1), f.__annotations__["x"])
+    assert isinstance(None, f.__annotations__["x"]) and repr(ng.cuda.FloatTensor) == "<class 'torch.cuda.FloatTensor'>"

@@ -196,13 +196,45 @@ def test_modified_saved_result():
         z.backward()
 
 
-def test_writes_through_data_are_counted():
-    x = leaf(3)
-    w = leaf(3, seed=1)
+def test_writes_through_data_are_noticed_in_detect_anomaly_only():
+    x, w = leaf(3), leaf(3, seed=1)
     y = x * w
     w.data.mul_(3)
-    with pytest.raises(RuntimeError, match=r"\.data"):
-        y.sum().backward()
+    assert w._version == 0
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), w.detach().numpy())
+    with pytest.warns(UserWarning, match="Anomaly Detection"), autograd.detect_anomaly():
+        y = x * w
+        w.data.mul_(3)
+        with pytest.raises(RuntimeError, match=r"\.data"), pytest.warns(UserWarning, match="Error detected in MulBackward0"):
+            y.sum().backward()
+
+
+def test_data_is_a_record_of_its_own_for_the_same_memory():
+    w = leaf(3)
+    scratch = w.data
+    y = (scratch * leaf(3, seed=1)).sum()
+    scratch.add_(1)
+    with pytest.raises(RuntimeError, match="modified"):  # of what was saved under that name
+        y.backward()
+    square = ng.arange(9.0).reshape(3, 3)
+    square.data.add_(square.data.T)  # read and written at once
+    np.testing.assert_array_equal(square.numpy(), [[0, 4, 8], [4, 8, 12], [8, 12, 16]])
+    square[0] = 1.0
+    square.copy_(square.data.T)
+    np.testing.assert_array_equal(square.numpy(), [[1, 4, 8], [1, 8, 12], [1, 12, 16]])
+
+
+def test_data_that_is_exchanged():
+    x, w = leaf(3), leaf(3, seed=1)
+    y = (x * w).sum()
+    held = w.data
+    w.data = ng.zeros(0, dtype=ng.float64)  # as programs do that keep parameters elsewhere
+    with pytest.raises(RuntimeError, match="modified"):
+        y.backward(retain_graph=True)
+    w.data = held
+    y.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), held.numpy())
 
 
 def test_writes_through_detach_and_views_are_counted():
@@ -419,13 +451,16 @@ def test_saved_output_of_a_function_is_no_cycle():
         gc.enable()
 
 
-def test_detect_anomaly_names_the_op():
-    x = ng.tensor([-1.0], requires_grad=True)
-    with pytest.raises(RuntimeError, match="sqrt"), autograd.detect_anomaly():
-        x.sqrt()
+def test_detect_anomaly_names_the_op_and_the_call():
     x = ng.tensor([0.0], requires_grad=True)
-    with pytest.raises(RuntimeError, match="Backward0"), autograd.detect_anomaly():
-        (x.sqrt() * 0.0).sum().backward()
+    with pytest.warns(UserWarning) as noted, autograd.detect_anomaly():
+        ng.tensor([-1.0], requires_grad=True).sqrt()  # a NaN in the forward pass may be meant
+        y = x.sqrt()  # the call
+        with pytest.raises(RuntimeError, match="Function 'SqrtBackward0' returned nan values in its 0th output"):
+            (y * 0.0).sum().backward()
+    assert "Anomaly Detection" in str(noted[0].message)
+    assert "Error detected in SqrtBackward0" in str(noted[1].message) and "# the call" in str(noted[1].message)
+    (y * 0.0).sum().backward()
 
 
 def test_graph_is_freed_without_the_garbage_collector():

@@ -241,5 +241,7 @@ def test_messages(call, error, words):
 
 def test_nan_is_found():
     x = ng.tensor([1 + 1j]).requires_grad_()
-    with ng.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="mul: the forward pass returned nan"):
-        x * float("nan")
+    with pytest.warns(UserWarning, match="MulBackward0"), ng.autograd.detect_anomaly():
+        y = (x * float("nan")).abs().sum()
+        with pytest.raises(RuntimeError, match="Function '.*Backward0' returned nan"):
+            y.backward()

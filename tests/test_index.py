@@ -413,3 +413,43 @@ def test_out():
         out = ng.zeros(expected.shape)
         assert fn(out) is out
         assert_same(out, torch.from_numpy(expected.numpy()))
+
+
+# --- byte masks, which PyTorch is about to give up -------------------------------------------------------------------
+
+
+def test_byte_masks_warn_each_time():
+    x, mask = ng.arange(12.0).view(4, 3), ng.tensor([1, 0, 1, 0], dtype=ng.uint8)
+    columns = ng.tensor([1, 1, 0], dtype=ng.uint8)
+    with pytest.warns(UserWarning, match="uint8 is now deprecated") as caught:
+        assert x[mask].tolist() == [[0, 1, 2], [6, 7, 8]]
+        assert x[mask, columns].tolist() == [0, 7]
+        x[mask] = 1
+    assert len(caught) == 4
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3)])
+def test_a_single_byte_is_a_mask(shape):
+    x = ng.ones(shape)
+    one, none = ng.tensor(1, dtype=ng.uint8), ng.tensor(0, dtype=ng.uint8)
+    assert x[one].shape == (1, *shape) and x[none].shape == (0, *shape)
+    x[one] = ng.full((1, 1, *shape), 5.0)
+    x[none] = 7
+    assert (x == 5).all()
+
+
+def test_errors_of_indexing():
+    x = ng.arange(4)
+    with pytest.raises(RuntimeError, match="shape mismatch"):  # before the dtypes are compared
+        x[x > -1] = ng.tensor([1.0, 2.0, 3.0])
+    with pytest.raises(IndexError, match="out of bounds for dimension with size 0"):
+        ng.empty(10, 0)[:, [0, 1]]
+    with pytest.raises(RuntimeError, match="at least one index"):
+        ng.rand(()).index_put([], ng.tensor([1.0]))
+    for indices, shape, message in [
+        (ng.tensor(0.5), (2, 2), "'indices' to be integer"),
+        (ng.tensor([1]), ng.tensor([1, 2]), "'shape' to be int or sequence of ints"),
+        (ng.tensor([1]), (1, 2.0), "to only contain ints"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            ng.unravel_index(indices, shape)

@@ -125,3 +125,45 @@ def test_a_step_before_the_optimizers_is_said(name):
         assert all("`lr_scheduler.step()` before `optimizer.step()`" in text for text in texts)
         counts.append(len(texts))
     assert counts[0] == counts[1]
+
+
+NESTED = {  # composites of composites, and the same schedule without the nesting
+    "a sequence as the first of a sequence": (
+        lambda S, o: S.SequentialLR(o, [S.SequentialLR(o, [S.ConstantLR(o, 0.5, 2), S.ConstantLR(o, 0.2, 20)], [2]), S.ExponentialLR(o, 0.9)], [5]),
+        lambda S, o: S.SequentialLR(o, [S.ConstantLR(o, 0.5, 2), S.ConstantLR(o, 0.2, 20), S.ExponentialLR(o, 0.9)], [2, 5]),
+    ),
+    "a sequence as the last of a sequence": (
+        lambda S, o: S.SequentialLR(o, [S.ConstantLR(o, 0.5, 2), S.SequentialLR(o, [S.LinearLR(o, 0.1), S.StepLR(o, 2)], [3])], [2]),
+        lambda S, o: S.SequentialLR(o, [S.ConstantLR(o, 0.5, 2), S.LinearLR(o, 0.1), S.StepLR(o, 2)], [2, 5]),
+    ),
+    "a chain of one as the last of a sequence": (
+        lambda S, o: S.SequentialLR(o, [S.ConstantLR(o, 0.5, 2), S.ChainedScheduler([S.ExponentialLR(o, 0.9)])], [4]),
+        lambda S, o: S.SequentialLR(o, [S.ConstantLR(o, 0.5, 2), S.ExponentialLR(o, 0.9)], [4]),
+    ),
+    "a chain of a chain in a sequence": (
+        lambda S, o: S.SequentialLR(o, [S.ChainedScheduler([S.ChainedScheduler([S.LinearLR(o, 0.1)]), S.ExponentialLR(o, 0.9)])], []),
+        lambda S, o: S.ChainedScheduler([S.LinearLR(o, 0.1), S.ExponentialLR(o, 0.9)]),
+    ),
+    "a chain of sequences": (
+        lambda S, o: S.ChainedScheduler([S.SequentialLR(o, [S.SequentialLR(o, [S.LinearLR(o, 0.1), S.StepLR(o, 2)], [3])], [])]),
+        lambda S, o: S.SequentialLR(o, [S.LinearLR(o, 0.1), S.StepLR(o, 2)], [3]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_nesting_changes_no_rate(name):
+    found, halves = [], []
+    for build in NESTED[name]:
+        optimizer = ng.optim.SGD([ng.nn.Parameter(ng.ones(1))], lr=1.0, momentum=0.9)
+        scheduler = build(ng.optim.lr_scheduler, optimizer)
+        first = [float(group["lr"]) for group in optimizer.param_groups]
+        rates, saved = stepped(ng, optimizer, scheduler, range(STEPS))
+        found.append([first[0], *rates[:, 0]])
+        optimizer = ng.optim.SGD([ng.nn.Parameter(ng.ones(1))], lr=1.0, momentum=0.9)
+        scheduler = build(ng.optim.lr_scheduler, optimizer)
+        optimizer.load_state_dict(saved[0])
+        scheduler.load_state_dict(saved[1])
+        halves.append(stepped(ng, optimizer, scheduler, range(SAVED_AFTER + 1, STEPS))[0][:, 0])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+    np.testing.assert_allclose(halves, [found[1][SAVED_AFTER + 2 :]] * 2, rtol=1e-12)

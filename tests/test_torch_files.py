@@ -192,7 +192,7 @@ def test_map_location():
     apple = gpu.replace(b"cuda:0", b"mps:00")
     apple = repacked(data, lambda n, b: b.replace(b"X\x03\x00\x00\x00cpu", b"X\x05\x00\x00\x00mps:0")).getvalue()
     assert ng.load(io.BytesIO(apple), map_location="cpu")["x"].tolist() == [0, 1, 2]
-    with pytest.raises(RuntimeError, match="cannot put a tensor on mps:0"):
+    with pytest.raises(RuntimeError, match="cannot put a tensor of the file on mps:0"):
         ng.load(io.BytesIO(apple))
 
 

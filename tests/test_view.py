@@ -256,3 +256,44 @@ def test_results_are_no_views_of_hidden_tensors():
     y[:3].mul_(3)
     (y * y).sum().backward()
     assert x.grad.tolist() == [[0.0, 72.0, 16.0], [216.0, 32.0, 40.0]]
+
+
+# --- PyTorch's refusals, and its strides -----------------------------------------------------------------------------
+
+REFUSED = {
+    "flip": (lambda x: x.flip(), TypeError, "missing 1 required positional argument: 'dims'"),
+    "movedim_source": (lambda x: x.movedim((0, -2), (0, 1)), RuntimeError, "repeated dim in `source`"),
+    "movedim_destination": (lambda x: x.movedim((0, 1), (1, 1)), RuntimeError, "repeated dim in `destination`"),
+    "rot90": (lambda x: x.rot90(1, [0, -3]), RuntimeError, "Rotation dim1 out of range"),
+    "unfold": (lambda x: x.unfold(0, -1, 1), RuntimeError, "size is -1 but must be >= 0"),
+    "tensor_split": (lambda x: x.tensor_split(ng.tensor(1.5)), RuntimeError, "dtype of long, but got Float"),
+    "nonzero_out": (lambda x: ng.nonzero(x, out=ng.empty(0)), RuntimeError, "scalar type Long"),
+    "nonzero_tuple": (lambda x: ng.nonzero(x, out=ng.empty(0), as_tuple=True), RuntimeError, "as_tuple"),
+    "broadcast_shapes": (lambda x: ng.broadcast_shapes((2, -1)), RuntimeError, "negative dimension"),
+    "size": (lambda x: ng.empty(()).resize_(2, 4, 2**29, 2**30), RuntimeError, "Storage size calculation overflowed"),
+    "stride": (lambda x: ng.empty(()).resize_(0, 4, 2**61), RuntimeError, "Stride calculation overflowed"),
+}
+
+
+@pytest.mark.parametrize("call, error, message", REFUSED.values(), ids=REFUSED)
+def test_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call(ng.ones(2, 3))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 5), (1, 3, 5), (3, 1, 5), (1, 5)])
+def test_new_dimensions_of_size_one_lie_around_the_others(shape):
+    torch = pytest.importorskip("torch")
+    assert ng.ones(5).expand(shape).stride() == torch.ones(5).expand(shape).stride()
+
+
+def test_resize_as_keeps_the_layout_that_is_asked_for():
+    x = ng.randn(2, 3, 4, 5).contiguous(memory_format=ng.channels_last)
+    flat = ng.randn(x.numel())
+    assert flat.resize_as_(x, memory_format=ng.preserve_format).is_contiguous(memory_format=ng.channels_last)
+    assert ng.randn(x.numel()).resize_as_(x).is_contiguous()
+
+
+def test_python_types_name_dtypes():
+    kinds = [ng.zeros(1, dtype=kind).dtype for kind in (bool, int, float, complex)]
+    assert kinds == [ng.bool, ng.int64, ng.float64, ng.complex128]

@@ -1,5 +1,6 @@
 """Mixed precision, as ``torch.amp``: `autocast` and `GradScaler`."""
 
+from ..paths import submodules
 from .autocast_mode import (
     autocast as autocast,
     clear_autocast_cache as clear_autocast_cache,
@@ -16,3 +17,5 @@ from .autocast_mode import (
 from .grad_scaler import GradScaler as GradScaler
 
 __all__ = ["autocast", "custom_bwd", "custom_fwd", "is_autocast_available", "GradScaler"]
+
+__getattr__ = submodules(__name__)

@@ -9,8 +9,9 @@ import threading
 import types
 import warnings
 
-from .. import detours, dtypes, fft, linalg
+from .. import detours, dtypes, fft, forks, linalg
 from ..autograd import is_grad_enabled
+from ..contexts import within
 from ..device import CPU
 from ..names import behind
 from ..nn import functional
@@ -52,7 +53,7 @@ class _State(threading.local):
 
 
 _state = _State()
-_lock = threading.Lock()
+_lock = forks.lock("autocast")
 _unprepared = [True]
 
 
@@ -206,13 +207,10 @@ class autocast:
                 f"autocast()(func) requires a callable, but got {type(func).__name__}. Did you mean to use autocast as "
                 "a context manager?"
             )
+        return within(self._clone, func)
 
-        @functools.wraps(func)
-        def decorated(*args, **kwargs):
-            with self:
-                return func(*args, **kwargs)
-
-        return decorated
+    def _clone(self):
+        return autocast(self.device, self.fast_dtype, self._enabled, self._cache_enabled)
 
 
 def as_now() -> autocast:

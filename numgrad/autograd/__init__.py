@@ -3,12 +3,13 @@
 import importlib
 from typing import Any
 
+from ..paths import submodules
 from .engine import needed_now as needed_now, unshared as unshared, walk as walk
 from .modes import (
-    checks_nan as checks_nan,
     detect_anomaly as detect_anomaly,
     enable_grad as enable_grad,
     inference_mode as inference_mode,
+    is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled,
     is_anomaly_enabled as is_anomaly_enabled,
     is_grad_enabled as is_grad_enabled,
     is_inference_mode_enabled as is_inference_mode_enabled,
@@ -41,13 +42,11 @@ gradgradcheck: Any = None
 
 # --- parts that most programs do without -------------------------------------------------------------------------
 
-_ON_FIRST_USE = {"forward_ad", "function", "functional", "grad_mode", "graph", "variable"}
+_submodule = submodules(__name__)
 _OF_PARTS = {"Variable": "variable"}
 
 
 def __getattr__(name: str):
-    if name in _ON_FIRST_USE:
-        return importlib.import_module(f".{name}", __name__)
     if name in _OF_PARTS:
         return getattr(importlib.import_module(f".{_OF_PARTS[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _submodule(name)

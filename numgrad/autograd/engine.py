@@ -5,10 +5,11 @@ that used its result.
 """
 
 import sys
+import warnings
 from heapq import heappop, heappush, heappushpop
 from typing import Any
 
-from .modes import checks_nan, local, set_mode, switch, switch_lock
+from .modes import local, set_mode, switch, switch_lock
 from .node import Pending, next_seq
 
 # Set by the op table: the sum of two gradients (a new tensor; in place), a copy with strides (row-major if None), the
@@ -28,12 +29,14 @@ def unshared(tensor, references):
 def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulate=True, step=None):
     """Propagate gradients from ``roots``, pairs of (node, gradient), to the leaves.
 
-    ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only paths to
-    them are walked. ``accumulate``: whether leaves (those captured, if any are) add to their ``.grad``. ``step``: a
-    function (node, gradient) -> gradients in place of the node's own, whose results are not written to.
+    ``captures``: dict of node -> None to be filled with the gradients that reach these nodes; then only nodes on the
+    way to them run, not they themselves, and only what ran is freed. ``accumulate``: whether leaves (those captured, if
+    any are) add to their ``.grad``. ``step``: a function (node, gradient) -> gradients in place of the node's own, whose
+    results are not written to.
     """
-    needed = None if captures is None else leading_to(captures, [node for node, _ in roots])
-    before, outer = set_mode("enabled", bool(create_graph)), local.needed
+    running = None if captures is None else leading_to(captures, [node for node, _ in roots])
+    needed = None if captures is None else running.union(captures)
+    before, outer, within = set_mode("enabled", bool(create_graph)), local.needed, local.node
     local.needed = None if create_graph else needed
     selective = local.needed is not None
     if selective:
@@ -41,14 +44,14 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
             switch.selective += 1
     try:
         if switch.noted:
-            _noted_walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed)
+            _noted_walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed, running)
         else:
-            _walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed)
+            _walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed, running)
     finally:
         if selective:
             with switch_lock:
                 switch.selective -= 1
-        local.needed = outer
+        local.needed, local.node = outer, within
         set_mode("enabled", before)
 
 
@@ -57,18 +60,18 @@ def needed_now():
     return local.needed
 
 
-def _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed):
+def _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed, running):
     ends: list = []  # what hooks have to do when all gradients are there
     outer, local.task = local.task, (roots, captures, next_seq(), ends)
     try:
-        _walk(roots, retain_graph, create_graph, captures, accumulate, needed)
+        _walk(roots, retain_graph, create_graph, captures, accumulate, needed, running)
         for end in ends:
             end()
     finally:
         local.task = outer
 
 
-def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
+def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, running):
     pending: dict = {}
     leaves: dict = {}
     heap: list = []
@@ -85,57 +88,71 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
             heappush(heap, (node.seq, node))
     gradient = None
     node = heappop(heap)[1] if heap else None
-    while node is not None:
-        gradient = pending.pop(node)
-        hooks = node.hooks
-        if hooks is not None and hooks.tensor:
-            gradient = _run_hooks(hooks.tensor, gradient)
-        if captures is not None and node in captures:
-            captures[node] = gradient
-        if node.saved is None or switch.last_write < node.seq:
-            node.check()
-        if hooks is not None and hooks.pre:
-            gradient = _run_pre_hooks(node, gradient)
-        if not create_graph:
-            gradients = node.backward(gradient)
-        elif create_graph is True:
-            gradients = node.backward_recorded(gradient)
-        else:
-            gradients = create_graph(node, gradient)
-        if hooks is not None and hooks.post:
-            gradients = _run_post_hooks(node, gradients, gradient)
-        if switch.anywhere and checks_nan():
-            _check_finite(node, gradients)
-        if not retain_graph and node.saved and node.frees:
-            node.saved = None  # a second pass is refused; nodes that saved no values may run again
-        gradient = None
-        following = None
-        for parent, gradient in zip(node.next, gradients):
-            if parent is None or gradient is None or (needed is not None and parent not in needed):
-                continue
-            table = leaves if parent.leaf else pending
-            held = table.get(parent)
-            if held is not None:
-                if type(held) is Pending:
-                    table[parent] = held.joined(gradient)
-                elif create_graph:
-                    table[parent] = add(held, gradient)
-                else:
-                    # held by: the table, `held`, getrefcount's argument
-                    table[parent] = add_(held, gradient) if unshared(held, 2) else add(held, gradient)
-                held = None
+    anomaly = local.anomaly
+    try:
+        while node is not None:
+            if anomaly:
+                local.node = node
+            gradient = pending.pop(node)
+            hooks = node.hooks
+            if hooks is not None and hooks.tensor:
+                gradient = _run_hooks(hooks.tensor, gradient)
+            if captures is not None and node in captures:
+                captures[node] = gradient
+                if node not in running:
+                    if accumulate and hooks is not None and hooks.pre:  # `backward` to this node: it is seen to arrive
+                        _run_pre_hooks(node, gradient)
+                    gradient = None
+                    node = heappop(heap)[1] if heap else None
+                    continue
+            if node.saved is None or switch.last_write < node.seq:
+                node.check()
+            if hooks is not None and hooks.pre:
+                gradient = _run_pre_hooks(node, gradient)
+            if not create_graph:
+                gradients = node.backward(gradient)
+            elif create_graph is True:
+                gradients = node.backward_recorded(gradient)
             else:
-                table[parent] = gradient
-                if table is pending:
-                    if following is None:
-                        following = parent
+                gradients = create_graph(node, gradient)
+            if hooks is not None and hooks.post:
+                gradients = _run_post_hooks(node, gradients, gradient)
+            if anomaly and local.check_nan:
+                _check_finite(node, gradients)
+            if not retain_graph and node.saved and node.frees:
+                node.saved = None  # a second pass is refused; nodes that saved no values may run again
+            gradient = None
+            following = None
+            for parent, gradient in zip(node.next, gradients):
+                if parent is None or gradient is None or (needed is not None and parent not in needed):
+                    continue
+                table = leaves if parent.leaf else pending
+                held = table.get(parent)
+                if held is not None:
+                    if type(held) is Pending:
+                        table[parent] = held.joined(gradient)
+                    elif create_graph:
+                        table[parent] = add(held, gradient)
                     else:
-                        heappush(heap, (parent.seq, parent))
-        gradient = gradients = None
-        if heap:
-            node = heappop(heap)[1] if following is None else heappushpop(heap, (following.seq, following))[1]
-        else:
-            node = following
+                        # held by: the table, `held`, getrefcount's argument
+                        table[parent] = add_(held, gradient) if unshared(held, 2) else add(held, gradient)
+                    held = None
+                else:
+                    table[parent] = gradient
+                    if table is pending:
+                        if following is None:
+                            following = parent
+                        else:
+                            heappush(heap, (parent.seq, parent))
+            gradient = gradients = None
+            if heap:
+                node = heappop(heap)[1] if following is None else heappushpop(heap, (following.seq, following))[1]
+            else:
+                node = following
+    except Exception:
+        if anomaly:
+            _report(node)
+        raise
     for leaf in list(leaves):
         gradient = leaves.pop(leaf)
         hooks = leaf.hooks
@@ -144,10 +161,17 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed):
         if captures is not None and leaf in captures:
             captures[leaf] = gradient
         if accumulate and (captures is None or leaf in captures):
-            _accumulate(leaf, gradient, create_graph)
+            if hooks is None:
+                _accumulate(leaf, gradient, create_graph)
+            else:
+                if hooks.pre:
+                    gradient = _run_pre_hooks(leaf, gradient)
+                _accumulate(leaf, gradient, create_graph)
+                if hooks.accumulated:
+                    _run_accumulate_hooks(leaf)
+                if hooks.post:
+                    _run_post_hooks(leaf, (), gradient)
             gradient = None
-            if hooks is not None and hooks.post:
-                _run_accumulate_hooks(leaf)
 
 
 def _accumulate(leaf, gradient, create_graph):
@@ -168,8 +192,7 @@ def _accumulate(leaf, gradient, create_graph):
 
 
 def leading_to(targets, starts):
-    """The nodes from which a target can be reached."""
-    needed = set(targets)
+    """The nodes between ``starts`` and ``targets``: a target can be reached from them by at least one step."""
     state = {}  # node -> whether it leads to a target; absent while its parents are being looked at
     for start in starts:
         stack = [(start, iter(start.next))]
@@ -185,16 +208,35 @@ def leading_to(targets, starts):
                 break
             else:
                 path.pop()
-                state[node] = node in needed or any(state.get(parent, False) for parent in node.next if parent)
-    return needed | {node for node, leads in state.items() if leads}
+                state[node] = any(parent in targets or state.get(parent, False) for parent in node.next if parent)
+    return {node for node, leads in state.items() if leads}
 
 
 def _run_hooks(hooks, gradient):
     for hook in list(hooks.values()):
         changed = hook(gradient)
         if changed is not None:
-            gradient = changed
+            gradient = _like(gradient, changed, hook)
     return gradient
+
+
+def _like(gradient, changed, hook):
+    """What a hook on a tensor returned in place of its gradient, if it can stand for it."""
+    if type(gradient) is Pending or type(changed) is type(gradient) and changed._m is gradient._m:
+        return changed
+    name = getattr(hook, "__name__", type(hook).__name__)
+    if not hasattr(changed, "_m"):
+        raise TypeError(f"expected Variable, but hook '{name}' returned '{type(changed).__name__}'")
+    if changed.shape != gradient.shape:
+        raise RuntimeError(
+            f"hook '{name}' has changed the size of value: from {list(gradient.shape)} to {list(changed.shape)}"
+        )
+    if changed.dtype is not gradient.dtype or changed.device != gradient.device:
+        raise RuntimeError(
+            f"hook '{name}' has changed the type of value (was {gradient.dtype!r} on {gradient.device}, got "
+            f"{changed.dtype!r} on {changed.device})"
+        )
+    return changed
 
 
 def _run_pre_hooks(node, gradient):
@@ -219,14 +261,32 @@ def _run_accumulate_hooks(leaf):
     tensor = leaf.tensor() if leaf.tensor is not None else None
     if tensor is None and leaf.tensor is not None:  # nobody can see its gradient any more
         return
-    for hook in list(leaf.hooks.post.values()):
-        hook(tensor)
+    for hook in list(leaf.hooks.accumulated.values()):
+        if hook(tensor) is not None:
+            raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def _check_finite(node, gradients):
     for k, gradient in enumerate(gradients):
         if gradient is not None and type(gradient) is not Pending and has_nan(gradient):
-            raise RuntimeError(
-                f"Function '{node.name}' returned nan values in its {k}th output."
-                + (f" The op was recorded here:\n{node.anomaly}" if node.anomaly else "")
+            raise RuntimeError(f"Function '{node.name}' returned nan values in its {k}th output.")
+
+
+def _report(node):
+    """In `detect_anomaly`: warn where the op was called whose gradient failed, and by the gradient of what."""
+    text = f"Error detected in {node.name}. "
+    caused = "caused the error"
+    while node is not None:
+        if node.anomaly is None:
+            text += (
+                "No forward pass information available. Enable detect anomaly during forward pass for more information."
             )
+        else:
+            text += f"Traceback of forward call that {caused}:\n{node.anomaly}"
+        try:
+            warnings.warn(text, stacklevel=6)
+        except UserWarning:  # the error under way is the one to be raised
+            print(text, file=sys.stderr)
+        node = node.within
+        if node is not None:
+            text, caused = f"Previous calculation was induced by {node.name}. ", "induced the previous calculation"

@@ -6,8 +6,10 @@ level, from two backward walks when it is asked for.
 """
 
 import threading
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+from ..contexts import within
 from ..func.levels import Source, linear_map, settled, stand_in
 from ..tensor import Tensor
 from . import is_grad_enabled, set_grad_enabled
@@ -69,6 +71,10 @@ class dual_level:
 
     def __exit__(self, *exception: object) -> None:
         exit_dual_level()
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """``fn`` with each call, of a generator each step, in a level of its own."""
+        return within(dual_level, fn)
 
 
 def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> Tensor:

@@ -5,18 +5,35 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from ..function import Context
 from ..inplace import written
 from ..tensor import Tensor
 from . import (
     GradientEdge as GradientEdge,
     Handle,
-    Node as Node,
+    Node as _Node,
     local,
     packs,
     set_packs,
     switch,
 )
 from .engine import leading_to
+
+
+class _Virtual(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, (_Node, Context)) and not isinstance(instance, type)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return subclass is cls or issubclass(subclass, (_Node, Context))
+
+
+class Node(metaclass=_Virtual):
+    """What all nodes of the graph are instances of, ``grad_fn`` of tensors, the ``ctx`` of a `Function`.
+
+    ``name()``, ``next_functions``, ``metadata``, ``register_hook(fn)``, ``register_prehook(fn)``; what is saved for the
+    gradient are attributes ``_saved_x``, and ``_raw_saved_x.register_hooks`` sets hooks on one of these.
+    """
 
 
 class saved_tensors_hooks:
@@ -80,7 +97,7 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     keeping its data alive."""
     if tensor._n is None:
         raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
-    return GradientEdge(tensor._n, tensor.output_nr)
+    return GradientEdge(tensor.grad_fn or tensor._n, tensor.output_nr, tensor._m)
 
 
 def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
@@ -121,7 +138,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
         starts = [node for node, _ in roots]
         reached = _reachable(starts)
         if captures is not None:
-            reached &= leading_to(captures, starts)
+            reached &= leading_to(captures, starts).union(captures)
         under_way[:] = [number, sum(node in reached for node in nodes), [None] * len(nodes)]
         ends.append(lambda: finish(number))
 

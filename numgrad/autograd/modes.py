@@ -1,14 +1,18 @@
 """Modes of recording: whether ops are recorded, looked at for anomalies, or hand what they save to hooks."""
 
-import functools
-import inspect
 import threading
+import warnings
 from typing import Any
+
+from .. import forks
+from ..contexts import within
 
 
 class _Local(threading.local):
     enabled = True
     inference = False
+    block: Any = None  # of the inference mode under way: what the tensors that are made in it hold
+    node: Any = None  # whose gradient is being computed
     anomaly = False
     check_nan = True
     needed = None  # in a walk to some nodes only: those that lead to them
@@ -33,7 +37,7 @@ class _Switch:
 
 
 switch = _Switch()
-switch_lock = threading.Lock()
+switch_lock = forks.lock("modes")
 
 
 def is_grad_enabled() -> bool:
@@ -53,20 +57,27 @@ def is_anomaly_enabled() -> bool:
 
 def set_mode(name, value):
     before = getattr(local, name)
-    off = name == "enabled"
-    if bool(before) != bool(value):
-        with switch_lock:
-            switch.anywhere += 1 if bool(value) != off else -1
-    setattr(local, name, value)
+    _set(name, value, 0 if bool(before) == bool(value) else 1 if bool(value) != (name == "enabled") else -1)
     return before
+
+
+def _set(name, value, change):
+    """Set a mode of this thread, which makes `switch.anywhere` larger or smaller by one, or leaves it as it is.
+
+    An interrupt in between leaves the count too large, which is slower, never too small, which would ignore a mode.
+    """
+    if change > 0:
+        with switch_lock:
+            switch.anywhere += 1
+    setattr(local, name, value)
+    if change < 0:
+        with switch_lock:
+            switch.anywhere -= 1
 
 
 def set_packs(packs: tuple):
     """From now on what nodes save in this thread passes through the last of these pairs of hooks."""
-    if bool(packs) != bool(local.packs):
-        with switch_lock:
-            switch.anywhere += 1 if packs else -1
-    local.packs = packs
+    _set("packs", packs, 0 if bool(packs) == bool(local.packs) else 1 if packs else -1)
 
 
 def packs() -> tuple:
@@ -90,28 +101,7 @@ class _Mode:
         return self
 
     def __call__(self, fn):
-        if inspect.isgeneratorfunction(fn):
-
-            @functools.wraps(fn)
-            def generator(*args, **kwargs):
-                stepper = fn(*args, **kwargs)
-                sent = None
-                while True:
-                    with self.clone():
-                        try:
-                            item = stepper.send(sent)
-                        except StopIteration as stop:
-                            return stop.value
-                    sent = yield item
-
-            return generator
-
-        @functools.wraps(fn)
-        def wrapped(*args, **kwargs):
-            with self.clone():
-                return fn(*args, **kwargs)
-
-        return wrapped
+        return within(self.clone, fn)
 
     def clone(self):
         return type(self)()
@@ -148,7 +138,8 @@ class set_grad_enabled(_Mode):
         self._entered = False
 
     def __call__(self, fn):
-        set_mode("enabled", self._before.pop())
+        if self._before and not self._entered:  # it decorates: what it has set ends here
+            set_mode("enabled", self._before.pop())
         return super().__call__(fn)
 
     def clone(self):
@@ -161,7 +152,11 @@ class set_grad_enabled(_Mode):
 
 
 class inference_mode(_Mode):
-    """`no_grad` for code whose results will never be trained on."""
+    """`no_grad` for code whose results will never be trained on: tensors made in it are inference tensors.
+
+    Outside, these can be read, but not be saved for a gradient or written to (RuntimeError); writes to them are not
+    counted. ``inference_mode(False)`` ends the mode for its block.
+    """
 
     def __new__(cls, mode: Any = True) -> Any:
         self = object.__new__(cls)
@@ -178,26 +173,44 @@ class inference_mode(_Mode):
         return inference_mode(self.mode)
 
     def __enter__(self):
-        before = local.enabled, local.inference
-        set_mode("enabled", local.enabled and not self.mode)
+        self._before.append((local.enabled, local.inference, local.block))
+        set_mode("enabled", not self.mode)
         local.inference = self.mode
-        self._before.append(before)
+        local.block = (local.block or _InferenceBlock()) if self.mode else None
 
     def __exit__(self, *exception):
-        enabled, inference = self._before.pop()
+        enabled, local.inference, local.block = self._before.pop()
         set_mode("enabled", enabled)
-        local.inference = inference
+
+
+class _InferenceBlock:
+    """Held by an inference mode and by all tensors made in it: while one of them lives, `switch.anywhere` is not 0, so
+    that the uses of such tensors which are refused are looked for."""
+
+    def __init__(self):
+        with switch_lock:
+            switch.anywhere += 1
+
+    def __del__(self):
+        with switch_lock:
+            switch.anywhere -= 1
 
 
 class detect_anomaly:
-    """Name the op that made a NaN or infinity, forward or backward, and where it was called.
+    """Context: a NaN in a gradient is an error (RuntimeError) that names the op; that and any other error in a backward
+    pass says, in a warning, where the op was called, and writes through ``.data`` are noticed.
 
-    ``check_nan=False`` keeps only the call sites.
+    ``check_nan=False`` does not look for NaN.
     """
 
     def __init__(self, check_nan: bool = True):
         self.check_nan = check_nan
-        self._before = []
+        self._before: list = []
+        warnings.warn(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for "
+            "debugging.",
+            stacklevel=2,
+        )
 
     def __enter__(self):
         self._before.append((set_mode("anomaly", True), local.check_nan))
@@ -212,14 +225,14 @@ class set_detect_anomaly(detect_anomaly):
     """`detect_anomaly`, on or off, from this call on; as a context, until its end."""
 
     def __init__(self, mode: bool, check_nan: bool = True):
-        super().__init__(check_nan)
-        self._before.append((set_mode("anomaly", bool(mode)), local.check_nan))
+        self.check_nan = check_nan
+        self._before = [(set_mode("anomaly", bool(mode)), local.check_nan)]
         local.check_nan = check_nan
 
     def __enter__(self):
         pass
 
 
-def checks_nan() -> bool:
-    """Whether results must be looked at for NaN in this thread."""
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether gradients are looked at for NaN in this thread, within `detect_anomaly`."""
     return local.anomaly and local.check_nan

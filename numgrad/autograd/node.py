@@ -31,7 +31,8 @@ class Node:
 
     __slots__ = ("seq", "next", "saved", "storages", "hooks", "plan", "mask", "__dict__", "__weakref__")
 
-    anomaly = None
+    anomaly = within = None  # in `detect_anomaly`: where the op was called, the node in whose gradient it was
+    refusal = None  # why the tensor of this node must not be used
     leaf = False
     frees = True  # whether a pass frees what is saved: not where that is no memory but shapes and numbers
     name = NodeName("Node")
@@ -63,6 +64,30 @@ class Node:
     def incoming(self, outputs):
         """The reverse of `outputs`."""
         return outputs[0]
+
+    def seed(self, output_nr, gradient):
+        """The gradient of one output as it comes to this node."""
+        return gradient
+
+    @property
+    def _input_metadata(self):
+        """What is known of the outputs, whose gradients are the inputs of this node: objects with ``shape``, ``dtype``."""
+        plan = getattr(self, "plan", None)
+        out = getattr(plan, "out", None)
+        return () if out is None else (out,)
+
+    def _sequence_nr(self) -> int:
+        """A number that grows with the time at which ops were recorded."""
+        return -self.seq
+
+    def __call__(self, *gradients):
+        """The gradients of the inputs for those of the outputs."""
+        expected = max(len(self._input_metadata), 1)
+        if len(gradients) != expected:
+            raise TypeError(f"{self.name} expected {expected} arguments, got {len(gradients)} instead")
+        self.check()
+        found = tuple(self.backward_recorded(self.incoming(gradients)))
+        return found[0] if len(found) == 1 else found
 
     def _hooks(self):
         if self.hooks is None:
@@ -106,6 +131,26 @@ class Node:
         """What must be as it was for the gradient to be right."""
         return (*self.saved, *self.storages)
 
+    def used(self, position) -> bool:
+        """Whether a gradient that somebody may ask for needs the saved value at ``position``."""
+        return True
+
+    def restored(self):
+        """The saved values as they were when they were saved."""
+        return self.saved
+
+    def __getattr__(self, name):
+        """``_saved_x``: the value that was saved under the name x; ``_raw_saved_x``: its holder, for hooks on it."""
+        if name.startswith("_saved_"):
+            return self.saved_value(name.removeprefix("_saved_"), False)
+        if name.startswith("_raw_saved_"):
+            return self.saved_value(name.removeprefix("_raw_saved_"), True)
+        raise AttributeError(f"'{self.name}' object has no attribute '{name}'")
+
+    def saved_value(self, name, raw):
+        """The saved value ``name``, or its holder."""
+        raise AttributeError(f"'{self.name}' object has no attribute '_saved_{name}'")
+
     def freed(self):
         """The error for a second backward pass through this node."""
         return GradientError(
@@ -119,12 +164,13 @@ RETAIN = -1  # the number of the hook of `Tensor.retain_grad`, which stays the l
 
 
 class Hooks:
-    """The hooks of one node: on the gradient of its output, before and after it runs."""
+    """The hooks of one node: on the gradient of its output, before and after it runs, and, for leaves, after the
+    gradient was added."""
 
-    __slots__ = ("tensor", "pre", "post")
+    __slots__ = ("tensor", "pre", "post", "accumulated")
 
     def __init__(self):
-        self.tensor, self.pre, self.post = {}, {}, {}
+        self.tensor, self.pre, self.post, self.accumulated = {}, {}, {}, {}
 
 
 def _advice(writer):
@@ -151,6 +197,10 @@ class Leaf(Node):
         self.hooks = self.grad = None
         self.tensor = None  # weak reference, kept only for post-accumulate hooks
         self.strides = None
+
+    def register_accumulated_hook(self, hook):
+        """Call ``hook(tensor)`` after a gradient was added."""
+        return Handle(self._hooks().accumulated, hook)
 
 
 class Pending(list):
@@ -181,7 +231,8 @@ class OutputNode(Node):
 
 
 class GradientEdge(NamedTuple):
-    """Where the gradient of a tensor arrives in the graph; stands for the tensor in `grad` and `backward`."""
+    """Where the gradient of a tensor arrives in the graph; stands for the tensor in `grad` and `backward`.
+    ``ownership_token`` is for the library's own use: it describes the tensor."""
 
     node: Node
     output_nr: int = 0
@@ -190,6 +241,13 @@ class GradientEdge(NamedTuple):
     @property
     def _n(self):
         return self.node
+
+    def describes(self):
+        """The meta of the tensor that it stands for, None if that is not known."""
+        if self.ownership_token is not None:
+            return self.ownership_token
+        known = self.node._input_metadata
+        return known[self.output_nr] if len(known) > self.output_nr else None
 
 
 class Handle:

@@ -1,5 +1,6 @@
 """Probability distributions, under PyTorch's names: shapes, samples, densities, moments, divergences."""
 
+from ..paths import submodules
 from . import constraints as constraints, transforms as transforms
 from .circular import VonMises as VonMises
 from .constraint_registry import biject_to as biject_to, transform_to as transform_to
@@ -77,3 +78,5 @@ from .transforms import (
     identity_transform as identity_transform,
 )
 from .trials import Binomial as Binomial, NegativeBinomial as NegativeBinomial
+
+__getattr__ = submodules(__name__)

@@ -3,7 +3,7 @@
 One serves every kernel with the same number of slots, of whatever dtype, serially or over Numba's threads.
 """
 
-import os
+import functools
 import struct
 
 import numba
@@ -13,6 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import NativeValue, intrinsic, models, register_model, unbox
 
+from .. import forks
+from . import thread_pool
 from .cache import CompiledCode
 from .jit import PYTHON_MODE, load_module
 
@@ -169,55 +171,57 @@ def call(address, {slots}, begin, end):
     invoke(address, ({slots},), begin, end)
 
 
-def call_parallel(address, {slots}, begin, end, parts, grain):
-    # Parts begin at multiples of `grain`, so that results do not depend on how many there are.
-    blocks = (end - begin + grain - 1) // grain
-    for part in prange(parts):
-        first = begin + part * blocks // parts * grain
-        last = min(end, begin + (part + 1) * blocks // parts * grain)
-        if first < last:
-            invoke(address, ({slots},), first, last)
+def call_parallel(pool, parts, grain, address, {slots}, begin, end):
+    threads = enter(pool, parts)
+    if threads:
+        # Parts begin at multiples of `grain`, so that results do not depend on how many there are.
+        blocks = (end - begin + grain - 1) // grain
+        for part in prange(parts):
+            first = begin + part * blocks // parts * grain
+            last = min(end, begin + (part + 1) * blocks // parts * grain)
+            if first < last:
+                invoke(address, ({slots},), first, last)
+        leave(pool, threads)
+    else:
+        invoke(address, ({slots},), begin, end)
 '''
 
+_DOORS = {"enter": thread_pool.enter, "leave": thread_pool.leave}
 _callers: dict = {}
 
 
-def caller(n, parallel=False):
-    """The builtin ``call(address, *slots, begin, end)`` for ``n`` slots.
+def caller(n, parts=1, grain=1):
+    """The function ``call(address, *slots, begin, end)`` for ``n`` slots.
 
-    With ``parallel``: ``call(address, *slots, begin, end, parts, grain)``, which splits the range over threads.
-    Every kernel of the library is called through what this function returns.
+    With ``parts`` > 1 it splits the range over threads, at multiples of ``grain``; where they are not to be had (see
+    `thread_pool`) it runs serially. Every kernel of the library is called through what this function returns.
     """
+    parallel = parts > 1 and not PYTHON_MODE and not forks.forked
     key = n, parallel
     found = _callers.get(key)
     if found is None:
-        found = _callers[key] = _python_caller(parallel) if PYTHON_MODE else _compile_caller(n, parallel)
-    return found
+        found = _callers[key] = _python_caller if PYTHON_MODE else _compile_caller(n, parallel)
+    return functools.partial(found, thread_pool.pool, parts, grain) if parallel else found
 
 
-def _python_caller(parallel):
-    def call(kernel, *arguments):
-        *slots, begin, end = arguments[:-2] if parallel else arguments
-        kernel(slots, begin, end)
-
-    return call
+def _python_caller(kernel, *arguments):
+    *slots, begin, end = arguments
+    kernel(slots, begin, end)
 
 
 def _compile_caller(n, parallel):
     slots = ", ".join(f"s{k}" for k in range(n))
     source = _CALLER_SOURCE.format(n=n, slots=slots, what="serial and over Numba's threads")
-    module = load_module(f"caller{n}", source, {"invoke": invoke})
-    extra = (types.int64, types.int64) if parallel else ()
-    signature = types.void(types.int64, *(slot,) * n, types.int64, types.int64, *extra)
+    module = load_module(f"caller{n}", source, {"invoke": invoke, **_DOORS})
+    splitting = (slot, types.int64, types.int64) if parallel else ()
+    signature = types.void(*splitting, types.int64, *(slot,) * n, types.int64, types.int64)
     return _compile_entry(module.call_parallel if parallel else module.call, signature, parallel)
 
 
 def _compile_entry(fn, signature, parallel):
     """The builtin that calls ``fn``, compiled for one signature."""
     if parallel:
-        # GNU OpenMP's threads spin for long while they wait; where the system leaves two of them on one core, a call
-        # then takes milliseconds. A short spin keeps the quick entry and gives the core up soon after.
-        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+        thread_pool.prepare()
     dispatcher = numba.njit(error_model="numpy", nogil=parallel, parallel=parallel)(fn)
     dispatcher._cache = CompiledCode(fn)
     dispatcher.compile(signature)
@@ -248,23 +252,29 @@ def call(address, table, shared, slots, rows, own, more):
             invoke_at(address, slots_at(slots, row * width), 0, memory[row * width + width - 1])
 
 
-def call_parallel(address, slots, rows, width, total, parts):
-    # The rows' elements in one line, cut into parts of the same length.
+def call_parallel(pool, parts, address, slots, rows, width, total):
     memory = slots_at(slots, 0)
-    for part in prange(parts):
-        first = total * part // parts
-        last = total * (part + 1) // parts
-        start = 0
+    threads = enter(pool, parts)
+    if threads:
+        # The rows' elements in one line, cut into parts of the same length.
+        for part in prange(parts):
+            first = total * part // parts
+            last = total * (part + 1) // parts
+            start = 0
+            for row in range(rows):
+                count = memory[row * width + width - 1]
+                begin = max(first - start, 0)
+                end = min(last - start, count)
+                if begin < end:
+                    invoke_at(address, slots_at(slots, row * width), begin, end)
+                start += count
+        leave(pool, threads)
+    else:
         for row in range(rows):
-            count = memory[row * width + width - 1]
-            begin = max(first - start, 0)
-            end = min(last - start, count)
-            if begin < end:
-                invoke_at(address, slots_at(slots, row * width), begin, end)
-            start += count
+            invoke_at(address, slots_at(slots, row * width), 0, memory[row * width + width - 1])
 '''
 
-_table_callers: list = []
+_table_callers: dict = {}  # by whether they split the rows over threads
 
 
 def call_table(kernel, table, own, shared, parts=1):
@@ -279,26 +289,29 @@ def call_table(kernel, table, own, shared, parts=1):
             *slots, end = table[first : first + own + 1]
             kernel([*slots, *shared], 0, end)
         return
-    if not _table_callers:
-        _table_callers.append(_compile_table_caller())
     more = len(shared)
     width = own + more + 1
     slots = np.empty(rows * width, np.int64)
-    if parts == 1:
-        _table_callers[0](kernel, table, shared, slots, rows, own, more)
+    if parts == 1 or forks.forked:
+        _table_caller(False)(kernel, table, shared, slots, rows, own, more)
         return
-    if len(_table_callers) == 1:
-        _table_callers.append(_compile_table_caller(parallel=True))
-    _table_callers[0](0, table, shared, slots, rows, own, more)
-    _table_callers[1](kernel, slots, rows, width, sum(table[own :: own + 1]), parts)
+    _table_caller(False)(0, table, shared, slots, rows, own, more)
+    _table_caller(True)(thread_pool.pool, parts, kernel, slots, rows, width, sum(table[own :: own + 1]))
 
 
-def _compile_table_caller(parallel=False):
-    names = {"slots_at": slots_at, "listed_slot": listed_slot, "invoke_at": invoke_at}
+def _table_caller(parallel):
+    found = _table_callers.get(parallel)
+    if found is None:
+        found = _table_callers[parallel] = _compile_table_caller(parallel)
+    return found
+
+
+def _compile_table_caller(parallel):
+    names = {"slots_at": slots_at, "listed_slot": listed_slot, "invoke_at": invoke_at, **_DOORS}
     module = load_module("table_caller", _TABLE_SOURCE.format(what="serial and over Numba's threads"), names)
     wide = types.int64
     if parallel:
-        return _compile_entry(module.call_parallel, types.void(wide, slot, wide, wide, wide, wide), parallel)
+        return _compile_entry(module.call_parallel, types.void(slot, wide, wide, slot, wide, wide, wide), parallel)
     signature = types.void(wide, _slots_list, _slots_list, slot, wide, wide, wide)
     return _compile_entry(module.call, signature, parallel)
 

@@ -433,29 +433,20 @@ class Plan:
         )
 
     def _parts(self, units):
-        if config.threads == 1 or units < 2 or self.work < PARALLEL or config.forked:
-            return 1
-        return min(config.threads, units)
+        return min(config.usable_threads(), max(units, 1)) if self.work >= PARALLEL else 1
 
     def _call(self, address, geometry, units, buffer, *arrays, last=()):
         """Run a kernel of parts over ``units``, with ``buffer`` elements for each part; ``last`` follows the parts."""
         parts = self._parts(int(units))
         slots = *arrays, geometry, _scratch.get(self.dtype, int(buffer) * parts), parts, *last
-        if parts == 1:
-            caller(len(slots))(address, *slots, 0, 1)
-        else:
-            caller(len(slots), parallel=True)(address, *slots, 0, parts, parts, 1)
+        caller(len(slots), parts)(address, *slots, 0, parts)
 
     def _products(self, address, geometry, *arrays):
         self._call(address, geometry, geometry[UNITS], geometry[BUFFER], *arrays)
 
     def _loop(self, address, units, *slots):
         """Run a kernel of units, shared out evenly."""
-        parts = self._parts(units)
-        if parts == 1:
-            caller(len(slots))(address, *slots, 0, units)
-        else:
-            caller(len(slots), parallel=True)(address, *slots, 0, units, parts, 1)
+        caller(len(slots), self._parts(units))(address, *slots, 0, units)
 
     def forward(self, x, weight, bias, out, mirror=False):
         """The convolution; with ``mirror`` the weight is that of the convolution whose input gradient this is."""

@@ -183,13 +183,8 @@ class Plan:
             call(address, a, b, bias if has_bias else out, out, geometry, float(alpha), float(beta), 0, units)
 
         def run_parallel(a, b, bias, out, alpha=1.0, beta=0.0):
-            parts = min(config.threads, units)
-            if parts == 1:
-                run(a, b, bias, out, alpha, beta)
-                return
-            bias = bias if has_bias else out
-            call = caller(7, parallel=True)
-            call(address, a, b, bias, out, geometry, float(alpha), float(beta), 0, units, parts, 1)
+            call = caller(7, min(config.usable_threads(), units))
+            call(address, a, b, bias if has_bias else out, out, geometry, float(alpha), float(beta), 0, units)
 
         self.run = run_parallel if parallel and units > 1 else run
 

@@ -10,10 +10,8 @@ the function, a pointer is the ndarray itself.
 
 import functools
 import inspect
-import os
 import sys
 import textwrap
-import threading
 import types as python_types
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from numba.core import cgutils
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
+from .. import forks
 from . import cache
 from .cache import CompiledCode
 from .fingerprint import module_fingerprint
@@ -242,16 +241,7 @@ def load_module(name, source, names=None, key=""):
         return sys.modules.get(full_name) or _load(full_name, source, code, names)
 
 
-_loading = threading.RLock()
-
-
-def _unlock():
-    global _loading
-    _loading = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock)  # a thread that held it is not in the child
+_loading = forks.lock("modules")
 
 
 def _load(full_name, source, code, names):

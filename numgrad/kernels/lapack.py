@@ -28,11 +28,11 @@ class _Threads:
 
     def __init__(self, owner, array):
         self.owner = owner
-        self.several = min(array.shape[-2:]) >= _LARGE and config.get_num_threads() > 1 and not config.forked
+        self.several = min(array.shape[-2:]) >= _LARGE and config.usable_threads() > 1
 
     def __enter__(self):
         if self.several:
-            thread_setter(self.owner)(config.get_num_threads())
+            thread_setter(self.owner)(config.usable_threads())
         elif self.owner not in self._limited:
             thread_setter(self.owner)(1)
         self._limited.add(self.owner)

@@ -8,7 +8,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 
-from . import blas
+from . import blas, thread_pool
 
 _SIMD = ("sse2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512bf16", "neon", "sve")
 
@@ -24,7 +24,9 @@ def cpu() -> dict[str, Any]:
 
 
 def threading_layer() -> dict[str, Any]:
-    """The threading layer that parallel kernels use (None: no usable one), and all that can be loaded here."""
+    """The threading layer that parallel kernels use (None: no usable one), all that can be loaded here, and how many
+    threads Numba's pool has."""
+    thread_pool.prepare()
     loadable = []
     for name, module in (("tbb", "tbbpool"), ("omp", "omppool"), ("workqueue", "workqueue")):
         try:
@@ -32,12 +34,14 @@ def threading_layer() -> dict[str, Any]:
         except ImportError:
             continue
         loadable.append(name)
-    setting = numba.config.THREADING_LAYER  # type: ignore[attr-defined]
+    setting = str(numba.config.THREADING_LAYER).lower()  # type: ignore[attr-defined]
     order = numba.config.THREADING_LAYER_PRIORITY  # type: ignore[attr-defined]
-    if setting in ("tbb", "omp", "workqueue"):
-        order = [setting]
+    order = {"threadsafe": ["tbb", "omp"], "forksafe": ["tbb", "workqueue"], "safe": ["tbb"], "default": order}.get(
+        setting, [setting]
+    )
     usable = [name for name in order if name in loadable]
-    return {"layer": usable[0] if usable else None, "loadable": loadable}
+    size = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    return {"layer": usable[0] if usable else None, "loadable": loadable, "pool": size}
 
 
 def blas_library() -> dict[str, Any]:

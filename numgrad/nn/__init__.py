@@ -1,5 +1,6 @@
 """Modules, parameters and layers."""
 
+from ..paths import submodules
 from . import functional as functional, init as init, utils as utils
 from ._hooks import (
     register_module_backward_hook as register_module_backward_hook,
@@ -121,6 +122,7 @@ from .margin import (
 )
 from .module import Module as Module
 from .normalization import (
+    CrossMapLRN2d as CrossMapLRN2d,
     GroupNorm as GroupNorm,
     LayerNorm as LayerNorm,
     LocalResponseNorm as LocalResponseNorm,
@@ -192,10 +194,4 @@ from .unpooling import (
     MaxUnpool3d as MaxUnpool3d,
 )
 
-
-def __getattr__(name):
-    if name == "modules":  # a path of PyTorch's: see numgrad/paths.py
-        import importlib
-
-        return importlib.import_module(f"{__name__}.modules")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = submodules(__name__)

@@ -1,13 +1,16 @@
 """What ``to()`` and its kin are made of."""
 
+from .. import __future__ as replacing
 from ..device import Device, resolve
 from ..dtypes import dtype as DType
+from ..exchange import swap_tensors
 from ..tensor import Tensor
 from ._traps import type_name
+from .parameter import Parameter, is_lazy
 
 
 def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, memory_format=None, copy=False):
-    """The device (or None), dtype (or None) and non_blocking of a call of ``to``."""
+    """The device (or None), dtype (or None), non_blocking and memory format (or None) of a call of ``to``."""
     for value in args:
         if isinstance(value, Tensor):
             tensor = value
@@ -23,7 +26,7 @@ def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, me
             )
     if tensor is not None:
         device, dtype = tensor.device, tensor.dtype
-    return (None if device is None else resolve(device)), dtype, non_blocking
+    return (None if device is None else resolve(device)), dtype, non_blocking, memory_format
 
 
 class OncePerTensor:
@@ -34,6 +37,49 @@ class OncePerTensor:
 
     def __call__(self, tensor):
         entry = self.done.get(id(tensor))
-        if entry is None:
-            entry = self.done[id(tensor)] = tensor, self.fn(tensor)  # keeps the tensor, and so its id, alive
-        return entry[1]
+        if entry is None or entry[1] is not _data(tensor):  # not yet, or it was given other data meanwhile
+            # The tensor is kept, and so its id stays its own.
+            entry = self.done[id(tensor)] = tensor, _data(tensor), self.fn(tensor)
+        return entry[2]
+
+
+def _data(tensor):
+    return None if is_lazy(tensor) else tensor._d
+
+
+def convert_parameter(module, name: str, parameter: Parameter, fn) -> None:
+    """Have ``module``'s parameter, and its gradient, be what ``fn`` makes of them: by new data in the same Parameter, by
+    a new Parameter or by an exchange of the two, as `__future__` says."""
+    swap = replacing.get_swap_module_params_on_conversion()
+    overwrite = replacing.get_overwrite_module_params_on_conversion()
+    changed = fn(parameter)
+    gradient = parameter.grad
+    found = parameter
+    if swap:
+        _swap(module, name, parameter, Parameter(changed, requires_grad=parameter.requires_grad))
+    elif overwrite:
+        found = module._parameters[name] = Parameter(changed, requires_grad=parameter.requires_grad)
+    elif changed is not parameter:
+        parameter.data = changed
+    if gradient is None:
+        return
+    converted = fn(gradient)
+    if swap:
+        if converted is not gradient:
+            _swap(module, f"{name}.grad", gradient, converted.requires_grad_(gradient.requires_grad))
+        found.grad = gradient
+    elif overwrite:
+        found.grad = converted.requires_grad_(gradient.requires_grad)
+    elif converted is not gradient:
+        gradient.data = converted
+
+
+def _swap(module, name, old, new):
+    if isinstance(old, Parameter):
+        gradient, old.grad = old.grad, None
+    try:
+        swap_tensors(old, new)
+    except Exception as error:
+        if isinstance(old, Parameter):
+            old.grad = gradient
+        raise RuntimeError(f"_apply(): Couldn't swap {type(module).__name__}.{name}") from error

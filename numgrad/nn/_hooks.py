@@ -22,11 +22,12 @@ class RemovableHandle:
         RemovableHandle.next_id += 1
         extra = extra_dict if isinstance(extra_dict, (list, tuple)) else (extra_dict,)
         # Weak, so that a handle keeps no module alive.
-        self._tables = tuple(weakref.ref(table) for table in (hooks_dict, *extra))
+        self.hooks_dict_ref = weakref.ref(hooks_dict)
+        self.extra_dict_ref = tuple(weakref.ref(table) for table in extra)
 
     def remove(self) -> None:
         """Take the hook out; doing so twice is allowed."""
-        for reference in self._tables:
+        for reference in (self.hooks_dict_ref, *self.extra_dict_ref):
             table = reference()
             if table is not None:
                 table.pop(self.id, None)
@@ -38,12 +39,13 @@ class RemovableHandle:
         self.remove()
 
     def __getstate__(self):
-        return self.id, tuple(reference() for reference in self._tables)
+        return self.id, tuple(reference() for reference in (self.hooks_dict_ref, *self.extra_dict_ref))
 
     def __setstate__(self, state):
         self.id, tables = state
         self._kept = tuple(OrderedDict() if table is None else table for table in tables)
-        self._tables = tuple(weakref.ref(table) for table in self._kept)
+        self.hooks_dict_ref, *extra = (weakref.ref(table) for table in self._kept)
+        self.extra_dict_ref = tuple(extra)
         RemovableHandle.next_id = max(RemovableHandle.next_id, self.id + 1)
 
 
@@ -99,17 +101,17 @@ def _calls_look_at_hooks():
 
 # --- hooks of all modules -----------------------------------------------------------------------------------------
 
-_all_pre: OrderedDict = OrderedDict()
-_all_pre_kwargs: OrderedDict = OrderedDict()
-_all_forward: OrderedDict = OrderedDict()
-_all_forward_kwargs: OrderedDict = OrderedDict()
-_all_forward_always: OrderedDict = OrderedDict()
-_all_backward: OrderedDict = OrderedDict()
-_all_backward_pre: OrderedDict = OrderedDict()
-_all_backward_is_full: bool | None = None
-parameter_registrations: OrderedDict = OrderedDict()
-buffer_registrations: OrderedDict = OrderedDict()
-module_registrations: OrderedDict = OrderedDict()
+_global_forward_pre_hooks: OrderedDict = OrderedDict()
+_global_forward_pre_hooks_with_kwargs: OrderedDict = OrderedDict()
+_global_forward_hooks: OrderedDict = OrderedDict()
+_global_forward_hooks_with_kwargs: OrderedDict = OrderedDict()
+_global_forward_hooks_always_called: OrderedDict = OrderedDict()
+_global_backward_hooks: OrderedDict = OrderedDict()
+_global_backward_pre_hooks: OrderedDict = OrderedDict()
+_global_is_full_backward_hook: bool | None = None
+_global_parameter_registration_hooks: OrderedDict = OrderedDict()
+_global_buffer_registration_hooks: OrderedDict = OrderedDict()
+_global_module_registration_hooks: OrderedDict = OrderedDict()
 
 
 def _hook_all(*arguments, **options):
@@ -120,22 +122,22 @@ def _hook_all(*arguments, **options):
 
 def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, name, parameter)`` at every registration; it may return another parameter."""
-    return add_hook(parameter_registrations, hook)
+    return add_hook(_global_parameter_registration_hooks, hook)
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, name, buffer)`` at every registration; it may return another buffer."""
-    return add_hook(buffer_registrations, hook)
+    return add_hook(_global_buffer_registration_hooks, hook)
 
 
 def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, name, submodule)`` at every registration; it may return another module."""
-    return add_hook(module_registrations, hook)
+    return add_hook(_global_module_registration_hooks, hook)
 
 
 def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, args)`` before every module's forward, before the module's own hooks."""
-    return _hook_all(_all_pre, hook)
+    return _hook_all(_global_forward_pre_hooks, hook)
 
 
 def register_module_forward_hook(
@@ -143,36 +145,36 @@ def register_module_forward_hook(
 ) -> RemovableHandle:
     """Call ``hook(module, args, output)`` after every module's forward, before the module's own hooks."""
     return _hook_all(
-        _all_forward, hook, extra=(_all_forward_kwargs, _all_forward_always), options=(with_kwargs, always_call)
+        _global_forward_hooks, hook, extra=(_global_forward_hooks_with_kwargs, _global_forward_hooks_always_called), options=(with_kwargs, always_call)
     )
 
 
 def _set_all_full(full: bool) -> None:
-    global _all_backward_is_full
-    if _all_backward_is_full is (not full):
+    global _global_is_full_backward_hook
+    if _global_is_full_backward_hook is (not full):
         raise RuntimeError(
             "Cannot use both regular backward hooks and full backward hooks as a global Module hook. Please use only "
             "one of them."
         )
-    _all_backward_is_full = full
+    _global_is_full_backward_hook = full
 
 
 def register_module_backward_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, grad_input, grad_output)`` at the node that made each module's output; prefer
     `register_module_full_backward_hook`."""
     _set_all_full(False)
-    return _hook_all(_all_backward, hook)
+    return _hook_all(_global_backward_hooks, hook)
 
 
 def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, grad_output)`` before the backward pass of every module."""
-    return _hook_all(_all_backward_pre, hook)
+    return _hook_all(_global_backward_pre_hooks, hook)
 
 
 def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, grad_input, grad_output)`` when the gradients of a module's inputs are computed."""
     _set_all_full(True)
-    return _hook_all(_all_backward, hook)
+    return _hook_all(_global_backward_hooks, hook)
 
 
 # --- a module's own -----------------------------------------------------------------------------------------------
@@ -246,10 +248,10 @@ class HookMethods:
         """Forward with all hooks around it."""
         if not (
             self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
-            or _all_forward or _all_pre or _all_backward or _all_backward_pre
+            or _global_forward_hooks or _global_forward_pre_hooks or _global_backward_hooks or _global_backward_pre_hooks
         ):  # fmt: skip
             return self.forward(*args, **kwargs)  # type: ignore[attr-defined]
-        after = [(_all_forward_kwargs, _all_forward_always, *item) for item in _all_forward.items()]
+        after = [(_global_forward_hooks_with_kwargs, _global_forward_hooks_always_called, *item) for item in _global_forward_hooks.items()]
         own = self._forward_hooks_with_kwargs, self._forward_hooks_always_called
         called: set[int] = set()
         output = None
@@ -271,7 +273,7 @@ class HookMethods:
             self._attach_plain_backward_hooks(args, output)
             return output
         except Exception:
-            after = after[: len(_all_forward)] + [(*own, *item) for item in self._forward_hooks.items()]
+            after = after[: len(_global_forward_hooks)] + [(*own, *item) for item in self._forward_hooks.items()]
             for with_kwargs, always, key, hook in after:
                 if key in always and key not in called:
                     try:
@@ -285,7 +287,7 @@ class HookMethods:
             raise
 
     def _run_pre_hooks(self, args, kwargs):
-        for key, hook in (*_all_pre.items(), *self._forward_pre_hooks.items()):
+        for key, hook in (*_global_forward_pre_hooks.items(), *self._forward_pre_hooks.items()):
             if key in self._forward_pre_hooks_with_kwargs:
                 changed = hook(self, args, kwargs)
                 if changed is None:
@@ -302,44 +304,79 @@ class HookMethods:
         return args, kwargs
 
     def _attach_plain_backward_hooks(self, args, output):
-        hooks = list(_all_backward.values()) if _all_backward_is_full is False else []
+        hooks = list(_global_backward_hooks.values()) if _global_is_full_backward_hook is False else []
         if self._is_full_backward_hook is False:
             hooks += self._backward_hooks.values()
         if not hooks:
             return
-        while not isinstance(output, Tensor):
-            if isinstance(output, dict):
-                output = next((v for v in output.values() if isinstance(v, Tensor)), None)
-            elif isinstance(output, (list, tuple)) and output:
-                output = output[0]
+        first = output
+        while not isinstance(first, Tensor):
+            if isinstance(first, dict):
+                first = next((v for v in first.values() if isinstance(v, Tensor)), None)
+            elif isinstance(first, (list, tuple)) and first:
+                first = first[0]
             else:
                 return
-        node = output.grad_fn
+        node = first.grad_fn
         if node is None:
             return
-        inputs = {value._n for value in args if isinstance(value, Tensor)}
-        if inputs != set(node.next):
+        lack = _missing_of_plain_hooks(args, output, node)
+        if lack is not None:
             warn(
-                "Using a non-full backward hook when the forward contains multiple autograd Nodes is deprecated and "
-                "will be removed in future versions. This hook will be missing some grad_input. Please use "
-                "register_full_backward_hook to get the documented behavior.",
-                FutureWarning,
+                f"Using {lack} Please use register_full_backward_hook to get the documented behavior.", FutureWarning
             )
         for hook in hooks:
-            node.register_hook(lambda inputs, outputs, hook=hook: hook(self, inputs, outputs))
+            node.register_hook(_PlainBackwardHook(self, hook))
+
+
+def _missing_of_plain_hooks(args, output, node) -> str | None:
+    """What non-full backward hooks at ``node`` do not see, said as PyTorch says it; None if they see all."""
+    future = "is deprecated and will be removed in future versions. This hook will be missing some"
+    outputs = (output,) if isinstance(output, Tensor) else output
+    if not isinstance(outputs, tuple) or not all(isinstance(value, Tensor) for value in outputs):
+        return (
+            "non-full backward hooks on a Module that does not return a single Tensor or a tuple of Tensors "
+            f"{future} of the grad_output."
+        )
+    if not all(isinstance(value, Tensor) for value in args):
+        return (
+            "non-full backward hooks on a Module that does not take as input a single Tensor or a tuple of Tensors "
+            f"{future} of the grad_input."
+        )
+    if any(value.grad_fn is not node for value in outputs if value.grad_fn is not None):
+        return f"a non-full backward hook when outputs are generated by different autograd Nodes {future} grad_output."
+    if {value._n for value in args} != set(node.next):
+        return f"a non-full backward hook when the forward contains multiple autograd Nodes {future} grad_input."
+    return None
+
+
+class _PlainBackwardHook:
+    """A non-full backward hook as the hook of a node."""
+
+    def __init__(self, module, hook):
+        self.module, self.hook = module, hook
+
+    def __call__(self, inputs, outputs):
+        changed = self.hook(self.module, inputs, outputs)
+        if isinstance(changed, tuple) and len(changed) != len(inputs):
+            name = getattr(self.hook, "__name__", type(self.hook).__name__)
+            raise RuntimeError(
+                f"hook '{name}' has returned an incorrect number of values (got {len(changed)}, but expected {len(inputs)})"
+            )
+        return changed
 
 
 # --- backward hooks: gradients of the outputs on one side of a module, of the inputs on the other -----------------
 
 
-class _Boundary(Function):
+class BackwardHookFunction(Function):
     """The identity; hands the gradients of all its tensors to ``react`` at once and passes on what that returns."""
 
     @staticmethod
     def forward(ctx, react, *tensors):
         ctx.react = react
         ctx.set_materialize_grads(False)
-        return tuple(tensor.detach() for tensor in tensors)
+        return tensors
 
     @staticmethod
     def backward(ctx, *gradients):
@@ -351,10 +388,10 @@ class _Watch:
 
     @staticmethod
     def over(module):
-        hooks = list(_all_backward.values()) if _all_backward_is_full else []
+        hooks = list(_global_backward_hooks.values()) if _global_is_full_backward_hook else []
         if module._is_full_backward_hook:
             hooks += module._backward_hooks.values()
-        pre_hooks = [*_all_backward_pre.values(), *module._backward_pre_hooks.values()]
+        pre_hooks = [*_global_backward_pre_hooks.values(), *module._backward_pre_hooks.values()]
         return _Watch(module, hooks, pre_hooks) if (hooks or pre_hooks) and is_grad_enabled() else None
 
     def __init__(self, module, hooks, pre_hooks):
@@ -375,6 +412,10 @@ class _Watch:
             if isinstance(output, tuple) and hasattr(output, "_make"):
                 return type(output)._make(values)  # a named tuple
             return type(output)(values)
+        warn(
+            "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but received "
+            f"{type(output)}"
+        )
         return output
 
     def _through(self, values, react):
@@ -390,7 +431,7 @@ class _Watch:
             return tuple(found[k] for k in places)
 
         values = list(values)
-        passed = _Boundary.apply(spread, *(values[k] for k in places))
+        passed = BackwardHookFunction.apply(spread, *(values[k] for k in places))
         for k, tensor in zip(places, passed if isinstance(passed, tuple) else (passed,), strict=True):
             values[k] = tensor
         return tuple(values), True

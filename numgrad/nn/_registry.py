@@ -38,6 +38,13 @@ class Registry(dict):
         if module is not None and module.__dict__.get(name, _absent) is value:
             del module.__dict__[name]
 
+    def withdraw(self, module) -> None:
+        """Take the attributes that this registry stands for out of ``module``."""
+        state = module.__dict__
+        for name, value in self.items():
+            if state.get(name, _absent) is value:
+                del state[name]
+
     def __delitem__(self, name):
         value = self[name]
         super().__delitem__(name)
@@ -85,6 +92,31 @@ class Registry(dict):
 class _Gone:
     def __call__(self):
         return None
+
+
+def registry_property(name: str) -> property:
+    """The property ``name`` of a Module, its registry: any dict can be put there.
+
+    The attributes that a `Registry` wrote do not outlive it: those of another dict, or of another module's Registry, are
+    found by ``Module.__getattr__``.
+    """
+
+    def get(module):
+        found = module.__dict__.get(name, _absent)
+        if type(found) is Registry:
+            if found.owner() is not module:
+                found.withdraw(module)
+        elif found is _absent:
+            raise AttributeError(f"{type(module).__name__!r} object has no attribute {name!r}")
+        return found
+
+    def put(module, value):
+        before = module.__dict__.get(name)
+        if type(before) is Registry and before is not value:
+            before.withdraw(module)
+        module.__dict__[name] = value
+
+    return property(get, put)
 
 
 def _restore(module) -> Registry:

@@ -1,13 +1,14 @@
 """State dicts of a Module: saving, loading, their hooks, and what is said when the keys do not match."""
 
+import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
+from .. import __future__ as replacing
 from ..autograd import no_grad
-from ..tensor import Tensor, from_array
+from ..exchange import swap_tensors
+from ..tensor import Tensor
 from ._hooks import HookTable, RemovableHandle, add_hook
 from ._traps import warn, warn_about_containers
 from .parameter import Parameter, is_lazy
@@ -114,34 +115,13 @@ class StateMethods:
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        missing: list[str] = []
-        unexpected: list[str] = []
-        errors: list[str] = []
         metadata = getattr(state_dict, "_metadata", None)
         state = OrderedDict(state_dict)
         if metadata is not None:
             state._metadata = metadata  # type: ignore[attr-defined]
-        ties: dict = {}
-
-        def load(module, local_state, prefix=""):
-            local_metadata = {} if metadata is None else dict(metadata.get(prefix[:-1], {}))
-            if assign:
-                local_metadata["assign_to_params_buffers"] = True
-                local_metadata["ties"] = ties
-            module._load_from_state_dict(local_state, prefix, local_metadata, True, missing, unexpected, errors)
-            for name, child in module._modules.items():
-                if child is not None:
-                    start = f"{prefix}{name}."
-                    load(child, {k: v for k, v in local_state.items() if k.startswith(start)}, start)
-            incompatible = _IncompatibleKeys(missing, unexpected)
-            for hook in module._load_state_dict_post_hooks.values():
-                if hook(module, incompatible) is not None:
-                    raise AssertionError(
-                        "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
-                        "values, if incompatible_keys need to be modified, it should be done inplace."
-                    )
-
-        load(self, state)
+        loading = _Loading(metadata, assign)
+        loading(self, state)
+        missing, unexpected, errors = loading.missing, loading.unexpected, loading.errors
         advice = _advice(self, state_dict, missing, unexpected) if missing else ""
         if strict:
             if unexpected:
@@ -218,20 +198,58 @@ class StateMethods:
         return add_hook(self._load_state_dict_post_hooks, hook)
 
 
+class _Loading:
+    """One call of ``load_state_dict``: goes through the modules and notes what does not fit."""
+
+    def __init__(self, metadata, assign):
+        self.metadata, self.assign = metadata, assign
+        self.missing: list[str] = []
+        self.unexpected: list[str] = []
+        self.errors: list[str] = []
+        self.ties: dict = {}
+
+    def __call__(self, module, state, prefix=""):
+        local_metadata = {} if self.metadata is None else dict(self.metadata.get(prefix[:-1], {}))
+        if self.assign:
+            local_metadata["assign_to_params_buffers"] = True
+            local_metadata["ties"] = self.ties
+        module._load_from_state_dict(
+            state, prefix, local_metadata, True, self.missing, self.unexpected, self.errors
+        )
+        for name, child in module._modules.items():
+            if child is not None:
+                start = f"{prefix}{name}."
+                self(child, {k: v for k, v in state.items() if k.startswith(start)}, start)
+        incompatible = _IncompatibleKeys(self.missing, self.unexpected)
+        for hook in module._load_state_dict_post_hooks.values():
+            if hook(module, incompatible) is not None:
+                raise AssertionError(
+                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
+                    "values, if incompatible_keys need to be modified, it should be done inplace."
+                )
+
+
 class _WithModule:
-    """A load hook that is given its module first; copied and pickled along with it."""
+    """A load hook that is given its module first; copied and pickled along with it, but keeps it not alive."""
 
     def __init__(self, hook, module):
-        self.hook, self.module = hook, module
+        self.hook, self.module = hook, weakref.ref(module)
 
     def __call__(self, *arguments):
-        return self.hook(self.module, *arguments)
+        module = self.module()
+        if module is None:
+            raise RuntimeError(f"You are trying to call the hook {self.hook} of a module that is gone")
+        return self.hook(module, *arguments)
+
+    def __getstate__(self):
+        return {"hook": self.hook, "module": self.module()}
+
+    def __setstate__(self, state):
+        self.__init__(**state)
 
 
 def _load_one(module, name, tensor, key, given, local_metadata, errors):
     """Load one entry of a state dict into ``module.name``, or say in ``errors`` why not."""
-    if isinstance(given, np.ndarray):
-        given = from_array(given)
     if not isinstance(given, Tensor):
         errors.append(
             f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
@@ -242,8 +260,8 @@ def _load_one(module, name, tensor, key, given, local_metadata, errors):
     if is_lazy(given):
         if not lazy:
             errors.append(
-                f'While copying the parameter named "{key}": the checkpoint holds an uninitialized parameter, the '
-                "model's has a shape already. Save the checkpoint after the first forward pass."
+                f'While copying the parameter named "{key}": the shape of an uninitialized parameter of the checkpoint is not '
+                "known, the model's has one already. Save the checkpoint after the first forward pass."
             )
         return
     if not lazy:
@@ -257,7 +275,10 @@ def _load_one(module, name, tensor, key, given, local_metadata, errors):
             return
     try:
         with no_grad():
-            if local_metadata.get("assign_to_params_buffers"):
+            assign = bool(local_metadata.get("assign_to_params_buffers"))
+            if replacing.get_swap_module_params_on_conversion() and not lazy:
+                _swap(tensor, given, assign)
+            elif assign:
                 _assign(module, name, tensor, given, local_metadata.get("ties", {}))
             else:
                 if lazy:
@@ -269,6 +290,22 @@ def _load_one(module, name, tensor, key, given, local_metadata, errors):
             f'While copying the parameter named "{key}", whose dimensions in the model are {of_model} and whose '
             f"dimensions in the checkpoint are {given.size()}, an exception occurred : {error.args}."
         )
+
+
+def _swap(tensor, given, assign):
+    """Have the module's ``tensor`` be what its ``module_load`` makes of ``given``."""
+    loaded = tensor.module_load(given, assign=assign)
+    if loaded is given or loaded is tensor:
+        raise RuntimeError(
+            "module_load returned one of self or other, please .detach() the result if returning one of the inputs in "
+            "module_load"
+        )
+    if isinstance(tensor, Parameter):
+        if isinstance(loaded, Parameter):
+            loaded.requires_grad_(tensor.requires_grad)
+        else:
+            loaded = Parameter(loaded, requires_grad=tensor.requires_grad)
+    swap_tensors(tensor, loaded)
 
 
 def _assign(module, name, tensor, given, ties):

@@ -218,7 +218,7 @@ class _Lazy(LazyModuleMixin):
         if self.in_channels != 0 and not self.has_uninitialized_params():
             super().reset_parameters()
 
-    def initialize_parameters(self, input: Tensor) -> None:
+    def initialize_parameters(self, input: Tensor, *args, **kwargs) -> None:
         """Take ``in_channels`` from ``input``. Raises ValueError if the groups do not divide it."""
         if self.has_uninitialized_params():
             n = self._spatial

@@ -18,7 +18,7 @@ class _Table(Module):
         if padding_idx is not None:
             if not -rows <= padding_idx < rows:
                 raise AssertionError(
-                    f"Padding_idx must be within num_embeddings: expected -{rows} to {rows - 1}, got {padding_idx}"
+                    f"{type(self).__name__}: padding_idx must be within num_embeddings: expected -{rows} to {rows - 1}, got {padding_idx}"
                 )
             padding_idx %= rows
         self.padding_idx = padding_idx

@@ -9,12 +9,13 @@ from ..autograd import no_grad
 from ..device import Device, resolve
 from ..dtypes import dtype as DType
 from ..tensor import Tensor
-from ._convert import OncePerTensor, parse_to
-from ._hooks import HookMethods, buffer_registrations, module_registrations, parameter_registrations
-from ._registry import Members, Registry
+from . import _hooks
+from ._convert import OncePerTensor, convert_parameter, parse_to
+from ._hooks import HookMethods
+from ._registry import Members, Registry, registry_property
 from ._state import StateMethods
 from ._traps import note_container, type_name, warn_about_containers, warn_if_derived, warn_left_behind
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, is_lazy
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 
@@ -23,14 +24,15 @@ class Module(HookMethods, StateMethods):
     """Base class of all layers and models.
 
     Parameters, buffers and modules assigned to attributes are registered: they are plain attributes and also stand,
-    in order, in the dicts ``_parameters``, ``_buffers`` and ``_modules``, which agree with the attributes. Subclasses
-    define ``forward``; calling the module runs it, and the hooks around it.
+    in order, in the dicts ``_parameters``, ``_buffers`` and ``_modules``, which agree with the attributes. What stands in
+    these is an attribute, however it got there. Subclasses define ``forward``; calling the module runs it, and the hooks
+    around it.
     """
 
     training: bool
-    _parameters: dict[str, Any]
-    _buffers: dict[str, Any]
-    _modules: dict[str, Any]
+    _parameters: dict[str, Any] = registry_property("_parameters")  # type: ignore[assignment]
+    _buffers: dict[str, Any] = registry_property("_buffers")  # type: ignore[assignment]
+    _modules: dict[str, Any] = registry_property("_modules")  # type: ignore[assignment]
     _non_persistent_buffers_set: set[str]
     call_super_init: bool = False
     dump_patches: bool = False
@@ -86,7 +88,7 @@ class Module(HookMethods, StateMethods):
                     f"explicitly. To express '{name}' as a function of another Tensor, compute the value in the "
                     "forward() method."
                 )
-            for hook in parameter_registrations.values():
+            for hook in _hooks._global_parameter_registration_hooks.values():
                 changed = hook(self, name, param)
                 param = param if changed is None else changed
         self._parameters[name] = param
@@ -108,7 +110,7 @@ class Module(HookMethods, StateMethods):
             self._non_persistent_buffers_set.add(name)
 
     def _set_buffer(self, name, tensor):
-        for hook in buffer_registrations.values():
+        for hook in _hooks._global_buffer_registration_hooks.values():
             changed = hook(self, name, tensor)
             tensor = tensor if changed is None else changed
         self._buffers[name] = tensor
@@ -125,7 +127,7 @@ class Module(HookMethods, StateMethods):
         self.add_module(name, module)
 
     def _set_module(self, name, module):
-        for hook in module_registrations.values():
+        for hook in _hooks._global_module_registration_hooks.values():
             changed = hook(self, name, module)
             module = module if changed is None else changed
         self._modules[name] = module
@@ -136,6 +138,16 @@ class Module(HookMethods, StateMethods):
             if name in registry:
                 del registry[name]
         self._non_persistent_buffers_set.discard(name)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for what is no plain attribute: members of a registry that someone else put in the place of ours.
+        state = self.__dict__
+        for kind in _REGISTRIES:
+            if name in state.get(kind, ()):
+                return state[kind][name]
+        if hasattr(type(self), name):
+            return object.__getattribute__(self, name)  # a property that failed: once more, for its error
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         state = self.__dict__
@@ -309,15 +321,9 @@ class Module(HookMethods, StateMethods):
             for module in self.children():
                 module._apply(fn)
         with no_grad():
-            for parameter in self._parameters.values():
-                if parameter is None:
-                    continue
-                changed = fn(parameter)
-                gradient = parameter.grad
-                if changed is not parameter:
-                    parameter.data = changed
-                if gradient is not None:
-                    parameter.grad = fn(gradient)
+            for name, parameter in self._parameters.items():
+                if parameter is not None:
+                    convert_parameter(self, name, parameter, fn)
             for name, buffer in self._buffers.items():
                 if buffer is not None:
                     self._buffers[name] = fn(buffer)
@@ -329,9 +335,10 @@ class Module(HookMethods, StateMethods):
     def to(self, *args: Any, **kwargs: Any) -> "Module":
         """Move to a device and convert floating-point tensors to a dtype, in place; returns the module.
 
-        ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``. Raises TypeError for integer dtypes.
+        ``to(device, dtype, non_blocking)``, ``to(dtype)`` or ``to(tensor)``; ``memory_format``: that of parameters and
+        buffers of four and five dimensions. Raises TypeError for integer dtypes.
         """
-        device, dtype, non_blocking = parse_to(*args, **kwargs)
+        device, dtype, non_blocking, memory_format = parse_to(*args, **kwargs)
         if dtype is not None and not dtype.differentiable:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype!r}"
@@ -341,6 +348,8 @@ class Module(HookMethods, StateMethods):
             wanted = {} if device is None else {"device": device, "non_blocking": non_blocking}
             if dtype is not None and tensor.dtype.differentiable:
                 wanted["dtype"] = dtype
+            if memory_format is not None and not is_lazy(tensor) and tensor.dim() in (4, 5):
+                wanted["memory_format"] = memory_format
             return tensor.to(**wanted) if wanted else tensor
 
         warn_about_containers(self)
@@ -434,7 +443,8 @@ class Module(HookMethods, StateMethods):
 
     def __dir__(self):
         # Names such as "0" of a Sequential's modules are attributes that no one can type.
-        return [name for name in sorted({*dir(type(self)), *self.__dict__}) if not name[:1].isdigit()]
+        members = {name for kind in _REGISTRIES for name in getattr(self, kind)}
+        return [name for name in sorted({*dir(type(self)), *self.__dict__, *members}) if not name[:1].isdigit()]
 
     def _get_name(self) -> str:
         return type(self).__name__
@@ -485,10 +495,11 @@ def _all_parameters(root):
         else:
             seen_modules.add(module)
             below = (module,)
-            if module._modules:
-                pending += [child for child in reversed(module._modules.values()) if child is not None]
+            children = module.__dict__["_modules"]
+            if children:
+                pending += [child for child in reversed(children.values()) if child is not None]
         for owner in below:
-            for parameter in owner._parameters.values():
+            for parameter in owner.__dict__["_parameters"].values():
                 if parameter is not None and id(parameter) not in seen:
                     seen.add(id(parameter))
                     yield parameter

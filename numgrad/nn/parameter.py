@@ -125,7 +125,7 @@ class Buffer(Tensor, metaclass=_BufferType):
 _ALLOWED = frozenset((
     "materialize", "cls_to_become", "device", "dtype", "is_cuda", "is_floating_point", "is_complex", "name",
     "requires_grad", "requires_grad_", "is_leaf", "grad", "grad_fn", "data", "detach", "persistent",
-    "to", "type", "cpu", "cuda", "float", "double",
+    "share_memory_", "to", "type", "cpu", "cuda", "float", "double",
     "_n", "_grad", "_label", "_is_buffer", "_dtype", "_device", "_move",
 ))  # fmt: skip
 
@@ -140,14 +140,14 @@ class _Uninitialized:
     def __getattribute__(self, name):
         if name in _ALLOWED or name.startswith("__"):
             return object.__getattribute__(self, name)
-        if name == "shape" or name == "_m":
+        if name == "shape":
             raise RuntimeError(
                 "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
                 "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call "
                 "`forward` to initialize the parameters before accessing their attributes."
             )
         raise ValueError(
-            f"Attempted to use uninitialized parameter in {name}. This error usually happens when you are using a "
+            f"Attempted to use uninitialized parameter in {'an op' if name[0] == '_' else name}. This error usually happens when you are using a "
             "`LazyModule` or explicitly manipulating uninitialized parameters. When using LazyModules call `forward` "
             "with a dummy batch to initialize the parameters before calling other functions on them."
         )
@@ -177,10 +177,11 @@ class _Uninitialized:
         """Get memory for ``shape``, and become an ordinary parameter or tensor."""
         dtype = self.dtype if dtype is None else dtypes.as_dtype(dtype)
         device = self.device if device is None else resolve(device)
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
         wanted = self.requires_grad
         state = self.__dict__
         del state["_dtype"], state["_device"]
-        made = empty_tensor(meta(dtype, tuple(shape), device))
+        made = empty_tensor(meta(dtype, shape, device))
         self.__class__ = self.cls_to_become
         self._d, self._m, self._s, self._n = made._d, made._m, made._s, None
         self.requires_grad_(wanted)
@@ -211,6 +212,12 @@ class _Uninitialized:
             elif isinstance(value, dtypes.dtype):
                 kwargs.setdefault("dtype", value)
         return self._move(kwargs.get("device"), kwargs.get("dtype"))
+
+    def share_memory_(self):
+        raise RuntimeError(
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to initialize the parameters before "
+            "calling `module.share_memory()`."
+        )
 
     def cpu(self):
         return self._move("cpu")

@@ -12,6 +12,7 @@ from ..ops.index import index_select
 from ..ops.join import cat, stack
 from ..ops.recurrent import Steps, gru_step, hidden_product, lstm_step
 from ..ops.sequence import runs_as_one, sequence
+from ..tensor import Tensor
 from . import functional as F, init
 from .module import Module
 from .parameter import Parameter, empty_parameter
@@ -93,6 +94,10 @@ class RNNBase(Module):
 
     def flatten_parameters(self) -> None:
         """Nothing to do: kernels read the weights where they are."""
+
+    @property
+    def _flat_weights(self) -> list[Tensor]:
+        return [weight for weights in self.all_weights for weight in weights]
 
     @property
     def all_weights(self) -> list[list[Parameter]]:

@@ -46,7 +46,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
         if (np.diff(starts) < 0).any():
             raise ValueError(f"{name}: offsets must not fall, got {starts[np.flatnonzero(np.diff(starts) < 0)[0]:][:2].tolist()}")
         if include_last_offset:
-            starts, ends = starts[:-1], starts[1:]
+            # As in PyTorch the last offset counts as a place only: the last bag holds all that is left.
+            starts, ends = starts[:-1], np.append(starts[1:-1], input.numel())
         else:
             ends = np.append(starts[1:], input.numel())
         count = len(starts)
@@ -71,7 +72,7 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
     if padding_idx is not None:
         padding_idx = integer(name, "padding_idx", padding_idx)
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
-            raise ValueError(f"{name}: padding_idx must be within the number of embeddings, {weight.shape[0]}, got {padding_idx}")
+            raise RuntimeError(f"{name}: padding_idx must be within the number of embeddings, {weight.shape[0]}, got {padding_idx}")
         kept = np.flatnonzero(chosen != padding_idx % weight.shape[0])
         places = from_array(kept)
         bags, flat, chosen = bags[kept], flat[places], chosen[kept]

@@ -5,7 +5,6 @@ tensors is said in `complexes`.
 """
 
 import math
-import weakref
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from ..op import ENTRIES, as_tensor_operand, function, sum_to
 from ..pointwise import pointwise
 from ..storage import strided_meta
 from ..structured import structured
-from ..tensor import Tensor, address, alias, from_array, storage_of
+from ..tensor import Tensor, address, alias, follow, from_array, storage_of
 from .view import adjoint
 
 PI = math.pi
@@ -27,9 +26,7 @@ PI = math.pi
 def _same_memory(input, data, m):
     """A view of another dtype; the recorder follows writes through it."""
     found = alias(input, data, m)
-    storage = storage_of(input)
-    found.__dict__["_base"] = input if input._base is None else input._base
-    storage.views = [*(reference for reference in storage.views if reference() is not None), weakref.ref(found)]
+    follow(found, input, storage_of(input))
     return found
 
 

@@ -10,6 +10,8 @@ from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, written
 from ..layout import (
     broadcast_shapes,
+    channels_last,
+    channels_last_3d,
     contiguous_format,
     contiguous_strides,
     dense_strides,
@@ -31,7 +33,7 @@ from ..op import (
     sum_to,
 )
 from ..plans import build_plan
-from ..storage import Meta, meta, strided_meta
+from ..storage import Meta, meta, same_memory, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, alias, empty_tensor, from_array, lay, make, root_of
 
@@ -217,7 +219,7 @@ def copy_(self, src, non_blocking=False) -> Tensor:
         src = from_array(np.asarray(src))
     if self._m.batched or src._m.batched:
         return ENTRIES["batched_copy"](self, src)
-    check_inplace("copy_", self)
+    check_inplace("copy_", self, src)
     shape = broadcast_shapes("copy_", self._m.shape, src._m.shape)
     if shape != self._m.shape:
         raise RuntimeError(
@@ -228,7 +230,7 @@ def copy_(self, src, non_blocking=False) -> Tensor:
     source = plain(src)
     if source._m.device != self._m.device:
         source = to_device(source, self._m.device)
-    if source._s is not None and source._s is self._s and not (source._m is self._m and source._d is self._d):
+    if same_memory(source._s, self._s) and not (source._m is self._m and source._d is self._d):
         source = contiguous_copy(source)
     write(source, self)
     written(self, "copy_")
@@ -401,8 +403,10 @@ def resize_(self, *sizes, memory_format=None) -> Tensor:
 
 @method
 def resize_as_(self, other, memory_format=None):
-    """`resize_` to the shape of ``other``."""
-    return resize_(self, tuple(other._m.shape))
+    """`resize_` to the shape of ``other``, in its layout if ``memory_format`` is ``preserve_format``."""
+    if memory_format is preserve_format:
+        memory_format = next((f for f in (channels_last, channels_last_3d) if other.is_contiguous(memory_format=f)), None)
+    return resize_(self, tuple(other._m.shape), memory_format=memory_format)
 
 
 @method

@@ -19,7 +19,7 @@ def _transformed(name, input, axes, scale, **options):
     import scipy.fft  # 40 ms, for those who need it
 
     array = input._host()
-    workers = config.threads if array.size >= _PARALLEL_FROM and not config.forked else None
+    workers = config.usable_threads() if array.size >= _PARALLEL_FROM else None
     found = getattr(scipy.fft, name)(array, axes=axes, workers=workers, **options)
     if scale != 1.0:
         found *= found.real.dtype.type(scale)

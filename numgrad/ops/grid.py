@@ -4,6 +4,7 @@ Sampling is a weighted sum of elements: the places and weights come from the gri
 three ops, linear in both operands, whose gradients are the other two.
 """
 
+import warnings
 from math import prod
 
 from .. import dtypes
@@ -266,6 +267,11 @@ def affine_grid(theta, size, align_corners=None) -> Tensor:
         )
     if min(size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {list(size)}")
+    if align_corners and min(size[2:]) == 1:
+        warnings.warn(
+            "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. This is not an "
+            "intended use case of affine_grid. See the documentation of affine_grid for details.", stacklevel=2,
+        )  # fmt: skip
     parts = []
     for axis in reversed(range(n)):
         k = size[2 + axis]

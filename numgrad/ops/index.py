@@ -1,5 +1,7 @@
 """Reading and writing by index: gather, index_select and its relatives, take and put, embedding."""
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd import no_grad
 from ..inplace import write_out
@@ -8,7 +10,7 @@ from ..layout import broadcast_shapes, integer, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain
 from ..storage import meta
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor, view as make_view
+from ..tensor import Tensor, empty_tensor, from_array, view as make_view
 from .copy import write, zero
 from .places import Along, Places, Writing, int64_index, put as put_at, read, reading
 from .view import as_own, reshape
@@ -97,7 +99,7 @@ def take_along_dim(input, indices, dim=None, *, out=None) -> Tensor:
     """`gather` with ``input`` and ``indices`` broadcast against each other; without ``dim``, of the flat tensor."""
     indices = as_tensor_operand("take_along_dim", indices, "indices")
     if indices._m.dtype is not dtypes.int64:
-        raise RuntimeError(f"take_along_dim(): dtype of indices should be int64 but got {indices._m.dtype!r}")
+        raise RuntimeError(f"take_along_dim(): dtype of indices should be Long (int64) but got {indices._m.dtype!r}")
     if dim is None:
         found = _gather("take_along_dim", reshape(input, (-1,)), 0, reshape(indices, (-1,)), True)
     else:
@@ -233,10 +235,13 @@ def one_value(op, value, like):
                 f"{op}() only supports a 0-dimensional value tensor, but got tensor with {value._m.ndim} dimension(s)."
             )
         return cast(value, m.dtype) if value._m.device == m.device else value.to(m.device).to(m.dtype)
+    value = dtypes.python_number(value)
+    if isinstance(value, complex):
+        if not m.dtype.is_complex:
+            raise RuntimeError(f"{op}(): value {value} cannot be converted to type {m.dtype!r} without overflow")
+        return from_array(np.array(value, m.np)).to(m.device)
     if not isinstance(value, (bool, int, float)):
-        if not hasattr(value, "item"):
-            raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
-        value = value.item()
+        raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
     out = empty_tensor(meta(m.dtype, (), m.device))
     write(value, out)
     return out

@@ -7,7 +7,7 @@ from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..inplace import write_out
 from ..layout import Size, broadcast_shapes, geometry, integer, integers, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, note_anomaly, recording, same_device
+from ..op import ENTRIES, as_tensor_operand, cast, function, note_recorded, recording, same_device
 from ..storage import check_memory, meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
@@ -152,7 +152,7 @@ def _joined(plan, tensors, node_class):
     node.saved = dim, [tensor._m for tensor in tensors]
     node.storages, node.hooks = (), None
     if switch.anywhere:
-        note_anomaly(node, None)
+        note_recorded(node, None)
     result._n = node
     return result
 
@@ -327,7 +327,10 @@ def broadcast_tensors(*tensors):
 @function(install=("ng",), name="broadcast_shapes")
 def common_shape(*shapes):
     """The shape that tensors of these shapes (or sizes of vectors) broadcast to."""
-    return Size(broadcast_shapes("broadcast_shapes", *[integers("broadcast_shapes", "shapes", s) for s in shapes]))
+    shapes = [integers("broadcast_shapes", "shapes", shape) for shape in shapes]
+    if any(size < 0 for shape in shapes for size in shape):
+        raise RuntimeError(f"broadcast_shapes: Trying to create tensor with negative dimension: {shapes}")
+    return Size(broadcast_shapes("broadcast_shapes", *shapes))
 
 
 @function(install=("ng",))

@@ -56,7 +56,11 @@ def nonzero(input, *, out=None, as_tuple=False):
     input = as_tensor_operand("nonzero", input, "input")
     if not as_tuple:
         found = coordinates(input)
+        if out is not None and out._m.dtype is not dtypes.int64:
+            raise RuntimeError(f"nonzero: Expected object of scalar type Long as out, but got {out._m.dtype!r}")
         return found if out is None else write_out("nonzero", found, out)
+    if out is not None:
+        raise RuntimeError("nonzero does not support the out argument when as_tuple is True")
     rows = coordinates(input if input._m.ndim else reshape(input, (1,)))
     return tuple([contiguous_copy(column) for column in rows.unbind(1)])
 
@@ -98,8 +102,7 @@ def _fill_value(op, value, d):
                 f"{op} only supports a 0-dimensional value tensor, but got tensor with {value._m.ndim} dimension(s)."
             )
         return cast(value, d)
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = dtypes.python_number(value)
     if not isinstance(value, (bool, int, float, complex)):
         raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
     if d.kind == "b":
@@ -183,7 +186,7 @@ def masked_scatter(input, mask, source) -> Tensor:
 def masked_scatter_(self, mask, source) -> Tensor:
     """In-place version of `masked_scatter`."""
     at, source = _masked_source("masked_scatter_", self._m.shape, self._m.dtype, mask, source)
-    check_inplace("masked_scatter_", self)
+    check_inplace("masked_scatter_", self, source)
     if self._m.contiguous:
         _scattered.inplace("masked_scatter_", self.view(-1), source, at, SET)
         return self
@@ -197,14 +200,14 @@ def unravel_index(indices, shape):
     """The coordinates of row-major positions ``indices`` in a tensor of ``shape``, one tensor a dimension."""
     indices = as_tensor_operand("unravel_index", indices, "indices")
     if indices._m.dtype.kind != "i":
-        raise ValueError(f"unravel_index: expected 'indices' to be integer dtype, but got {indices._m.dtype!r}")
-    if isinstance(shape, Tensor):
-        shape = shape.tolist()
+        raise TypeError(f"unravel_index: expected 'indices' to be integer dtype, but got {indices._m.dtype!r}")
+    if not isinstance(shape, (int, list, tuple)):
+        raise TypeError(f"unravel_index: expected 'shape' to be int or sequence of ints, but got {type(shape).__name__}")
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if any(not isinstance(size, int) for size in shape):
-        raise TypeError(f"unravel_index: expected 'shape' to be a sequence of ints, got {shape!r}")
+        raise TypeError(f"unravel_index: expected 'shape' sequence to only contain ints, but got {shape}")
     if any(size < 0 for size in shape):
-        raise ValueError(f"unravel_index: 'shape' cannot have negative values, got {shape}")
+        raise ValueError(f"unravel_index: 'shape' cannot have negative values, but got {shape}")
     found, step = [], 1
     for size in reversed(shape):
         found.append(indices.div(step, rounding_mode="floor") % size)

@@ -36,6 +36,27 @@ def _projected(query, key, value, in_proj_weight, separate, bias):
     return tuple(linear(x, w, b) for x, w, b in zip((query, key, value), separate, biases))
 
 
+def _check_ranks(query, key, value, key_padding_mask, attn_mask, num_heads):
+    rank = query.dim()
+    if rank not in (2, 3):
+        raise AssertionError(f"query should be unbatched 2D or batched 3D tensor but received {rank}-D query tensor")
+    given = f"For {'batched (3-D)' if rank == 3 else 'unbatched (2-D)'} `query`, expected"
+    if key.dim() != rank or value.dim() != rank:
+        raise AssertionError(
+            f"{given} `key` and `value` to be {rank}-D but found {key.dim()}-D and {value.dim()}-D tensors respectively"
+        )
+    if key_padding_mask is not None and key_padding_mask.dim() != rank - 1:
+        raise AssertionError(
+            f"{given} `key_padding_mask` to be `None` or {rank - 1}-D but found {key_padding_mask.dim()}-D tensor instead"
+        )
+    if attn_mask is not None:
+        if attn_mask.dim() not in (2, 3):
+            raise AssertionError(f"{given} `attn_mask` to be `None`, 2-D or 3-D but found {attn_mask.dim()}-D tensor instead")
+        wanted = (num_heads, query.shape[0], key.shape[0])
+        if rank == 2 and attn_mask.dim() == 3 and tuple(attn_mask.shape) != wanted:
+            raise AssertionError(f"Expected `attn_mask` shape to be {wanted} but got {tuple(attn_mask.shape)}")
+
+
 @function(install=("F",))
 def multi_head_attention_forward(
     query, key, value, embed_dim_to_check: int, num_heads: int, in_proj_weight, in_proj_bias, bias_k, bias_v,
@@ -47,11 +68,7 @@ def multi_head_attention_forward(
     """Attention of ``num_heads`` heads over projections of query (L, N, E), key (S, N, K) and value (S, N, V), or without
     N -> (the output (L, N, E), the weights (N, L, S), by head if not ``average_attn_weights``, or None)."""
     batched = query.dim() == 3
-    if query.dim() not in (2, 3) or key.dim() != query.dim() or value.dim() != query.dim():
-        raise AssertionError(
-            f"query should be unbatched 2D or batched 3D tensor, key and value the same, but received {query.dim()}-D, "
-            f"{key.dim()}-D and {value.dim()}-D tensors"
-        )
+    _check_ranks(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
         query, key, value = (x.unsqueeze(1) for x in (query, key, value))
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
@@ -85,12 +102,21 @@ def multi_head_attention_forward(
             raise RuntimeError(f"The shape of the {attn_mask.dim()}D attn_mask is {list(attn_mask.shape)}, but should be {wanted}.")
         attn_mask = attn_mask.unsqueeze(0) if attn_mask.dim() == 2 else attn_mask
     if bias_k is not None and bias_v is not None:
+        for name, static in (("key", static_k), ("value", static_v)):
+            if static is not None:
+                raise AssertionError(f"bias cannot be added to static {name}.")
         k, v = cat((k, bias_k.expand(1, batch, embed))), cat((v, bias_v.expand(1, batch, embed)))
         attn_mask = None if attn_mask is None else pad(attn_mask, (0, 1))
         key_padding_mask = None if key_padding_mask is None else pad(key_padding_mask, (0, 1))
     q = q.reshape(length, batch * num_heads, size).transpose(0, 1)
     k = k.reshape(k.shape[0], batch * num_heads, size).transpose(0, 1) if static_k is None else static_k
     v = v.reshape(v.shape[0], batch * num_heads, size).transpose(0, 1) if static_v is None else static_v
+    for name, static in (("static_k", static_k), ("static_v", static_v)):
+        if static is not None and (static.shape[0], static.shape[2]) != (batch * num_heads, size):
+            raise AssertionError(
+                f"expecting {name}.size(0) of {batch * num_heads} and {name}.size(2) of {size}, but got {static.shape[0]} and "
+                f"{static.shape[2]}"
+            )
     if add_zero_attn:
         nothing = k.new_zeros((batch * num_heads, 1, size))
         k, v = cat((k, nothing), 1), cat((v, nothing), 1)

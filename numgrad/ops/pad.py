@@ -1,9 +1,9 @@
 """Padding: a constant, or what is inside reflected, repeated or taken round."""
 
-from ..dtypes import check_number
+from ..dtypes import check_number, python_number
 from ..kernels import rearrange as kernels
 from ..layout import integers
-from ..op import as_tensor_operand, function
+from ..op import ENTRIES, as_tensor_operand, function
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, view as make_view
@@ -113,8 +113,12 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
                     f"{widths[axis][1]} "
                     f"resulted in a negative output size, which is invalid. Check dimension {axis} of your input."
                 )
-        fill = 0 if value is None else value.item() if isinstance(value, Tensor) else value
+        fill = 0 if value is None else value.item() if isinstance(value, Tensor) else python_number(value)
+        if isinstance(fill, complex) and m.dtype.is_complex:
+            real, imag = ENTRIES["real"](input), ENTRIES["imag"](input)
+            return ENTRIES["complex"](_padded(real, tuple(widths), fill.real), _padded(imag, tuple(widths), fill.imag))
         check_number("pad", fill, m.dtype)
+        fill = fill.real if isinstance(fill, complex) else fill
         fill = int(fill) if m.dtype.kind in "bi" else float(fill)
         return _padded(input, tuple(widths), fill)
     if mode not in _MODES:
@@ -127,6 +131,14 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
     if mode == "circular":  # round what is left after cutting off
         return _bordered(_cut(input, cut), added, mode)
     return _cut(_bordered(input, added, mode), cut)
+
+
+def constant_pad_nd(input, pad, value=0) -> Tensor:
+    """`nn.functional.pad` with a constant."""
+    return _pad(input, pad, "constant", value)
+
+
+_pad = pad
 
 
 def _cut(input, widths):

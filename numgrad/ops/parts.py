@@ -1,5 +1,6 @@
 """Views of some of the elements: slices, single places, pieces, diagonals, windows."""
 
+from .. import dtypes
 from ..autograd import engine
 from ..inplace import write_out
 from ..layout import integer, integers, normalize_axis
@@ -130,7 +131,16 @@ def unbind(input, dim=0) -> tuple[Tensor, ...]:
     if not input._m.ndim:
         raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     dim = normalize_axis("unbind", dim, input._m.ndim)
-    return tuple([_unbound(input, dim, k) for k in range(input._m.shape[dim])])
+    return _several([_unbound(input, dim, k) for k in range(input._m.shape[dim])])
+
+
+def _several(views):
+    """The results of a function that returns several views at once: none of them may be written to where gradients are
+    recorded, as in PyTorch."""
+    for k, view in enumerate(views):
+        if view._creation is None and view._base is not None:
+            view._creation = ("multiple", k)
+    return tuple(views)
 
 
 @function
@@ -154,11 +164,15 @@ def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
                 f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), "
                 f"but got split_sizes={sections}"
             )
+    return _several(_pieces(tensor, sections, dim, name))
+
+
+def _pieces(tensor, sections, dim, name):
     found, at = [], 0
     for n in sections:
         found.append(called(_slice(tensor, dim, at, 1, n), name))
         at += n
-    return tuple(found)
+    return found
 
 
 @function(install=("ng",))
@@ -191,6 +205,18 @@ def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     dim = normalize_axis("tensor_split", dim, input._m.ndim)
     size = input._m.shape[dim]
+    if isinstance(indices_or_sections, Tensor):
+        m = indices_or_sections._m
+        if m.dtype is not dtypes.int64:
+            raise RuntimeError(
+                f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
+                f"{m.dtype.name.rstrip('0123456789').capitalize()} ({m.dtype!r}); convert it with .long()"
+            )
+        if m.ndim > 1:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but "
+                f"got a tensor with {m.ndim} dims"
+            )
     sections = getattr(indices_or_sections, "ndim", 0) == 0 and hasattr(indices_or_sections, "__index__")
     if not sections:
         indices_or_sections = integers("tensor_split", "indices", indices_or_sections)
@@ -201,7 +227,7 @@ def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
         small, more = divmod(size, indices_or_sections)
         return split(input, [small + 1] * more + [small] * (indices_or_sections - more), dim)
     bounds = [0, *indices_or_sections, size]
-    return tuple([slice_along(input, dim, a, b) for a, b in zip(bounds, bounds[1:])])
+    return _several([slice_along(input, dim, a, b) for a, b in zip(bounds, bounds[1:])])
 
 
 @function
@@ -288,7 +314,9 @@ def unfold(self, dimension, size, step) -> Tensor:
     dimension = normalize_axis("unfold", dimension, m.ndim)
     length = m.shape[dimension] if m.ndim else 1
     size, step = integer("unfold", "size", size), integer("unfold", "step", step)
-    if size < 0 or size > length:
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
+    if size > length:
         raise RuntimeError(f"maximum size for tensor at dimension {dimension} is {length} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")

@@ -19,7 +19,7 @@ from ..kernels.index import ADD, MAX, MIN, MUL, SET
 from ..layout import broadcast_shapes, collapse, contiguous_strides
 from ..op import cast, dense, plain, record, recording
 from ..plans import caller
-from ..storage import Meta, meta
+from ..storage import Meta, meta, same_memory
 from ..structured import structured
 from ..tensor import empty_tensor, make
 from .copy import clone, contiguous_copy, copy_, zero
@@ -200,7 +200,8 @@ class Places:
     def _raise(self, index, axis, m):
         size = m.shape[axis]
         if self.op == "index":
-            raise IndexError(f"index {index} is out of bounds for dimension {axis} with size {size}")
+            which = f" {axis}" if size else ""
+            raise IndexError(f"index {index} is out of bounds for dimension{which} with size {size}")
         raise IndexError(
             f"{self.op}(): index out of range in self: index {index} for dimension {axis} with size {size}; indices "
             "run "
@@ -388,15 +389,15 @@ class Writing:
 
     def inplace(self, name, target, src, at, mode=SET):
         """Write into ``target`` itself and record it."""
-        check_inplace(name, target)
+        check_inplace(name, target, src)
         track = recording((target, src)) and target._m.dtype.differentiable
         source = plain(src)
-        if source._s is not None and source._s is target._s:
+        if same_memory(source._s, target._s):
             source = contiguous_copy(source)
         if type(at) is Along:
-            if at.index._s is not None and at.index._s is target._s:
+            if same_memory(at.index._s, target._s):
                 at = Along(at.op, contiguous_copy(plain(at.index)), at.dim, at.wrap)
-        elif any(index._s is not None and index._s is target._s for index in at.indices):
+        elif any(same_memory(index._s, target._s) for index in at.indices):
             at = Places(at.op, [contiguous_copy(plain(i)) for i in at.indices], at.dims, at.front, at.wrap)
         _check_places(target, at)
         put(target, source, at, mode)

@@ -426,8 +426,13 @@ def _drop_channels(name, input, lead, p, training, inplace):
     return _masked(input, p, (*m.shape[:lead], *(1,) * (m.ndim - lead)), inplace)
 
 
-def _note_rank(name, ndim, expected):
-    warnings.warn(f"{name}: expected {expected} input, got {ndim} dimensions; give it a batch dimension", stacklevel=3)
+def _note_rank(name, ndim, spatial):
+    warnings.warn(
+        f"{name}: Received a {ndim}-D input to {name}, which is deprecated and will result in an error in a future release. "
+        f"To retain the behavior and silence this warning, please use dropout instead. Note that {name} exists to provide "
+        f"channel-wise dropout on inputs with {spatial} spatial dimensions, a channel dimension, and an optional batch "
+        f"dimension (i.e. {spatial + 1}D or {spatial + 2}D inputs).", stacklevel=3,
+    )  # fmt: skip
 
 
 def dropout1d(input, p=0.5, training=True, inplace=False) -> Tensor:
@@ -446,7 +451,14 @@ def dropout2d(input, p=0.5, training=True, inplace=False) -> Tensor:
     _check_p("dropout2d", p)
     input = as_tensor_operand("dropout2d", input, "input")
     if input._m.ndim not in (3, 4):
-        _note_rank("dropout2d", input._m.ndim, "4D")
+        _note_rank("dropout2d", input._m.ndim, 2)
+    if input._m.ndim == 3:
+        warnings.warn(
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired - input "
+            "is interpreted as shape (N, C, L), where C is the channel dim. This behavior will change in a future release to "
+            "interpret the input as one without a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise "
+            "dropout behavior, please switch to using dropout1d instead.", stacklevel=2,
+        )  # fmt: skip
     return _drop_channels("dropout2d", input, 2, p, training, inplace)
 
 
@@ -456,7 +468,7 @@ def dropout3d(input, p=0.5, training=True, inplace=False) -> Tensor:
     _check_p("dropout3d", p)
     input = as_tensor_operand("dropout3d", input, "input")
     if input._m.ndim not in (4, 5):
-        _note_rank("dropout3d", input._m.ndim, "4D or 5D")
+        _note_rank("dropout3d", input._m.ndim, 3)
     return _drop_channels("dropout3d", input, 2 if input._m.ndim == 5 else 1, p, training, inplace)
 
 

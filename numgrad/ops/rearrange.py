@@ -148,6 +148,8 @@ def _listed(dims):
 @function
 def flip(input, *axes, dims=None) -> Tensor:
     """A copy with the dimensions ``dims`` (one sequence, or given one by one) in reverse order."""
+    if not axes and dims is None:
+        raise TypeError("flip() missing 1 required positional argument: 'dims'")
     axes = normalize_axes("flip", _listed(axes) if dims is None else dims, input._m.ndim)
     if not axes or input._m.ndim == 0 or not input._m.numel:
         return clone(input)
@@ -183,6 +185,9 @@ def rot90(input, k=1, dims=(0, 1)) -> Tensor:
         raise RuntimeError(
             f"rot90: expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
         )
+    for place, dim in enumerate(dims):
+        if not -ndim <= dim < ndim:
+            raise RuntimeError(f"Rotation dim{place} out of range, dim{place} = {dim}; it runs from {-ndim} to {ndim - 1}")
     a, b = normalize_axis("rot90", dims[0], ndim), normalize_axis("rot90", dims[1], ndim)
     k = integer("rot90", "k", k) % 4
     if k == 1:

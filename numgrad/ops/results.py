@@ -3,6 +3,8 @@
 import functools
 from collections import namedtuple
 
+RETURN_TYPES: dict = {}  # by the name that PyTorch has for them
+
 
 @functools.cache
 def return_type(name: str, *fields: str):
@@ -18,6 +20,7 @@ def return_type(name: str, *fields: str):
             return _rebuilt, (name, fields, tuple(self))
 
     Results.__name__ = Results.__qualname__ = name
+    RETURN_TYPES[name] = Results
     return Results
 
 

@@ -3,6 +3,7 @@
 The basic items become one view; index tensors and masks are then read or written on that view.
 """
 
+import warnings
 import weakref
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..kernels.index import ADD, SET
 from ..op import ENTRIES, as_tensor_operand, cast, function, method
 from ..storage import Storage, meta, strided_meta
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor, from_array, new, view as make_view
+from ..tensor import Tensor, empty_tensor, follow, from_array, new, view as make_view
 from .copy import copy_, fill_, write, zero
 from .create import tensor as tensor_of
 from .mask import coordinates, masked_fill_, true_positions
@@ -161,8 +162,12 @@ def _consumed(item):
     if item is None or item is Ellipsis or item is True or item is False:
         return 0
     if isinstance(item, Tensor):
-        return item._m.ndim if item._m.dtype is dtypes.bool_ or item._m.dtype is dtypes.uint8 else 1
+        return item._m.ndim if _is_mask(item) else 1
     return 1
+
+
+def _is_mask(index):
+    return index._m.dtype is dtypes.bool_ or index._m.dtype is dtypes.uint8
 
 
 def _as_index(item):
@@ -178,7 +183,7 @@ def _as_index(item):
         if m.dtype.kind == "f":
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         if not m.ndim and not m.batched:
-            return bool(item.item()) if m.dtype.kind == "b" else int(item.item())
+            return bool(item.item()) if _is_mask(item) else int(item.item())
         return item
     if isinstance(item, np.ndarray):
         return _as_index(from_array(item))
@@ -243,7 +248,7 @@ def parse(self, key):
             place += 1
         else:
             count = _consumed(item)
-            if item._m.dtype.kind == "b" or item._m.dtype is dtypes.uint8:
+            if _is_mask(item):
                 _check_mask(item, position, shape, axis)
             elif item._m.dtype.itemsize < 4:
                 raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
@@ -261,6 +266,10 @@ def _truth(value, device):
 
 
 def _check_mask(mask, position, shape, axis):
+    if mask._m.dtype is dtypes.uint8:
+        warnings.warn(
+            "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.", stacklevel=4
+        )
     for k, size in enumerate(mask._m.shape):
         if size != shape[axis + k]:
             raise IndexError(
@@ -285,9 +294,7 @@ def places(found, indices):
     """
     if any(index._m.batched for _, index in indices):
         found, indices = ENTRIES["batched_indices"](found, indices)
-    if len(indices) == 1 and indices[0][1]._m.dtype.kind in "b" or (
-        len(indices) == 1 and indices[0][1]._m.dtype is dtypes.uint8
-    ):
+    if len(indices) == 1 and _is_mask(indices[0][1]):
         first, mask = indices[0]
         count = mask._m.ndim
         m = found._m
@@ -300,7 +307,7 @@ def places(found, indices):
             return found.view(merged), Places("index", (true_positions(mask),), (first,))
     tensors, dims = [], []
     for first, index in indices:
-        if index._m.dtype.kind == "b" or index._m.dtype is dtypes.uint8:
+        if _is_mask(index):
             for k, column in enumerate(coordinates(index).unbind(1)):
                 tensors.append(column)
                 dims.append(first + k)
@@ -430,8 +437,13 @@ def _window(self, start, stop, m):
     found = new(Tensor)
     found._d = data[start:stop]
     found._m, found._s, found._n = m, storage, None
-    if not switch.anywhere or is_grad_enabled():
-        base = self._base
+    base = self._base
+    if switch.anywhere and not is_grad_enabled():
+        if base is not None or self._n is not None:
+            follow(found, self, storage)
+    elif self._creation is not None:
+        follow(found, self, storage)
+    else:
         found._base = self if base is None else base
         views = storage.views
         if not views:
@@ -450,12 +462,11 @@ def _value(self, value):
     """What is assigned: a Tensor, or a Python number."""
     if isinstance(value, Tensor):
         return value
+    value = dtypes.python_number(value)
     if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, complex) and self._m.dtype.is_complex:
         return from_array(np.array(value, self._m.np))
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, np.ndarray):
         return from_array(value)
     raise TypeError(
@@ -496,7 +507,7 @@ def __setitem__(self, key, value) -> None:
         if not indices:
             _assign(target, value)
             return
-        check_inplace("__setitem__", target)
+        check_inplace("__setitem__", target, value)
         target, at = places(target, indices)
     if not isinstance(value, Tensor):
         scalar = empty_tensor(meta(target._m.dtype, (), target._m.device))
@@ -506,8 +517,9 @@ def __setitem__(self, key, value) -> None:
         value = value.to(target._m.device)
     if masked and value._m.numel == 1:  # one value under one mask is converted, like a number
         value = cast(value, target._m.dtype)
+    value = _broadcast_value(target, at, value)
     _same_dtype("__setitem__", target, value)
-    _put(target, at, value, SET, "__setitem__")
+    _index_put.inplace("__setitem__", target, value, at, SET)
 
 
 @method
@@ -541,10 +553,6 @@ def _broadcast_value(target, at, value):
     return value.expand(shape)
 
 
-def _put(target, at, value, mode, name):
-    return _index_put.inplace(name, target, _broadcast_value(target, at, value), at, mode)
-
-
 def _same_dtype(op, target, values):
     if values._m.dtype is not target._m.dtype:
         raise RuntimeError(
@@ -564,7 +572,7 @@ def _put_arguments(op, input, indices, values):
             axis += 1
             continue
         index = as_tensor_operand(op, index, "indices")
-        is_mask = index._m.dtype.kind == "b" or index._m.dtype is dtypes.uint8
+        is_mask = _is_mask(index)
         if index._m.dtype.kind == "f":
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         count = index._m.ndim if is_mask else 1
@@ -575,7 +583,7 @@ def _put_arguments(op, input, indices, values):
         used.append((axis, index))
         axis += count
     if not used:
-        raise IndexError(f"{op}(): expected at least one index tensor, got {len(indices)} that are None")
+        raise RuntimeError(f"{op}(): expected at least one index tensor, got {len(indices)} that are None")
     return used, values
 
 
@@ -593,7 +601,7 @@ def index_put_(self, indices, values, accumulate=False) -> Tensor:
     """In-place version of `index_put`."""
     used, values = _put_arguments("index_put_", self, indices, values)
     target, at = places(self, used)
-    _put(target, at, values, ADD if accumulate else SET, "index_put_")
+    _index_put.inplace("index_put_", target, _broadcast_value(target, at, values), at, ADD if accumulate else SET)
     return self
 
 

@@ -234,8 +234,7 @@ def adjoint(input) -> Tensor:
 def movedim(input, source, destination) -> Tensor:
     """Dimensions ``source`` moved to the positions ``destination``, the others in their order."""
     ndim = input._m.ndim
-    source = normalize_axes("movedim", source, ndim)
-    destination = normalize_axes("movedim", destination, ndim)
+    source, destination = _moved("source", source, ndim), _moved("destination", destination, ndim)
     if len(source) != len(destination):
         raise RuntimeError(
             f"movedim: Invalid source or destination dims: source ({list(source)} dims) should contain the same number "
@@ -244,6 +243,13 @@ def movedim(input, source, destination) -> Tensor:
     rest = iter(axis for axis in range(ndim) if axis not in source)
     order = [source[destination.index(place)] if place in destination else next(rest) for place in range(ndim)]
     return _permute(input, tuple(order))
+
+
+def _moved(name, dims, ndim):
+    dims = [normalize_axis("movedim", dim, ndim) for dim in (dims if isinstance(dims, (tuple, list)) else (dims,))]
+    if len(set(dims)) < len(dims):
+        raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
+    return dims
 
 
 @function
@@ -256,7 +262,7 @@ def moveaxis(input, source, destination) -> Tensor:
 def _expand(input, *, shape):
     m = input._m
     lead = len(shape) - m.ndim
-    strides = [0] * lead
+    strides = []
     for k, size in enumerate(m.shape):
         wanted = shape[lead + k]
         if size != wanted and size != 1:
@@ -265,6 +271,8 @@ def _expand(input, *, shape):
                 f"non-singleton dimension {lead + k}. Target sizes: {list(shape)}. Tensor sizes: {list(m.shape)}"
             )
         strides.append(m.strides[k] if size == wanted else 0)
+    for wanted in reversed(shape[:lead]):  # new ones repeat, or lie around the others
+        strides.insert(0, 0 if wanted != 1 else strides[0] * shape[len(shape) - len(strides)] if strides else 1)
     return 0, shape, tuple(strides)
 
 

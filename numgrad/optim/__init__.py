@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedulers."""
 
+from ..paths import submodules
 from . import lr_scheduler as lr_scheduler, swa_utils as swa_utils
 from .adadelta import Adadelta as Adadelta
 from .adafactor import Adafactor as Adafactor
@@ -21,3 +22,5 @@ from .radam import RAdam as RAdam
 from .rmsprop import RMSprop as RMSprop
 from .rprop import Rprop as Rprop
 from .sgd import SGD as SGD
+
+__getattr__ = submodules(__name__)

@@ -58,6 +58,10 @@ class LRScheduler:
             self._is_initial = False
         self._get_lr_called_within_step = False
 
+    def _take_back(self):
+        """Forget the first step, so that `_initial_step` makes it again."""
+        self.last_epoch -= 1
+
     def get_last_lr(self) -> list:
         """The rates that were set last, one a group."""
         return [copied(lr) for lr in self._last_lr]

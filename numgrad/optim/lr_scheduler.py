@@ -150,11 +150,44 @@ def _check_members(name, schedulers, optimizer) -> None:
             )
 
 
+def _to_initial_rates(optimizer) -> None:
+    for group in optimizer.param_groups:
+        assign(group, "lr", group["initial_lr"])
+
+
 class _Composite(LRScheduler):
     """A scheduler that holds others, whose states it saves with its own."""
 
     _unsaved = ("optimizer", "_schedulers")
     _schedulers: list
+
+    def _running(self) -> list:
+        """The schedulers that make the first step."""
+        return self._schedulers
+
+    def _initial_step(self):
+        for scheduler in self._running():
+            scheduler._initial_step()
+        self._last_lr = present(self.optimizer.param_groups)
+
+    def _take_back(self):
+        for scheduler in self._running():
+            scheduler._take_back()
+
+    def _update_lr(self, epoch=0):
+        """Begin anew, from the initial rates: a composite has no closed form."""
+        _to_initial_rates(self.optimizer)
+        self._restart()
+
+    def _restart(self):
+        """Begin anew, from the present rates, whatever the schedulers have done before."""
+        for scheduler in self._running():
+            if isinstance(scheduler, _Composite):
+                scheduler._restart()
+            else:
+                scheduler.last_epoch = -1
+                scheduler._initial_step()
+        self._last_lr = present(self.optimizer.param_groups)
 
     def state_dict(self) -> dict[str, Any]:
         """All attributes but the optimizer, and the state dicts of the schedulers under ``"_schedulers"``."""
@@ -187,12 +220,25 @@ class SequentialLR(_Composite):
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
         # Each scheduler made its first step when it was built: take all back, and let only the first one begin.
-        for group in optimizer.param_groups:
-            assign(group, "lr", group["initial_lr"])
+        _to_initial_rates(optimizer)
         for scheduler in schedulers:
-            scheduler.last_epoch -= 1
-        schedulers[0]._initial_step()
-        self._last_lr = schedulers[0].get_last_lr()
+            scheduler._take_back()
+        super()._initial_step()
+
+    def _running(self) -> list:
+        return [self._schedulers[bisect_right(self._milestones, 0)]]
+
+    def _initial_step(self):
+        self.last_epoch += 1
+        super()._initial_step()
+
+    def _take_back(self):
+        self.last_epoch -= 1
+        super()._take_back()
+
+    def _restart(self):
+        self.last_epoch = 0
+        super()._restart()
 
     def step(self) -> None:  # type: ignore[override]
         """Set the rates of the next step."""

@@ -13,6 +13,7 @@ from typing import IO, TypeAlias
 import numpy as np
 
 from ..device import CPU, Device, resolve
+from ..errors import FileError
 from ..tensor import Tensor
 
 try:
@@ -35,6 +36,8 @@ def write(f: FileLike, parts: Iterable) -> None:
     """
     if not isinstance(f, (str, os.PathLike)):
         _write_parts(f.write, parts)
+        if hasattr(f, "flush"):
+            f.flush()
         return
     path = os.fsdecode(f)
     target = os.path.realpath(path)  # a link stays one: what it points to is replaced
@@ -251,22 +254,36 @@ def _as_array(data: bytes) -> np.ndarray:
 # --- where tensors go --------------------------------------------------------------------------------------------
 
 
-def place(tensor: Tensor, saved: str, map_location: MapLocation) -> Tensor:
-    """``tensor``, which is on the CPU and was saved from the device ``saved``, where ``map_location`` wants it."""
+class Outside(Exception):
+    """An error that the user's own function raised while a file was read, which is no fault of the file."""
+
+    def __init__(self, error: Exception):
+        super().__init__(str(error))
+        self.error = error
+
+
+def place(tensor: Tensor, saved: str, map_location: MapLocation, label: str) -> Tensor:
+    """``tensor``, which is on the CPU and was saved from the device ``saved``, where ``map_location`` wants it.
+
+    FileError, in the name of the file ``label``, where there is no such device; Outside for what a function raises.
+    """
     wanted = map_location
     if isinstance(map_location, dict):
         wanted = map_location.get(saved, saved)
-    elif callable(map_location):
-        placed = map_location(tensor, saved)
+    elif callable(map_location) and not isinstance(map_location, Device):
+        try:
+            placed = map_location(tensor, saved)
+        except Exception as error:
+            raise Outside(error) from error
         if placed is not None:
             return placed
         wanted = saved
     try:
         device = resolve(saved if wanted is None else wanted)
         return tensor if device is CPU else tensor.to(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         name = str(saved if wanted is None else wanted)
         told = "Attempting to deserialize object on a CUDA device, which is not there. " if name.startswith("cuda") else ""
-        raise RuntimeError(
-            f"load: cannot put a tensor on {name}: {told}{error} Use map_location='cpu' to load it onto the CPU."
+        raise FileError(
+            f"load: cannot put a tensor of {label} on {name:.80}: {told}{error} Use map_location='cpu' to load it onto the CPU."
         ) from error

@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from .. import dtypes
+from ..tensor import Tensor
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -45,7 +46,7 @@ LAYERS = {name: f"torch.nn.modules.{module}" for module, names in _LAYERS.items(
 
 # Modules whose names PyTorch's have too, in the order in which a function is looked for.
 _PUBLIC = (
-    "nn.functional", "nn.init", "", "nn", "optim.lr_scheduler", "optim.swa_utils", "optim", "distributions.transforms",
+    "nn.functional", "", "nn.init", "nn", "optim.lr_scheduler", "optim.swa_utils", "optim", "distributions.transforms",
     "distributions.constraints", "distributions", "utils.data", "special", "linalg", "fft",
 )  # fmt: skip
 
@@ -53,6 +54,8 @@ def written_as(value: Any, name: str | None = None) -> tuple[str, str] | None:
     """PyTorch's module and name for one of our classes, functions or constants; None for what is not ours."""
     if isinstance(value, dtypes.dtype):
         return "torch", value.name
+    if value is Tensor:
+        return "torch", "Tensor"
     module, name = getattr(value, "__module__", None), name or getattr(value, "__qualname__", None)
     if module is None and name is not None and type(value).__module__.partition(".")[0] == _PACKAGE:
         module = ""  # a constant, such as a memory format

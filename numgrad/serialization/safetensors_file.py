@@ -18,7 +18,7 @@ from ..errors import FileError
 from ..layout import Size
 from ..nn.parameter import Parameter
 from ..tensor import Tensor, address, attributes, from_array, lay, set_attributes, storage_of
-from .files import MapLocation, place
+from .files import MapLocation, Outside, place
 
 _ENTRY = "numgrad"  # our key in the metadata
 _VERSION = 1
@@ -175,8 +175,8 @@ def read_safetensors(data: np.ndarray, label: str, map_location: MapLocation) ->
     tensors = {name: from_array(array) for name, array in arrays.items()}
     text = metadata.get(_ENTRY)
     if text is None:
-        return {name: place(tensor, "cpu", map_location) for name, tensor in tensors.items()}
-    reader = _Reader(tensors, map_location)
+        return {name: place(tensor, "cpu", map_location, label) for name, tensor in tensors.items()}
+    reader = _Reader(tensors, map_location, label)
     try:
         structure = json.loads(text)
         if structure["version"] > _VERSION:
@@ -188,9 +188,9 @@ def read_safetensors(data: np.ndarray, label: str, map_location: MapLocation) ->
         if reader.used != set(tensors):
             raise ValueError("an object without some of the file's tensors")
         return found
+    except (Outside, FileError):
+        raise
     except Exception as error:
-        if error is reader.outside or isinstance(error, FileError):
-            raise
         told = f"{type(error).__name__}: {error}"
         raise FileError(
             f"load: {label} is damaged: its metadata entry {_ENTRY!r} is not what numgrad writes ({told:.300}); save it again"
@@ -198,15 +198,13 @@ def read_safetensors(data: np.ndarray, label: str, map_location: MapLocation) ->
 
 
 class _Reader:
-    """Turns tensors by name and the structure of `_Writer` back into the object. Any exception means damage, but for the
-    one in ``outside``."""
+    """Turns tensors by name and the structure of `_Writer` back into the object. Any exception but Outside means damage."""
 
-    def __init__(self, tensors: dict[str, Tensor], map_location: MapLocation):
-        self.entries, self.map_location = tensors, map_location
+    def __init__(self, tensors: dict[str, Tensor], map_location: MapLocation, label: str):
+        self.entries, self.map_location, self.label = tensors, map_location, label
         self.moved: dict[str, Tensor] = {}
         self.numbered: dict[int, Tensor] = {}
         self.used: set[str] = set()
-        self.outside: Exception | None = None
 
     def decode(self, node):
         if isinstance(node, list):
@@ -259,11 +257,7 @@ class _Reader:
             raise ValueError(f"the device {device!r:.80}")
         entry = self.entries[name]
         self.used.add(name)
-        try:
-            return place(entry, device, self.map_location)
-        except Exception as error:  # no fault of the file: a device that is not there, or the user's own function
-            self.outside = error
-            raise
+        return place(entry, device, self.map_location, self.label)
 
     def tensor(self, node):
         name = node["tensor"]

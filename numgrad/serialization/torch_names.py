@@ -17,10 +17,11 @@ from ..device import Device
 from ..layout import Size
 from ..nn.module import Module
 from ..nn.parameter import Parameter
+from ..storages import is_storage
 from ..tensor import Tensor, set_attributes, wrap_as
 from .globals import written_as
 from .modules import from_torch
-from .unpickle import Damaged, Interpreter, Names
+from .unpickle import Damaged, Interpreter, Names, element_type
 
 # Storage classes by the dtype of their elements.
 STORAGES = {
@@ -37,10 +38,10 @@ _DTYPES = (
 
 
 class Kind:
-    """A class that a file only mentions: of storages, by the dtype of their elements."""
+    """A class that a file only mentions: of storages, by the dtype of their elements; ``untyped``: those of bytes."""
 
-    def __init__(self, dtype: str):
-        self.dtype = dtype
+    def __init__(self, dtype: str, untyped: bool = False):
+        self.dtype, self.untyped = dtype, untyped
 
 
 class ElementType:
@@ -57,17 +58,25 @@ class ElementType:
 
 
 def _tensor(storage, offset, size, stride, requires_grad=False, backward_hooks=None, metadata=None):
-    tensor = storage.tensor(offset, size, stride)
+    tensor = _laid(storage, offset, size, stride)
     return tensor.requires_grad_() if requires_grad else tensor
 
 
 def _tensor_before_0_4(storage, offset, size, stride):
-    return storage.tensor(offset, size, stride)
+    return _laid(storage, offset, size, stride)
 
 
 def _tensor_of_bytes(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata=None):
-    tensor = storage.tensor(offset, size, stride, dtype)
+    tensor = _laid(storage, offset, size, stride, element_type(dtype))
     return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _laid(storage, offset, size, stride, name=None):
+    """The tensor of that geometry over a storage, which a reader made."""
+    lay_over = storage.untyped().__dict__.get("lay_over") if is_storage(storage) else None
+    if lay_over is None:
+        raise Damaged("a tensor over what is no storage")
+    return lay_over(storage.dtype.name if name is None else name, offset, size, stride)
 
 
 def _parameter(data, requires_grad, backward_hooks):
@@ -96,7 +105,7 @@ _MAKERS = (_tensor, _tensor_of_bytes, _parameter)
 
 def fill(tensor: Tensor, state) -> Tensor:
     """``Tensor()`` as files of before version 0.2 have it, with what their state says."""
-    if isinstance(state, tuple) and len(state) == 4 and hasattr(state[0], "tensor"):
+    if isinstance(state, tuple) and len(state) == 4 and is_storage(state[0]):
         found = _tensor_before_0_4(*state)
         tensor._d, tensor._m, tensor._s = found._d, found._m, found._s
         return tensor
@@ -177,6 +186,11 @@ def _bytearray(*arguments):
     return bytearray(*arguments)
 
 
+def _bytes():
+    """What protocol 2 has for ``b""``."""
+    return b""
+
+
 def _ordered_dict(items=()):
     return collections.OrderedDict(items)
 
@@ -203,16 +217,16 @@ def _table() -> dict[str, Any]:
         "torch._utils._rebuild_parameter_with_state": _parameter_with_state,
         "torch._tensor._rebuild_from_type_v2": _subclass,
         "torch.serialization._get_layout": _layout,
-        "torch.storage.UntypedStorage": Kind("uint8"),
+        "torch.storage.UntypedStorage": Kind("uint8", True),
         "_codecs.encode": _encode,
         "numpy.dtype": _numpy_dtype,
         "numpy.ndarray": np.ndarray,
     }
-    table.update({f"torch.{name}": Kind(dtype) for name, dtype in STORAGES.items()})
+    table.update({f"torch.{name}": Kind(dtype, name == "UntypedStorage") for name, dtype in STORAGES.items()})
     table.update({f"torch.{name}": dtypes.BY_NAME.get(name, ElementType(name)) for name in _DTYPES})
-    for kind in (set, frozenset, complex, list, dict, int, float, bool, str, bytes):
+    for kind in (set, frozenset, complex, list, dict, int, float, bool, str):
         table[f"builtins.{kind.__name__}"] = kind
-    table["builtins.bytearray"] = _bytearray
+    table["builtins.bytearray"], table["builtins.bytes"] = _bytearray, _bytes
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         table[f"{module}._reconstruct"], table[f"{module}.scalar"] = _numpy_array, _numpy_scalar
     for module in ("numpy.core.numeric", "numpy._core.numeric"):
@@ -226,7 +240,7 @@ TABLE = _table()
 _CALLABLE = frozenset(
     id(value) for name, value in TABLE.items()
     if callable(value) and not isinstance(value, (Kind, ElementType, dtypes.dtype))
-    and value not in (Tensor, Parameter, np.ndarray, list, dict, int, float, bool, str, bytes)
+    and value not in (Tensor, Parameter, np.ndarray, list, dict, int, float, bool, str)
 )  # fmt: skip
 # Calls whose argument's members, or first members, are hashed.
 _SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)

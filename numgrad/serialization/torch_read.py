@@ -5,6 +5,7 @@ stride is checked against the bytes that are there.
 """
 
 import enum
+import functools
 import io
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import FileError
+from ..storages import UntypedStorage, storage_behind, typed
 from ..tensor import Tensor, from_array, lay, storage_of
 from . import torch_names
 from .archive import ZIP, Archive
@@ -21,7 +23,7 @@ from .files import MapLocation, place
 from .importing import Importing
 from .torch_names import Kind, Weights
 from .torch_write import MAGIC, PROTOCOL
-from .unpickle import Damaged, Interpreter, Names, Refused, device_name, element_type
+from .unpickle import Damaged, Interpreter, Names, Refused, device_name
 
 
 class LoadEndianness(enum.Enum):
@@ -77,27 +79,6 @@ def _elements(data: np.ndarray, name: str, big_endian: bool, label: str) -> np.n
     return values.astype(dtypes.BY_NAME[_WIDENED[name][1]].np)
 
 
-class _Memory:
-    """The memory of one storage, or of a part of it: what a persistent id of the pickle stands for."""
-
-    def __init__(self, reader: "_Reader", root: Tensor, key: str, dtype: str, count: int, offset: int = 0):
-        self.reader, self.root, self.key, self.dtype = reader, root, key, dtype
-        self.count, self.offset = count, offset  # in elements
-
-    def tensor(self, offset, size, stride, dtype=None) -> Tensor:
-        """The tensor of that geometry, in elements; of ``dtype`` where the storage is of bytes."""
-        name = self.dtype if dtype is None else element_type(dtype)
-        root, first, count = self.root, self.offset, self.count
-        if name != self.dtype:
-            root = self.reader.viewed(self.key, root, name)
-            count = count * _sizes(self.dtype) // _sizes(name)
-            first = first * _sizes(self.dtype) // _sizes(name)
-        try:
-            return lay("load", root, offset, size, stride, begin=first, count=count)
-        except (RuntimeError, TypeError) as error:
-            raise Damaged(f"a tensor that does not fit its storage ({error})") from error
-
-
 class _Reader:
     """Makes each storage once, as a flat tensor on the device that it belongs to."""
 
@@ -105,6 +86,7 @@ class _Reader:
         self.label, self.map_location = label, map_location
         self.roots: dict[str, tuple[Tensor, str, int]] = {}
         self.views: dict[tuple[str, str], Tensor] = {}
+        self.storages: dict[tuple, UntypedStorage] = {}
         self.big_endian = False
 
     def storage(self, identity: Any) -> Any:
@@ -112,6 +94,7 @@ class _Reader:
         ``("module", class, file, source)``."""
         if not isinstance(identity, tuple) or not identity:
             raise Damaged("a persistent id that is no tuple")
+        identity = tuple(part.decode("latin-1") if isinstance(part, bytes) else part for part in identity)
         if identity[0] == "module" and len(identity) == 4:
             return identity[1]
         if len(identity) < 5 or identity[0] != "storage":
@@ -126,12 +109,37 @@ class _Reader:
         if known[1:] != (kind.dtype, count):
             raise Damaged(f"two storages {key!r}, of {known[2]} {known[1]} and of {count} {kind.dtype} elements")
         part = identity[5] if len(identity) > 5 else None
-        if part is None:
-            return _Memory(self, known[0], key, kind.dtype, count)
-        _, offset, length = part
-        if not all(type(n) is int for n in (offset, length)) or not 0 <= offset <= offset + length <= count:
-            raise Damaged(f"a part of {length} elements at {offset} of a storage of {count}")
-        return _Memory(self, known[0], key, kind.dtype, length, offset)
+        begin, length = 0, count
+        if part is not None:
+            _, begin, length = part
+            if not all(type(n) is int for n in (begin, length)) or not 0 <= begin <= begin + length <= count:
+                raise Damaged(f"a part of {length} elements at {begin} of a storage of {count}")
+        found = self.storages.get((key, begin, length))
+        if found is None:
+            found = storage_behind(known[0])
+            if (begin, length) != (0, count):
+                size = known[0]._m.dtype.itemsize
+                found = found[begin * size : (begin + length) * size]
+            self.storages[key, begin, length] = found
+            found.lay_over = functools.partial(self.laid, key, kind.dtype, begin, length)
+        return found if kind.untyped else typed(found, known[0]._m.dtype)
+
+    def laid(self, key: str, own: str, begin: int, count: int, name: str, offset, size, stride) -> Tensor:
+        """A tensor over ``count`` elements of the dtype ``own`` from ``begin`` on of a storage, read as ``name``."""
+        root = self.roots[key][0]
+        if name != own and name != root._m.dtype.name:
+            root = self.viewed(key, root, name)
+            begin, count = begin * _sizes(own) // _sizes(name), count * _sizes(own) // _sizes(name)
+        try:
+            return lay("load", root, offset, size, stride, begin=begin, count=count)
+        except (RuntimeError, TypeError) as error:
+            raise Damaged(f"a tensor that does not fit its storage ({error})") from error
+
+    def done(self, found: Any) -> Any:
+        """What was read: its storages let go of the reader."""
+        for storage in self.storages.values():
+            del storage.lay_over
+        return found
 
     def viewed(self, key: str, root: Tensor, name: str) -> Tensor:
         """The storage of bytes as one of the dtype ``name``."""
@@ -152,7 +160,7 @@ class _Reader:
 
     def placed(self, data: np.ndarray, name: str, location: str) -> Tensor:
         """A flat tensor over ``data``, where it belongs."""
-        root = place(from_array(data), location, self.map_location)
+        root = place(from_array(data), location, self.map_location, self.label)
         storage = storage_of(root)
         if storage.root is None:
             storage.root = root._d
@@ -225,17 +233,23 @@ class _ZipReader(_Reader):
         return self.placed(_elements(data, name, self.big_endian, self.label), name, location)
 
 
-def read_zip(data: np.ndarray, label: str, map_location: MapLocation, encoding: tuple, mapped: bool, names: Names) -> Any:
-    """The object in a zip archive. Its tensors lie in ``data``; where that is ``mapped``, checksums are not looked at."""
+def read_zip(
+    data: np.ndarray, label: str, map_location: MapLocation, encoding: tuple, mapped: bool, names: Names,
+    pickle_module: Any = None,
+) -> Any:  # fmt: skip
+    """The object in a zip archive. Its tensors lie in ``data``; where that is ``mapped``, checksums are not looked at.
+
+    It is read by the ``Unpickler`` of ``pickle_module``, where one is given.
+    """
     reader = _ZipReader(data, label, map_location, mapped)
-    pickled = reader.archive.read(reader.archive.entries[f"{reader.prefix}data.pkl"])
-    return interpreted(label, names, encoding, pickled.tobytes(), 0, reader.storage)[0]
+    pickled = reader.archive.read(reader.archive.entries[f"{reader.prefix}data.pkl"]).tobytes()
+    if pickle_module is not None:
+        return reader.done(_by_module(pickle_module, io.BytesIO(pickled), label, reader, encoding))
+    return reader.done(interpreted(label, names, encoding, pickled, 0, reader.storage)[0])
 
 
-def unpickled_zip(data: np.ndarray, label: str, map_location: MapLocation, mapped: bool, pickle_module: Any, options) -> Any:
-    """The object in a zip archive, by the ``Unpickler`` of another module."""
-    reader = _ZipReader(data, label, map_location, mapped)
-    pickled = reader.archive.read(reader.archive.entries[f"{reader.prefix}data.pkl"])
+def _by_module(pickle_module: Any, stream: io.BytesIO, label: str, reader: _Reader, encoding: tuple[str, str]) -> Any:
+    """What the ``Unpickler`` of another module makes of a pickle."""
     names = Importing(label)
 
     class Unpickler(pickle_module.Unpickler):
@@ -245,7 +259,7 @@ def unpickled_zip(data: np.ndarray, label: str, map_location: MapLocation, mappe
         def persistent_load(self, identity):
             return reader.storage(identity)
 
-    return Unpickler(io.BytesIO(pickled.tobytes()), **options).load()
+    return Unpickler(stream, encoding=encoding[0], errors=encoding[1]).load()
 
 
 # --- the stream of pickles ---------------------------------------------------------------------------------------
@@ -278,9 +292,12 @@ class _StreamReader(_Reader):
 
 
 def read_stream(
-    data: np.ndarray, label: str, map_location: MapLocation, encoding: tuple, names: Names
+    data: np.ndarray, label: str, map_location: MapLocation, encoding: tuple, names: Names, pickle_module: Any = None
 ) -> tuple[Any, int]:
-    """The object in a file of PyTorch's before 1.6, five pickles and then the storages' numbers; and where it ends."""
+    """The object in a file of PyTorch's before 1.6, five pickles and then the storages' numbers; and where it ends.
+
+    The object is read by the ``Unpickler`` of ``pickle_module``, where one is given.
+    """
 
     def no_storage(identity):
         raise Damaged("a storage where none can be")
@@ -294,8 +311,14 @@ def read_stream(
         raise FileError(f"load: {label} is no file that torch.save wrote: its header says version {protocol!r:.80}")
     reader = _StreamReader(label, map_location, data.size)
     reader.big_endian = system.get("little_endian") is False
-    found, at = interpreted(label, names, encoding, view, at, reader.storage)
+    if pickle_module is None:
+        found, at = interpreted(label, names, encoding, view, at, reader.storage)
+    else:
+        stream = io.BytesIO(view[at:])
+        found = _by_module(pickle_module, stream, label, reader, encoding)
+        at += stream.tell()
     keys, at = interpreted(label, Weights(), encoding, view, at, no_storage)
+    keys = [key.decode("latin-1") if isinstance(key, bytes) else key for key in keys] if isinstance(keys, list) else keys
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(reader.roots):
         raise FileError(f"load: {label} is damaged: its list of storages does not fit its contents; save it again")
     for key in keys:
@@ -310,7 +333,7 @@ def read_stream(
             )
         reader.fill(key, data[at + 8 : at + 8 + size])
         at += 8 + size
-    return found, at
+    return reader.done(found), at
 
 
 # --- names -------------------------------------------------------------------------------------------------------

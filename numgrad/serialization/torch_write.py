@@ -18,6 +18,7 @@ from .. import dtypes
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..storage import meta
+from ..storages import CLASSES, TypedStorage, UntypedStorage
 from ..tensor import Tensor, address, alias, attributes, root_of, storage_of
 from . import archive, torch_names
 from .globals import written_as
@@ -81,6 +82,13 @@ class _Block:
         return part._stored().view(np.uint8)
 
 
+class _Whole:
+    """A storage as a value: a block, and whether it is one of bytes."""
+
+    def __init__(self, block: _Block, untyped: bool):
+        self.block, self.untyped = block, untyped
+
+
 class _Offset:
     """Where a tensor begins in the part of its storage that is saved."""
 
@@ -137,6 +145,11 @@ class _Storages:
         else:
             block.tensors.append(tensor)
         return block
+
+    def whole(self, storage: UntypedStorage | TypedStorage) -> "_Whole":
+        """All of a storage that is pickled itself."""
+        untyped = isinstance(storage, UntypedStorage)
+        return _Whole(self.block(storage._tensor(dtypes.uint8 if untyped else storage.dtype)), untyped)
 
     def reducer_override(self, value):
         if isinstance(value, Tensor):
@@ -249,17 +262,20 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
 
     dispatch[type] = _save_type
 
-    def _save_block(self, block: _Block):
-        dtype = block.first._m.dtype.name
+    def persistent_id(self, value):
+        if type(value) not in _PERSISTENT:
+            return None
+        return _Whole(value, False) if isinstance(value, _Block) else self.whole(value)
+
+    def save_pers(self, whole: _Whole):
+        block, dtype = whole.block, whole.block.first._m.dtype.name
         self.write(pickle.MARK)
         self.save("storage")
-        self.save(_STORAGE_NAMES.get(dtype, _UNTYPED))
+        self.save(_UNTYPED if whole.untyped else _STORAGE_NAMES.get(dtype, _UNTYPED))
         self.save(block.key)
         self.save(str(block.first._m.device))
         scale = 1 if dtype in _CLASSES else block.size
         self.write(lambda: _integer(block.count * scale), pickle.TUPLE, pickle.BINPERSID)
-
-    dispatch[_Block] = _save_block
 
     def _save_offset(self, offset: _Offset):
         self.write(lambda: _integer(offset.block.begin(offset.tensor) - offset.block.low))
@@ -281,6 +297,7 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
     dispatch[list] = _save_list
 
 
+_PERSISTENT = frozenset((_Block, UntypedStorage, TypedStorage, *CLASSES.values()))
 _STORAGE_NAMES = {dtype: _Name("torch", name) for dtype, name in _CLASSES.items()}
 _LEAVES = frozenset((int, float, bool, str, type(None)))
 
@@ -319,12 +336,13 @@ def _with_module(pickle_module: Any, value: Any, protocol: int) -> tuple[bytes, 
             return other(value) if found is NotImplemented and other is not None else found
 
         def persistent_id(self, value):
-            if not isinstance(value, _Block):
+            if type(value) not in _PERSISTENT:
                 return None
-            dtype = value.first._m.dtype
-            name = _CLASSES.get(dtype.name, "UntypedStorage")
-            count = len(value.root) * (1 if dtype.name in _CLASSES else value.size)
-            return "storage", name, value.key, str(value.first._m.device), count
+            whole = _Whole(value, False) if isinstance(value, _Block) else self.whole(value)
+            block, dtype = whole.block, whole.block.first._m.dtype
+            typed = dtype.name in _CLASSES and not whole.untyped
+            count = len(block.root) * (1 if typed else block.size)
+            return "storage", _CLASSES[dtype.name] if typed else "UntypedStorage", block.key, str(block.first._m.device), count
 
     stream = io.BytesIO()
     pickler = Pickler(stream, protocol=protocol)

@@ -18,6 +18,7 @@ from ..device import Device
 from ..errors import FileError
 from ..nn.parameter import Parameter
 from ..tensor import Tensor
+from .files import Outside
 
 _DEPTH = 1000  # containers in containers; Python's own pickle writes no more by default
 _SHORT = 1 << 20  # what any pickle may cost, in steps of some nanoseconds
@@ -74,7 +75,6 @@ class Interpreter:
         self.budget = 0
         self.at = 0
         self.protocol = 0
-        self.outside: Exception | None = None
 
     def run(self, data: Any, at: int = 0) -> Any:
         """The object whose pickle begins at ``at`` of a bytes object or byte view; ``self.at`` is behind it then.
@@ -84,9 +84,9 @@ class Interpreter:
         self.budget = _SHORT + _PER_BYTE * (len(data) - at)
         try:
             found = self._loop(data, at)
+        except Outside:
+            raise
         except Exception as error:
-            if error is self.outside:
-                raise
             if self.refused:
                 raise Refused(list(self.refused)) from None
             if isinstance(error, (Damaged, FileError)):
@@ -269,13 +269,7 @@ class Interpreter:
         if isinstance(identity, Unknown) or isinstance(identity, tuple) and any(isinstance(part, Unknown) for part in identity):
             self.push(Unknown())
             return
-        try:
-            self.push(self.storage(identity))
-        except (Damaged, FileError):
-            raise
-        except Exception as error:  # no fault of the file: a device that is not there, or the user's own function
-            self.outside = error
-            raise
+        self.push(self.storage(identity))
 
     # --- containers --------------------------------------------------------------------------------------------------
 

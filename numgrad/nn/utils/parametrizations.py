@@ -2,6 +2,7 @@
 
 from ...autograd import no_grad
 from ...dtypes import finfo
+from ...ops.compare import where_function as where
 from ...ops.create import eye
 from ...ops.distance import norm_except_dim, normalize
 from ...ops.householder import geqrf, householder_product
@@ -19,7 +20,7 @@ from . import parametrize
 
 def _is_orthogonal(Q):
     size = Q.size(-1)
-    error = Q.mT @ Q - eye(size, dtype=Q.dtype, device=Q.device)
+    error = Q.mH @ Q - eye(size, dtype=Q.dtype, device=Q.device)
     return bool((error.norm(dim=(-2, -1)) < 10.0 * size * finfo(Q.dtype).eps).all())
 
 
@@ -44,7 +45,7 @@ class _Orthogonal(Module):
         n, k = X.size(-2), X.size(-1)
         wide = n < k
         if wide:
-            X, n, k = X.mT, k, n
+            X, n, k = X.mH, k, n
         if self.orthogonal_map == "householder":
             A = X.tril(-1)  # (..., n, k): the vectors of k reflections below the diagonal
             Q = householder_product(A, 2.0 / (1.0 + (A * A).sum(-2)))
@@ -53,7 +54,7 @@ class _Orthogonal(Module):
             X = X.tril()
             if n != k:
                 X = cat([X, X.new_zeros(n, n - k).expand(*X.shape[:-2], -1, -1)], -1)
-            A = X - X.mT  # (..., n, n), skew-symmetric
+            A = X - X.mH  # (..., n, n), skew-Hermitian
             if self.orthogonal_map == "matrix_exp":
                 Q = matrix_exp(A)
             else:
@@ -64,7 +65,7 @@ class _Orthogonal(Module):
         base = self._buffers.get("base")
         if base is not None:
             Q = base @ Q
-        return Q.mT if wide else Q
+        return Q.mH if wide else Q
 
     def right_inverse(self, Q):
         if Q.shape != self.shape:
@@ -75,17 +76,18 @@ class _Orthogonal(Module):
         n, k = Q.size(-2), Q.size(-1)
         wide = n < k
         if wide:
-            Q, n, k = Q.mT, k, n
+            Q, n, k = Q.mH, k, n
         if not self.use_trivialization:
             if self.orthogonal_map != "householder":
                 raise NotImplementedError(
                     "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
                     "use_trivialization=False."
                 )
-            A, _ = geqrf(Q)
+            A, tau = geqrf(Q)
+            # The signs of R's diagonal; where LAPACK needed no reflection, forward makes one, of that direction alone.
             signs = A.diagonal(dim1=-2, dim2=-1)
-            signs.copy_(signs.sign() + (signs == 0).to(A.dtype))
-            return A.mT if wide else A
+            signs.copy_(where(tau == 0, -signs.sign(), signs.sign()))
+            return A.mH if wide else A
         if n == k:
             self.base = Q.clone() if _is_orthogonal(Q) else _made_orthogonal(Q)
         else:  # completed to a square matrix
@@ -116,6 +118,8 @@ def orthogonal(
         raise ValueError(
             f'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: {orthogonal_map}'
         )
+    if orthogonal_map == "householder" and weight.is_complex():
+        raise ValueError("The householder parametrization does not support complex tensors.")
     map_ = _Orthogonal(weight, orthogonal_map, use_trivialization)
     return parametrize.register_parametrization(module, name, map_, unsafe=True)
 
@@ -157,7 +161,7 @@ class _SpectralNorm(Module):
         with no_grad():
             for _ in range(count):
                 self._u.copy_(normalize(matrix.mv(self._v), dim=0, eps=self.eps))
-                self._v.copy_(normalize(matrix.t().mv(self._u), dim=0, eps=self.eps))
+                self._v.copy_(normalize(matrix.mH.mv(self._u), dim=0, eps=self.eps))
 
     def forward(self, weight):
         if weight.ndim == 1:
@@ -166,7 +170,7 @@ class _SpectralNorm(Module):
         if self.training:
             self._power_method(matrix, self.n_power_iterations)
         # Copies, because the next forward writes to the buffers before this one's backward may have read them.
-        sigma = self._u.clone().dot(matrix.mv(self._v.clone()))
+        sigma = self._u.clone().vdot(matrix.mv(self._v.clone()))
         return weight / sigma
 
     def right_inverse(self, value):

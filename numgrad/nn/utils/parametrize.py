@@ -52,7 +52,11 @@ class ParametrizationList(ModuleList):
         self.is_tensor = isinstance(start, Tensor)
         self.ntensors = 1 if self.is_tensor else len(start)
         if isinstance(start, Tensor):
-            _check_dtype_of_inverse(original, start)
+            if start.dtype != original.dtype:
+                raise ValueError(
+                    "When `right_inverse` outputs one tensor, it may not change the dtype.\n"
+                    f"original.dtype: {original.dtype}\nright_inverse(original).dtype: {start.dtype}"
+                )
             with no_grad():
                 _set_data(original, start)
             _register(self, "original", original)
@@ -98,7 +102,7 @@ class ParametrizationList(ModuleList):
             if self.is_tensor:
                 if not isinstance(value, Tensor):
                     raise ValueError(f"`right_inverse` should return a tensor. Got {type(value).__name__}")
-                _check_dtype_of_inverse(self.original, value, assigned=True)
+                _check_dtype_of_inverse(self.original, value)
                 _set_data(self.original, value)
                 return
             if not isinstance(value, Sequence):
@@ -113,7 +117,7 @@ class ParametrizationList(ModuleList):
                 if not isinstance(tensor, Tensor):
                     raise ValueError(f"`right_inverse` must return a sequence of tensors. Got element {k} of type "
                                      f"{type(tensor).__name__}")  # fmt: skip
-                _check_dtype_of_inverse(original, tensor, assigned=True)
+                _check_dtype_of_inverse(original, tensor)
             for tensor, original in zip(value, originals):
                 _set_data(original, tensor)
 
@@ -135,12 +139,11 @@ def _inverse(module, value):
         return value
 
 
-def _check_dtype_of_inverse(original, found, assigned=False):
+def _check_dtype_of_inverse(original, found):
     if found.dtype != original.dtype:
-        what = "assigning to a parametrized tensor" if assigned else "registering a parametrization"
         raise ValueError(
-            f"`right_inverse` returned {found.dtype} for an original of {original.dtype}: {what} may not change the dtype "
-            "of the original tensor"
+            f"`right_inverse` returned {found.dtype} for an original of {original.dtype}: assigning to a parametrized tensor "
+            "may not change the dtype of the original tensor"
         )
 
 
@@ -230,8 +233,13 @@ def register_parametrization(
             what = "Registering a parametrization may not change the {} of the tensor, unless the `unsafe` flag is enabled."
             module.parametrizations[tensor_name]._check(before, after, what)
             if hasattr(parametrization, "right_inverse"):
+                inverse = _inverse(parametrization, after)
+                if not isinstance(inverse, Tensor):
+                    raise ValueError(
+                        f"parametrization.right_inverse must return a tensor. Got: {type(inverse).__name__}"
+                    )
                 what = "The tensor returned by `right_inverse` must have the same {} as the tensor, unless `unsafe` is enabled."
-                module.parametrizations[tensor_name]._check(before, _inverse(parametrization, after), what)
+                module.parametrizations[tensor_name]._check(before, inverse, what)
         found = module.parametrizations[tensor_name]
         found.append(parametrization)
         found.unsafe |= unsafe

@@ -167,7 +167,8 @@ def _axis(t, dim):
 # --- how much ------------------------------------------------------------------------------------------------------
 
 
-def _checked_amount(amount):
+def _validate_pruning_amount_init(amount):
+    """``amount``, which is to be a fraction or a number of things."""
     if not isinstance(amount, numbers.Real):
         raise TypeError(f"Invalid type for amount: {amount}. Must be int or float.")
     if float(amount) < 0 or (not isinstance(amount, numbers.Integral) and float(amount) > 1):
@@ -175,13 +176,15 @@ def _checked_amount(amount):
     return amount
 
 
-def _count(amount, size):
-    """How many of ``size`` things: ``amount`` of them, or that fraction."""
-    if not isinstance(amount, numbers.Integral):
-        return round(amount * size)
-    if amount > size:
-        raise ValueError(f"amount={amount} should be smaller than the number of parameters to prune={size}")
-    return int(amount)
+def _validate_pruning_amount(amount, tensor_size):
+    if isinstance(amount, numbers.Integral) and amount > tensor_size:
+        raise ValueError(f"amount={amount} should be smaller than the number of parameters to prune={tensor_size}")
+
+
+def _compute_nparams_toprune(amount, tensor_size):
+    """How many of ``tensor_size`` things: ``amount`` of them, or that fraction."""
+    _validate_pruning_amount(amount, tensor_size)
+    return int(amount) if isinstance(amount, numbers.Integral) else round(amount * tensor_size)
 
 
 # --- methods -------------------------------------------------------------------------------------------------------
@@ -202,7 +205,7 @@ class RandomUnstructured(BasePruningMethod):
     PRUNING_TYPE = "unstructured"
 
     def __init__(self, amount):
-        self.amount = _checked_amount(amount)
+        self.amount = _validate_pruning_amount_init(amount)
 
     def compute_mask(self, t, default_mask):
         return _without_extreme(rand_like, t, default_mask, self.amount, True)
@@ -214,7 +217,7 @@ class L1Unstructured(BasePruningMethod):
     PRUNING_TYPE = "unstructured"
 
     def __init__(self, amount):
-        self.amount = _checked_amount(amount)
+        self.amount = _validate_pruning_amount_init(amount)
 
     def compute_mask(self, t, default_mask):
         return _without_extreme(Tensor.abs, t, default_mask, self.amount, False)
@@ -222,7 +225,7 @@ class L1Unstructured(BasePruningMethod):
 
 def _without_extreme(score, t, default_mask, amount, largest):
     """``default_mask`` without the elements of largest or smallest score."""
-    count = _count(amount, t.numel())
+    count = _compute_nparams_toprune(amount, t.numel())
     mask = default_mask.clone()
     if count:
         mask.view(-1)[topk(score(t).reshape(-1), count, largest=largest).indices] = 0
@@ -239,7 +242,7 @@ class _Structured(BasePruningMethod):
                 f"{t.shape} with {t.dim()} dims"
             )
         dim = _axis(t, self.dim)
-        count = _count(self.amount, t.shape[dim])
+        count = _compute_nparams_toprune(self.amount, t.shape[dim])
         if not count:
             return default_mask
         mask = zeros_like(t)
@@ -251,7 +254,7 @@ class RandomStructured(_Structured):
     """Prunes ``amount`` of the slices along ``dim``, a number or a fraction, at random."""
 
     def __init__(self, amount, dim=-1):
-        self.amount, self.dim = _checked_amount(amount), dim
+        self.amount, self.dim = _validate_pruning_amount_init(amount), dim
 
     def _kept(self, t, dim, count):
         chances = rand(t.shape[dim])
@@ -262,7 +265,7 @@ class LnStructured(_Structured):
     """Prunes the ``amount`` slices along ``dim``, a number or a fraction, of least ``n``-norm."""
 
     def __init__(self, amount, n, dim=-1):
-        self.amount, self.n, self.dim = _checked_amount(amount), n, dim
+        self.amount, self.n, self.dim = _validate_pruning_amount_init(amount), n, dim
 
     def _kept(self, t, dim, count):
         lengths = t.norm(p=self.n, dim=[axis for axis in range(t.dim()) if axis != dim])

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ... import dtypes
 from ...layout import integers
 from ...ops.create import tensor
 from ...ops.index import index_select
@@ -34,33 +35,65 @@ class PackedSequence(_PackedSequence):
 
     def to(self, *args, **kwargs) -> "PackedSequence":
         """The sequences in another dtype or on another device."""
-        data = self.data.to(*args, **kwargs)
+        return self._with(self.data.to(*args, **kwargs))
+
+    def _with(self, data):
         if data is self.data:
             return self
         moved = [None if x is None else x.to(data.device) for x in self[2:]]
         return type(self)(data, self.batch_sizes, *moved)
 
-    def cpu(self) -> "PackedSequence":
-        return self.to("cpu")
+    def cpu(self, *args, **kwargs) -> "PackedSequence":
+        """The sequences on the CPU."""
+        return self._with(self.data.cpu(*args, **kwargs))
 
     def cuda(self, *args, **kwargs) -> "PackedSequence":
-        return self.to("cuda")
+        """The sequences on a CUDA device."""
+        return self._with(self.data.cuda(*args, **kwargs))
 
     def double(self) -> "PackedSequence":
-        return type(self)(self.data.double(), *self[1:])
+        """The sequences as float64."""
+        return self.to(dtypes.float64)
 
     def float(self) -> "PackedSequence":
-        return type(self)(self.data.float(), *self[1:])
+        """The sequences as float32."""
+        return self.to(dtypes.float32)
+
+    def half(self) -> "PackedSequence":
+        """The sequences as float16."""
+        return self.to(dtypes.float16)
+
+    def long(self) -> "PackedSequence":
+        """The sequences as int64."""
+        return self.to(dtypes.int64)
+
+    def int(self) -> "PackedSequence":
+        """The sequences as int32."""
+        return self.to(dtypes.int32)
+
+    def short(self) -> "PackedSequence":
+        """The sequences as int16."""
+        return self.to(dtypes.int16)
+
+    def char(self) -> "PackedSequence":
+        """The sequences as int8."""
+        return self.to(dtypes.int8)
+
+    def byte(self) -> "PackedSequence":
+        """The sequences as uint8."""
+        return self.to(dtypes.uint8)
 
     @property
     def is_cuda(self) -> bool:
         return self.data.is_cuda
 
     def is_pinned(self) -> bool:
-        return False
+        """Whether ``data`` lies in page-locked memory."""
+        return self.data.is_pinned()
 
     def pin_memory(self) -> "PackedSequence":
-        return self
+        """The sequences in page-locked memory."""
+        return type(self)(self.data.pin_memory(), *(None if x is None else x.pin_memory() for x in self[1:]))
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
@@ -72,6 +105,8 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 
 def pack_padded_sequence(input: Tensor, lengths, batch_first: bool = False, enforce_sorted: bool = True) -> PackedSequence:
     """(T, B, *) padded sequences, or (B, T, *), as a `PackedSequence`; ``lengths`` (B), falling if ``enforce_sorted``."""
+    if input.numel() == 0:
+        raise RuntimeError(f"Cannot pack empty tensors: expected padded sequences, got an empty tensor of shape {list(input.shape)}")
     if not isinstance(lengths, Tensor):
         lengths = tensor(integers("pack_padded_sequence", "lengths", lengths))
     if lengths.dim() != 1 or lengths.is_floating_point() or lengths.is_complex():

@@ -5,7 +5,7 @@ from ...ops.distance import normalize
 from ...tensor import Tensor
 from ..conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ..module import Module
-from ..parameter import Parameter
+from ..parameter import Parameter, is_lazy
 
 
 class SpectralNorm:
@@ -88,6 +88,11 @@ def spectral_norm(
     weight = module._parameters.get(name)
     if weight is None:
         raise ValueError(f"`SpectralNorm` cannot be applied as parameter `{name}` is None")
+    if is_lazy(weight):
+        raise ValueError(
+            "The module passed to `SpectralNorm` can't have uninitialized parameters. Make sure to run the dummy forward "
+            "before applying spectral normalization"
+        )
     with no_grad():
         rows, columns = hook.reshape_weight_to_matrix(weight).shape
         u = normalize(weight.new_empty(rows).normal_(0, 1), dim=0, eps=eps)

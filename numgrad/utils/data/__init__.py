@@ -1,5 +1,6 @@
 """Loading data, as ``torch.utils.data``: datasets, samplers, and the DataLoader that makes batches of them."""
 
+from ...paths import submodules
 from . import distributed as distributed
 from .collate import (
     collate as collate,
@@ -28,3 +29,5 @@ from .sampler import (
     WeightedRandomSampler as WeightedRandomSampler,
 )
 from .worker import WorkerInfo as WorkerInfo, get_worker_info as get_worker_info
+
+__getattr__ = submodules(__name__)

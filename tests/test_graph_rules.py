@@ -1,0 +1,419 @@
+"""Rules of the graph: how far a walk goes, writes through views, inference tensors, hooks, saved values."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import numgrad as ng
+from numgrad import autograd
+from numgrad.autograd.graph import GradientEdge, get_gradient_edge
+
+
+def leaf(*shape):
+    return ng.arange(1.0, 1 + int(np.prod(shape)), dtype=ng.float64).reshape(*shape).requires_grad_()
+
+
+# --- how far a walk goes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [lambda x: x.tanh(), lambda x: x[1:].exp(), lambda x: (x * x).sum(0), lambda x: x.chunk(2)[0].exp()])
+def test_a_backward_pass_in_two_halves(hidden):
+    x = leaf(4)
+    (whole,) = autograd.grad(hidden(x).pow(2).sum(), x)
+    inner = hidden(x)
+    (g,) = autograd.grad(inner.pow(2).sum(), inner)
+    inner.backward(g)
+    np.testing.assert_allclose(x.grad.numpy(), whole.numpy())
+    edge = get_gradient_edge(inner := hidden(x))
+    assert edge.node is inner.grad_fn
+    (g,) = autograd.grad(inner.pow(2).sum(), edge)
+    np.testing.assert_allclose(autograd.grad(edge, x, g)[0].numpy(), whole.numpy())
+
+
+def test_only_what_ran_is_freed():
+    x, y = leaf(3), leaf(3)
+    left, right = x.exp(), y.exp()
+    total = (left * right).sum()
+    autograd.grad(total, left)
+    left.sum().backward()  # not on the way
+    right.sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        total.backward()
+
+
+class Two(autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2, x * 3
+
+    @staticmethod
+    def backward(ctx, g, h):
+        return 2 * g + 3 * h
+
+
+def test_an_edge_names_one_of_several_outputs():
+    x = leaf(2)
+    a, b = Two.apply(x)
+    edge = GradientEdge(a.grad_fn, b.output_nr)
+    (g,) = autograd.grad((a * 5 + b * 7).sum(), edge, retain_graph=True)
+    np.testing.assert_array_equal(g.numpy(), 7.0)
+    np.testing.assert_array_equal(autograd.grad(edge, x, g)[0].numpy(), 21.0)
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda x, y: autograd.grad(y, []), ValueError, "non-empty"),
+        (lambda x, y: autograd.grad(get_gradient_edge(x * 2), x), RuntimeError, "only for scalar outputs"),
+        (lambda x, y: autograd.grad(get_gradient_edge(y), x, ng.ones(2)), RuntimeError, "Mismatch in shape"),
+        (lambda x, y: autograd.grad(y, x, ng.ones((), dtype=ng.complex64)), RuntimeError, "required to have the same dtype"),
+        (lambda x, y: autograd.grad(y, x, ng.ones(2), is_grads_batched=True) and autograd.grad(x * 2, x, ng.ones(3), is_grads_batched=True),
+         RuntimeError, "we interpret the first dimension"),
+        (lambda x, y: y.grad_fn(), TypeError, "expected 1 arguments, got 0 instead"),
+    ],
+)  # fmt: skip
+def test_messages(call, error, words):
+    x = leaf(3)
+    with pytest.raises(error, match=words):
+        call(x, x.sum())
+
+
+# --- views that the recorder does not follow ------------------------------------------------------------------------------
+
+VIEWS = {
+    "slice": lambda y: y[:2], "number": lambda y: y[1], "view": lambda y: y.view(2, 2), "transpose": lambda y: y.view(2, 2).t(),
+    "as_strided": lambda y: y.as_strided((2,), (2,)), "narrow": lambda y: y.narrow(0, 1, 2), "expand": lambda y: y[None],
+    "real": lambda y: y.view(ng.float64) if False else y.diagonal() if y.ndim > 1 else y[::2],
+}  # fmt: skip
+WRITES = {
+    "mul_": lambda v: v.mul_(5), "add_": lambda v: v.add_(v.detach().clone()), "copy_": lambda v: v.copy_(ng.zeros(())), "fill_": lambda v: v.fill_(1),
+    "setitem": lambda v: v.__setitem__(..., 3), "index": lambda v: v.index_fill_(0, ng.tensor([0]), 1.0) if v.ndim else v.zero_(),
+    "where": lambda v: v.masked_fill_(v.detach() > 0, 1.0), "relu_": lambda v: ng.nn.functional.relu_(v),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["no_grad", "inference_mode"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_made_in_a_mode_is_not_written_outside(view, kind):
+    for write in WRITES.values():
+        y = leaf(4) * 1
+        with getattr(ng, kind)():
+            v = VIEWS[view](y)
+        before = y.detach().clone()
+        with pytest.raises(RuntimeError, match="A view was created in"):
+            write(v)
+        assert ng.equal(y, before)
+        with ng.no_grad():  # on the same side it is what was asked for
+            write(v)
+        w = ng.zeros(4)
+        with getattr(ng, kind)():
+            v = VIEWS[view](w)
+        write(v)  # nothing is recorded here
+
+
+SEVERAL = {
+    "unbind": lambda y: y.unbind(), "split": lambda y: y.split(2), "chunk": lambda y: y.chunk(2), "sections": lambda y: y.split([1, 3]),
+    "tensor_split": lambda y: y.tensor_split(2), "iteration": lambda y: tuple(y),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_one_of_several_views_is_not_written(name):
+    for write in WRITES.values():
+        for deeper in (lambda v: v, lambda v: v.view_as(v)):
+            parts = SEVERAL[name](leaf(4) * 1)
+            with pytest.raises(RuntimeError, match="a function that returns multiple views"):
+                write(deeper(parts[-1]))
+    with pytest.raises(RuntimeError, match="Output 1 of .*Backward0 is a view"):
+        SEVERAL[name](leaf(4) * 1)[1].zero_()
+    write(SEVERAL[name](ng.zeros(4))[0])
+    x = leaf(4)
+    y = x * 1
+    part = SEVERAL[name](y)[0]
+    y.mul_(3)  # the base is written to: the views follow
+    part.sum().backward()
+    assert set(x.grad.tolist()) <= {0.0, 3.0} and x.grad.sum() > 0
+
+
+def test_a_view_from_elsewhere_does_not_follow_its_base():
+    y = leaf(4) * 1
+    with ng.no_grad():
+        v = y[:2]
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="its base or another view of its base has been modified"):
+        v.grad_fn  # noqa: B018
+    with pytest.raises(RuntimeError, match="its base or another view"):
+        (v * 2).sum().backward()
+
+
+@pytest.mark.parametrize("write", [w for name, w in WRITES.items() if name in ("mul_", "add_", "relu_")])
+def test_windows_that_overlap_are_not_written(write):
+    y = leaf(4) * 1
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        write(y.unfold(0, 2, 1))
+    y.unfold(0, 2, 2).mul_(3)  # these do not overlap
+    y.unfold(0, 3, 1).zero_()  # one value for all: there is nothing to mix up
+    y.sum().backward()
+
+
+# --- Function -------------------------------------------------------------------------------------------------------------
+
+
+class Double(autograd.Function):
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.mark_dirty(x)
+        return x.mul_(2).add_(y.detach())
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g, g
+
+
+@pytest.mark.parametrize("view", [lambda b: b[:2], lambda b: b.view(2, 2)[0], lambda b: b[::2], lambda b: b[1:3][None][0]])
+def test_mark_dirty_on_a_view(view):
+    x, y = leaf(4), leaf(2)
+    base = x * 1
+    part = view(base)
+    assert Double.apply(part, y) is part
+    base.sum().backward()
+    expected = leaf(4)
+    plain = expected * 1
+    v = view(plain)
+    v.mul_(2).add_(leaf(2))
+    plain.sum().backward()
+    assert x.grad.tolist() == expected.grad.tolist() and y.grad.tolist() == [1, 1]
+
+
+def test_mark_dirty_is_refused_where_it_cannot_be_right():
+    class Both(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(2), x.detach().clone()
+
+    class Neither(Both):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(2).clone()
+
+    for function, x, words in (
+        (Double, leaf(2), "a leaf Variable"), (Double, leaf(2)[:], "a view of a leaf"), (Both, (leaf(2) * 1)[:], "more than one Tensor"),
+        (Neither, leaf(2) * 1, "were not returned as output"), (Double, (leaf(2) * 1).chunk(1)[0], "multiple views"),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match=words):
+            function.apply(x, *[leaf(2)][: function is Double])
+
+
+def test_a_view_from_a_function_is_not_written():
+    class View(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.view_as(x)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 7
+
+    class Same(View):
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+    for function in (View, Same):
+        x = leaf(2)
+        with pytest.raises(RuntimeError, match="created inside a custom Function"):
+            function.apply(x * 1).mul_(2)
+        y = x * 1
+        v = function.apply(y)
+        y.mul_(2)
+        with pytest.raises(RuntimeError, match="its base or another view"):
+            v.sum().backward()
+    w = View.apply(ng.zeros(2))  # a view of what needs no gradient, to which something recorded is written
+    with pytest.raises(RuntimeError, match="custom Function|created in no_grad mode|modified inplace"):
+        w.add_(leaf(2))
+
+
+def test_the_context_of_a_function():
+    class Keep(autograd.Function):
+        @staticmethod
+        def forward(x, factor=3.0):
+            return x * factor
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            x, ctx.factor = inputs
+            ctx.save_for_backward(x, None)
+
+        @staticmethod
+        def backward(ctx, g):
+            assert isinstance(ctx, autograd.graph.Node) and ctx.name() == "KeepBackward"
+            assert ctx.metadata == {"mine": 1}
+            return g * ctx.factor, None
+
+    x = leaf(2)
+    y = Keep.apply(x)
+    node = y.grad_fn
+    assert isinstance(node, Keep._backward_cls) and node.factor == 3.0 and node.saved_tensors[0] is x
+    assert node.saved_tensors[1] is None and node.needs_input_grad == (True, False)
+    node.metadata["mine"] = 1
+    with pytest.raises(RuntimeError, match="None is forbidden"):
+        node._raw_saved_tensors[1].register_hooks(lambda t: t, lambda t: t)
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        node.saved_tensors  # noqa: B018
+
+
+# --- inference tensors -------------------------------------------------------------------------------------------------------
+
+
+def test_inference_tensors_are_made_of_everything_and_stay_apart():
+    x = ng.ones(2, 2)
+    with ng.inference_mode():
+        made = [ng.ones(2), ng.rand(2), x + 1, x.sum(), x @ x, x.softmax(0), x[ng.tensor([0])], ng.cat([x, x]), x.clone(), x.t().contiguous(),
+                ng.from_numpy(np.ones(2)), (x + 1)[0], x.double(), x.reshape(4) + 1]  # fmt: skip
+        normal = [x, x[0], x.t(), x.add_(0), x.view(4)]
+    assert all(t.is_inference() for t in made) and not any(t.is_inference() for t in normal)
+    assert not (made[2] + 1).is_inference() and not made[2].clone().is_inference() and made[2][0].is_inference()
+    with pytest.raises(RuntimeError, match="do not track version counter"):
+        made[0]._version  # noqa: B018
+    with pytest.raises(RuntimeError, match="requires_grad=True on inference tensor"):
+        made[0].requires_grad_()
+    for write in (lambda t: t.add_(1), lambda t: t.zero_(), lambda t: t.__setitem__(0, 1), lambda t: t.relu_(), lambda t: t[0].mul_(x[0]),
+                  lambda t: t.detach().mul_(2), lambda t: t.data.mul_(2), lambda t: t.uniform_()):  # fmt: skip
+        before = made[2].tolist()
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+            write(made[2])
+        assert made[2].tolist() == before
+        with ng.inference_mode():
+            write(made[2])
+
+
+def test_inference_tensors_are_read_but_not_saved():
+    w = leaf(2)
+    with ng.inference_mode():
+        x = ng.ones(2, dtype=ng.float64)
+        with ng.inference_mode(False):
+            assert not ng.ones(2).is_inference() and ng.is_grad_enabled()
+    (w + x).sum().backward()
+    for use in (lambda: w * x, lambda: (w[None] @ x[:, None]), lambda: ng.nn.functional.mse_loss(w, x), lambda: w.clone().mul_(x)):
+        with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+            use()
+    (w * x.clone()).sum().backward()
+    assert (w.detach() * x).sum() == 3
+
+
+def test_what_an_inference_block_costs_ends_with_its_tensors():
+    gc.collect()
+    before = autograd.switch.anywhere
+    with ng.inference_mode():
+        x = ng.ones(2)
+    y = x[0]
+    assert autograd.switch.anywhere == before + 1
+    del x
+    assert autograd.switch.anywhere == before + 1
+    del y
+    assert autograd.switch.anywhere == before
+
+
+# --- hooks and saved values ------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_hooks():
+    x = leaf(2)
+    seen = []
+    y = x * 2
+    accumulate = y.grad_fn.next_functions[0][0]
+    y.grad_fn.register_prehook(lambda outputs: seen.append("node's before"))
+    y.grad_fn.register_hook(lambda inputs, outputs: seen.append(("node's after", len(inputs), len(outputs))))
+    y.register_hook(lambda g: seen.append("tensor's"))
+    x.register_hook(lambda g: g * 2)
+    accumulate.register_prehook(lambda outputs: (outputs[0] * 3,))
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(("accumulated", t.grad.tolist())))
+    accumulate.register_hook(lambda inputs, outputs: seen.append(("leaf's after", inputs, outputs[0].tolist())))
+    y.sum().backward(retain_graph=True)
+    assert seen == [
+        "tensor's", "node's before", ("node's after", 2, 1), ("accumulated", [12.0, 12.0]), ("leaf's after", (), [12.0, 12.0]),
+    ]  # fmt: skip
+    seen.clear()
+    assert autograd.grad(y.sum(), x)[0].tolist() == [4.0, 4.0]  # nothing is accumulated
+    assert seen == ["tensor's", "node's before", ("node's after", 2, 1)]
+    seen.clear()
+    y = x * 2
+    y.grad_fn.register_prehook(lambda outputs: seen.append("no"))
+    autograd.grad(y.sum(), y)
+    assert not seen
+
+
+@pytest.mark.parametrize(
+    "hook, error, words",
+    [
+        (lambda g: g[:1], RuntimeError, "has changed the size of value"),
+        (lambda g: g.float(), RuntimeError, "has changed the type of value"),
+        (lambda g: 3, TypeError, "expected Variable, but hook '<lambda>' returned 'int'"),
+    ],
+)
+def test_what_a_hook_may_return(hook, error, words):
+    x = leaf(2)
+    for tensor in (x, x * 1):
+        handle = tensor.register_hook(hook)
+        with pytest.raises(error, match=words):
+            (tensor * 2).sum().backward()
+        handle.remove()
+
+
+def test_a_hook_after_accumulation_returns_nothing():
+    x = leaf(2)
+    x.register_post_accumulate_grad_hook(lambda t: t.grad)
+    with pytest.raises(RuntimeError, match="should return None"):
+        x.sum().backward()
+
+
+def test_saved_values_have_names_and_hooks():
+    x, y = leaf(2), leaf(2)
+    node = (x * y).grad_fn
+    assert node._saved_self is x and node._saved_other is y
+    node = x.exp().grad_fn
+    assert node._saved_result.grad_fn is node
+    assert ng.cumsum(x, 0).grad_fn._saved_dim == 0 and x.mean().grad_fn._saved_self_sym_sizes == (2,)
+    with pytest.raises(AttributeError, match="_saved_nothing"):
+        node._saved_nothing  # noqa: B018
+    for op, name, expected in ((lambda x: x * x, "self", 3 * x), (lambda x: x.exp(), "result", 2 * x.exp())):
+        out = op(x)
+        held = getattr(out.grad_fn, f"_raw_saved_{name}")
+        with pytest.raises(RuntimeError, match="modifying its input in place"):
+            held.register_hooks(lambda t: t.add_(0), lambda t: t)
+        held = getattr((out := op(x)).grad_fn, f"_raw_saved_{name}")
+        held.register_hooks(lambda t: t * 2, lambda t: t)
+        with pytest.raises(RuntimeError, match="already been set"):
+            held.register_hooks(lambda t: t, lambda t: t)
+        (g,) = autograd.grad(out.sum(), x)
+        np.testing.assert_allclose(g.numpy(), expected.detach().numpy())
+        with pytest.raises(RuntimeError, match="after it has been freed"):
+            held.register_hooks(lambda t: t, lambda t: t)
+    with pytest.raises(RuntimeError, match="forbidden"):
+        type(held)()
+
+
+def test_only_what_a_gradient_needs_is_packed():
+    packed = []
+    with autograd.graph.saved_tensors_hooks(lambda t: packed.append(t.tolist()) or t, lambda t: t):
+        y = leaf(2) * ng.tensor([5.0, 6.0], dtype=ng.float64)
+    assert packed == [[5.0, 6.0]]
+    y.sum().backward()
+
+
+def test_a_function_is_freed_with_its_results():
+    gc.disable()
+    try:
+        base = leaf(4) * 1
+        part = base[:2]
+        Double.apply(part, leaf(2))
+        watched = [weakref.ref(t) for t in (base, part, part.grad_fn)]
+        del base, part
+        assert [w() for w in watched] == [None] * 3
+    finally:
+        gc.enable()

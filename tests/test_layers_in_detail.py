@@ -1,0 +1,155 @@
+"""Single rules of layers and of what works on them, each against what it stands for."""
+
+import re
+
+import pytest
+
+import numgrad as ng
+from numgrad import nn
+from numgrad.nn import functional as F
+
+
+@pytest.mark.parametrize("layer, norm, shape, options", [
+    (lambda: nn.Conv2d(2, 3, 3), nn.BatchNorm2d, (2, 2, 5, 5), {}),
+    (lambda: nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d, (2, 2, 5, 5), {}),
+    (lambda: nn.ConvTranspose2d(2, 3, 3), nn.BatchNorm2d, (2, 2, 5, 5), {"transpose": True}),
+    (lambda: nn.Linear(2, 3), nn.BatchNorm1d, (4, 2), None),
+])  # fmt: skip
+def test_fusing_with_batch_norm(layer, norm, shape, options):
+    layer, norm, x = layer(), norm(3), ng.randn(shape)
+    with ng.no_grad():
+        for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+            tensor.uniform_(0.5, 2)
+    with pytest.raises(AssertionError, match="Fusion only for eval"):
+        nn.utils.fuse_conv_bn_eval(layer, norm)
+    layer.eval(), norm.eval()
+    layer.weight.requires_grad_(False)
+    fuse = nn.utils.fuse_linear_bn_eval if options is None else nn.utils.fuse_conv_bn_eval
+    fused = fuse(layer, norm, **options or {})
+    assert (fused(x) - norm(layer(x))).abs().max() < 1e-5
+    assert not fused.weight.requires_grad and fused.bias.requires_grad == (layer.bias is not None)
+
+
+@pytest.mark.parametrize("rows, columns", [(3, 3), (5, 3), (3, 5)])
+def test_householder_without_a_base_gives_back_what_is_assigned(rows, columns):
+    module = nn.utils.parametrizations.orthogonal(
+        nn.Linear(columns, rows), orthogonal_map="householder", use_trivialization=False
+    )
+    wanted = nn.init.orthogonal_(ng.empty(rows, columns))
+    module.weight = wanted
+    assert (module.weight - wanted).abs().max() < 1e-5
+
+
+def test_complex_spectral_norm_is_the_largest_singular_value():
+    module = nn.Linear(2, 2, dtype=ng.complex64)
+    with ng.no_grad():
+        diagonal = ng.tensor([1 + 1j, 0.1j])
+        module.weight = nn.Parameter(ng.diag(diagonal))
+        nn.utils.parametrizations.spectral_norm(module)
+        assert (module.weight - ng.diag(diagonal / diagonal.abs().max())).abs().max() < 1e-5
+
+
+def test_modules_take_a_memory_format():
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Linear(3, 3)).to(memory_format=ng.channels_last)
+    assert module[0].weight.is_contiguous(memory_format=ng.channels_last) and module[1].weight.is_contiguous()
+
+
+def test_packed_sequences_are_converted():
+    packed = nn.utils.rnn.pack_padded_sequence(ng.ones(3, 2), [1, 3], enforce_sorted=False)
+    for name in ("double", "float", "half", "long", "int", "short", "char", "byte"):
+        found = getattr(packed, name)()
+        assert found.data.dtype is getattr(ng.ones(1), name)().dtype and found.sorted_indices.dtype is ng.int64
+    assert packed.cpu() is packed and packed.to(ng.float32) is packed
+    with pytest.raises(RuntimeError, match="Cannot pack empty tensors"):
+        nn.utils.rnn.pack_padded_sequence(ng.ones(0, 0), [])
+
+
+def test_the_last_offset_of_embedding_bags_is_a_place_only():
+    bag = nn.EmbeddingBag(10, 3, include_last_offset=True, padding_idx=6)
+    indices = ng.tensor([0, 1, 2, 3])
+    wanted = ng.stack([bag.weight[:3].mean(0), bag.weight[3]])
+    for last in (3, 4):
+        assert ng.equal(bag(indices, ng.tensor([0, 3, last])), wanted)
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda: F.dropout2d(ng.ones(1, 2)), "Received a 2-D input to dropout2d"),
+    (lambda: F.dropout2d(ng.ones(1, 2, 2)), "channel-wise 1D dropout behavior is desired"),
+    (lambda: F.dropout3d(ng.ones(1, 2, 2)), "Received a 3-D input to dropout3d"),
+])  # fmt: skip
+def test_channel_dropout_says_what_it_takes_ranks_for(call, text):
+    with pytest.warns(UserWarning, match=text):
+        call()
+
+
+def test_uninitialised_parameters_say_what_they_cannot():
+    parameter = nn.parameter.UninitializedParameter()
+    with pytest.raises(ValueError, match="uninitialized parameter in an op"):
+        parameter + parameter
+    with pytest.raises(RuntimeError, match="share memory on an uninitialized"):
+        parameter.share_memory_()
+    with pytest.raises(ValueError, match="can't have uninitialized parameters"):
+        nn.utils.spectral_norm(nn.LazyLinear(2))
+    parameter.materialize(3)
+    assert parameter.shape == (3,)
+    module = nn.LazyConvTranspose2d(2, 3, 2)
+    assert module(ng.ones(1, 1, 4, 4), output_size=(10, 10)).shape == (1, 2, 10, 10)
+
+
+def test_plain_backward_hooks_say_what_they_do_not_see():
+    class Two(nn.Module):
+        def forward(self, a):
+            return a.clone().clone()
+
+    a = ng.ones(2, requires_grad=True)
+    module = Two()
+    module.register_backward_hook(lambda *args: None)
+    with pytest.warns(FutureWarning, match="the forward contains multiple autograd Nodes"):
+        module(a)
+    module = nn.Sigmoid()
+    module.register_backward_hook(lambda module, inputs, outputs: ())
+    with pytest.raises(RuntimeError, match="got 0, but expected 1"):
+        module(a).sum().backward()
+
+
+def test_global_hooks_are_where_pytorch_keeps_them():
+    where = nn.modules.module
+    handle = where.register_module_forward_hook(lambda module, args, output: output + 1)
+    assert handle.id in where._global_forward_hooks
+    before, where._global_forward_hooks = where._global_forward_hooks, type(where._global_forward_hooks)()
+    try:
+        assert nn.Identity()(ng.zeros(1)).item() == 0
+    finally:
+        where._global_forward_hooks = before
+        assert nn.Identity()(ng.zeros(1)).item() == 1
+        handle.remove()
+
+
+@pytest.mark.parametrize("arguments, options, text", [
+    (((4, 4, 4), (4, 4), (4, 4, 4)), {}, "batched (3-D) `query`, expected `key` and `value` to be 3-D but found 2-D and 3-D"),
+    (((4, 4), (4, 4), (4, 4, 4)), {}, "unbatched (2-D) `query`, expected `key` and `value` to be 2-D but found 2-D and 3-D"),
+    (((4, 4, 4),) * 3, {"key_padding_mask": (4,)}, "expected `key_padding_mask` to be `None` or 2-D but found 1-D tensor"),
+    (((4, 4, 4),) * 3, {"attn_mask": (4,)}, "expected `attn_mask` to be `None`, 2-D or 3-D but found 1-D tensor"),
+    (((4, 4),) * 3, {"attn_mask": (5, 4, 4)}, "Expected `attn_mask` shape to be (4, 4, 4) but got (5, 4, 4)"),
+])  # fmt: skip
+def test_attention_says_which_ranks_it_takes(arguments, options, text):
+    module = nn.MultiheadAttention(4, 4)
+    with pytest.raises(AssertionError, match=re.escape(text)):
+        module(*(ng.ones(shape) for shape in arguments), **{k: ng.ones(shape).bool() for k, shape in options.items()})
+
+
+def test_gradcheck_of_single_precision_is_done_with_a_warning():
+    x = ng.ones(3, requires_grad=True)
+    with pytest.warns(UserWarning, match="not a double precision floating point"):
+        assert ng.autograd.gradcheck(lambda x: x * 2, x, eps=0.25)
+
+
+def test_grids_of_one_element_warn_with_corners_aligned():
+    with pytest.warns(UserWarning, match="See the documentation of affine_grid"):
+        F.affine_grid(ng.ones(1, 2, 3), (1, 1, 2, 1), align_corners=True)
+
+
+def test_normalisation_across_maps():
+    x = ng.randn(2, 7, 3, 3)
+    module = nn.CrossMapLRN2d(4, alpha=0.1)
+    assert ng.equal(module(x), nn.LocalResponseNorm(4, alpha=0.1)(x)) and repr(module) == "CrossMapLRN2d(4, alpha=0.1, beta=0.75, k=1)"

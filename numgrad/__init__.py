@@ -105,6 +105,7 @@ from .ops.arithmetic import (
     true_divide as true_divide,
 )
 from .ops.batch_norm import batch_norm_root as batch_norm
+from .ops.bessel import i0 as i0
 from .ops.bitwise import (
     bitwise_and as bitwise_and,
     bitwise_left_shift as bitwise_left_shift,
@@ -180,7 +181,6 @@ from .ops.copy import clone as clone, fill as fill
 from .ops.create import (
     arange as arange,
     as_tensor as as_tensor,
-    asarray as asarray,
     empty as empty,
     empty_like as empty_like,
     empty_strided as empty_strided,
@@ -250,14 +250,12 @@ from .ops.factor import (
 )
 from .ops.gamma import (
     frexp as frexp,
-    i0 as i0,
-    igamma as igamma,
-    igammac as igammac,
     mvlgamma as mvlgamma,
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
 from .ops.householder import geqrf as geqrf, orgqr as orgqr
+from .ops.incomplete_gamma import igamma as igamma, igammac as igammac
 from .ops.index import (
     gather as gather,
     index_add as index_add,
@@ -268,7 +266,7 @@ from .ops.index import (
     take as take,
     take_along_dim as take_along_dim,
 )
-from .ops.interchange import from_dlpack as from_dlpack, to_dlpack as to_dlpack
+from .ops.interchange import asarray as asarray, from_dlpack as from_dlpack, to_dlpack as to_dlpack
 from .ops.join import (
     atleast_1d as atleast_1d,
     atleast_2d as atleast_2d,
@@ -377,6 +375,7 @@ from .ops.pad import constant_pad_nd as constant_pad_nd
 from .ops.parts import (
     chunk as chunk,
     diagonal as diagonal,
+    is_inference as is_inference,
     narrow as narrow,
     narrow_copy as narrow_copy,
     select as select,
@@ -384,6 +383,9 @@ from .ops.parts import (
     split_with_sizes as split_with_sizes,
     tensor_split as tensor_split,
     unbind as unbind,
+    unsafe_chunk as unsafe_chunk,
+    unsafe_split as unsafe_split,
+    unsafe_split_with_sizes as unsafe_split_with_sizes,
 )
 from .ops.pool import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,

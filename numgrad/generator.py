@@ -171,10 +171,11 @@ def fill_uniform(out: np.ndarray, low: float = 0.0, high: float = 1.0, generator
     """Fill ``out`` (float32 or float64) with uniform numbers in [low, high)."""
     T = _checked("uniform_", out, floating=True)
     limit = _LARGEST[T]
-    if not (-limit <= low <= high <= limit and high - low <= limit):
+    if high < low:
+        raise Error(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}; swap the bounds")
+    if not (-limit <= low and high <= limit and high - low <= limit):
         raise Error(
-            f"uniform_: expected from <= to, both and to - from within {out.dtype}, got from={low}, to={high}; "
-            "swap or narrow the bounds"
+            f"uniform_ expects to-from and both of them within {out.dtype}, got from={low}, to={high}; narrow the bounds"
         )
     address = random.uniform_24() if T is np.float32 else random.uniform_53()
     (generator or default_generator).run(address, out, float(low), float(high), end=out.size)

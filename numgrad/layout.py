@@ -97,6 +97,22 @@ def in_format(format, shape, strides):
     return 0 in shape or all(n == 1 or a == b for n, a, b in zip(shape, strides, wanted))
 
 
+def suggested_format(shape, strides):
+    """`channels_last` or `channels_last_3d` where strides are in that order, gaps allowed, else None.
+
+    Where sizes of 1 leave open which format it is, the strides of those dimensions decide, as they do in PyTorch.
+    """
+    format = {4: channels_last, 5: channels_last_3d}.get(len(shape))
+    if format is None or 0 in shape or strides[1] == 0:
+        return None
+    least = 0
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        if strides[axis] < least or (axis == 0 and least == strides[1]):
+            return None
+        least = strides[axis] * shape[axis]
+    return format
+
+
 def is_contiguous(shape, strides):
     """Whether the elements lie row-major without gaps; dimensions of size 1 do not matter, empty always is."""
     if 0 in shape:

@@ -43,6 +43,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "nn.modules": ("nn",),
     **{f"nn.modules.{name}": ("nn", f"nn.{name}") for name in _LAYERS},
     "nn.modules.module": ("nn", "nn.module", "nn._hooks"),
+    "nn.modules.linear": ("nn", "nn.linear", "nn.attention"),
     "nn.modules.utils": ("nn.sizes", "nn.utils"),
     "nn.common_types": ("nn.sizes",),
     **{f"distributions.{name}": ("distributions",) for name in _DISTRIBUTIONS},

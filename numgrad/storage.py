@@ -18,15 +18,20 @@ import numpy as np
 from . import dtypes
 from .device import CPU, Device
 from .dtypes import dtype as DType
-from .layout import Size, contiguous_strides, geometry, integers, is_contiguous, span
+from .layout import Size, contiguous_strides, geometry, in_format, integers, is_contiguous, span, suggested_format
 
 _META_LIMIT = 1 << 16  # interned metas kept; identity is only ever a short cut, so forgetting them is safe
 
 
 class Meta:
-    """Dtype, shape, strides and device of a tensor, interned: the same combination is the same object."""
+    """Dtype, shape, strides and device of a tensor, interned: the same combination is the same object.
 
-    __slots__ = ("dtype", "np", "shape", "strides", "numel", "ndim", "contiguous", "span", "device", "empty")
+    ``last`` is the channels-last format that the strides are in, if any, ``packed`` whether they are so without gaps.
+    """
+
+    __slots__ = (
+        "dtype", "np", "shape", "strides", "numel", "ndim", "contiguous", "span", "device", "empty", "last", "packed",
+    )  # fmt: skip
 
     batched = False  # whether it describes one sample of a batched tensor, as `func.batched` has them
 
@@ -40,6 +45,8 @@ class Meta:
         self.numel = self.shape.numel()
         self.contiguous = is_contiguous(shape, strides)
         self.span = span(shape, strides)
+        self.last = suggested_format(shape, strides)
+        self.packed = self.last is not None and in_format(self.last, shape, strides)
         if device is CPU:
             self.empty = np.empty if self.numel * d.itemsize < _POOLED else _pool.empty
         else:

@@ -37,6 +37,7 @@ class Tensor:
     _base = None  # the tensor that this one is a view of
     _creation = None  # how a view came about that the recorder does not follow, and which output of it this is
     _grad = None  # the gradient, for tensors that are no leaves
+    _detached = 0  # when the history was forgotten in place, as a sequence number
     name = None
 
     def __new__(cls, *args, device=None, **kwargs):
@@ -204,6 +205,10 @@ class Tensor:
     def _typed_storage(self) -> "TypedStorage":
         return self.storage()
 
+    def _is_view(self) -> bool:
+        """Whether this is a view whose base the recorder knows."""
+        return self._base is not None
+
     @property
     def _version(self) -> int:
         if self._s is not None and self._s.inference:
@@ -219,6 +224,10 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, wanted):
         self.requires_grad_(wanted)
+
+    @requires_grad.deleter
+    def requires_grad(self):
+        raise RuntimeError("cannot delete requires_grad of a tensor; call requires_grad_(False)")
 
     def requires_grad_(self, requires_grad: bool = True):
         """Record what is done to this leaf from now on, or stop doing so."""
@@ -240,8 +249,7 @@ class Tensor:
                 )
             leaf = self.__dict__.pop("_leaf", None) or Leaf()  # the former one: graphs that lead to it still do
             leaf.grad = self.__dict__.pop("_grad", None)
-            dense_only = not self._m.contiguous and is_dense(self._m.shape, self._m.strides)
-            leaf.strides = self._m.strides if dense_only else None
+            leaf.strides = _gradient_strides(self._m)
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:
@@ -346,6 +354,12 @@ class Tensor:
         n.tensor = weakref.ref(self)
         return n.register_accumulated_hook(hook)
 
+    def as_subclass(self, cls):
+        """An instance of the subclass ``cls`` over the same memory, with the same history."""
+        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+            raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
+        return wrap_as(cls, self)
+
     @staticmethod
     def _make_subclass(cls, data, require_grad=False):
         """An instance of the subclass ``cls`` over the memory of ``data``, without its history."""
@@ -368,6 +382,7 @@ class Tensor:
         n = self._n
         if n is not None and not n.leaf:
             self._n = None
+            self.__dict__["_detached"] = switch.last_write = autograd.next_seq()
         elif n is not None:
             self.requires_grad_(False)
         return self
@@ -388,10 +403,12 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._n is not None and not value._m.dtype.differentiable:
-            raise RuntimeError("data set to a tensor that requires gradients must be floating point")
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         before, m = storage_of(self), self._m
         shared = alias(value, value._d, value._m)
         self._d, self._m, self._s = shared._d, shared._m, shared._s.apart()
+        if type(self._n) is Leaf:
+            self._n.strides = _gradient_strides(self._m)
         storage = self._s
         storage.version, storage.modified, storage.writer = before.version, before.modified, before.writer
         fitting = self.__dict__.pop("_fitting", None)  # the meta that gradients expect, and the record of writes to it
@@ -401,6 +418,10 @@ class Tensor:
             self.__dict__["_fitting"] = fitting or (m, before.modified, before.writer)
             storage.modified = switch.last_write = autograd.next_seq()
             storage.writer = ".data"
+
+    @data.deleter
+    def data(self):
+        raise RuntimeError("Deleting tensor data is not allowed. Delete tensor instead!")
 
     # --- values --------------------------------------------------------------------------------------------------
 
@@ -617,6 +638,11 @@ def set_attributes(tensor: Tensor, state) -> Tensor:
             else:
                 tensor.__dict__[name] = value
     return tensor
+
+
+def _gradient_strides(m: Meta):
+    """The strides of the gradient that a leaf of meta ``m`` accumulates: its own if it is dense; None: row-major."""
+    return m.strides if not m.contiguous and is_dense(m.shape, m.strides) else None
 
 
 # --- making tensors ----------------------------------------------------------------------------------------------

@@ -2,13 +2,12 @@
 
 import inspect
 import math
-import warnings
 
 import numpy as np
 
 from . import autograd
-from .dtypes import as_dtype, bool_, complex128, finfo, float32, float64, iinfo, int64
-from .errors import GradientError
+from .autograd.gradcheck import gradcheck, gradgradcheck
+from .dtypes import as_dtype, bool_, finfo, float32, iinfo, int64
 from .op import Op
 from .ops.complex import view_as_real
 from .ops.create import empty
@@ -16,103 +15,6 @@ from .ops.random import randint
 from .tensor import Tensor, from_array
 
 _REQUIRED = inspect.Parameter.empty
-
-# --- gradcheck ---------------------------------------------------------------------------------------------------
-
-
-def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, check_undefined_grad=True,
-              nondet_tol=0.0, fast_mode=False, **ignored) -> bool:  # fmt: skip
-    """Compare the gradients of ``func(*inputs)`` with central differences, along one random direction an input.
-
-    ``inputs``: tensors; those that require grad should be float64 or complex128, for others there is a warning. The whole Jacobian is probed at once by
-    a random projection of outputs and inputs, tightly; complex numbers count as pairs of reals. Raises GradientError (or returns False) where they differ.
-    """
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    try:
-        _gradcheck(func, inputs, eps, atol, rtol)
-    except GradientError:
-        if raise_exception:
-            raise
-        return False
-    return True
-
-
-def _outputs(value):
-    values = value if isinstance(value, (tuple, list)) else (value,)
-    return [v for v in values if isinstance(v, Tensor) and v._m.dtype.differentiable and v.requires_grad]
-
-
-def _random(rng, tensor):
-    """Normal numbers in the shape of ``tensor``, complex if it is."""
-    values = rng.standard_normal(tensor.shape)
-    return values + 1j * rng.standard_normal(tensor.shape) if tensor.is_complex() else values
-
-
-def _product(a, b):
-    """The real inner product."""
-    return float(np.vdot(a, b).real)
-
-
-def _gradcheck(func, inputs, eps, atol, rtol):
-    leaves = [value for value in inputs if isinstance(value, Tensor) and value.requires_grad]
-    if not leaves:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have it")
-    for leaf in leaves:
-        if leaf.dtype not in (float64, complex128):
-            warnings.warn(
-                f"gradcheck: an input of {leaf.dtype!r} requires gradient and is not a double precision floating point or "
-                "complex. This check will likely fail if all the inputs are not of double precision floating point or complex.",
-                stacklevel=4,
-            )
-    rng = np.random.default_rng(0)
-    outputs = _outputs(func(*inputs))
-    if not outputs:
-        raise GradientError("gradcheck: no output of the function requires grad")
-    weights = [from_array(out.dtype.encode(np.asarray(_random(rng, out)))) for out in outputs]
-    found = autograd.grad(outputs, leaves, weights, allow_unused=True)
-    for k, (leaf, gradient) in enumerate(zip(leaves, found)):
-        direction = _random(rng, leaf)
-        kept = np.array(leaf._host())
-        host = leaf.detach()  # writes go past the recorder
-        values = []
-        for sign in (1, -1):
-            host.copy_(from_array(leaf.dtype.encode(np.array(kept + sign * eps * direction))))
-            again = _outputs(func(*inputs))
-            values.append(sum(_product(w._host(), v._host()) for v, w in zip(again, weights, strict=True)))
-        host.copy_(from_array(kept))
-        numerical = (values[0] - values[1]) / (2 * eps)
-        analytical = 0.0 if gradient is None else _product(gradient._host(), direction)
-        if not abs(analytical - numerical) <= atol * max(1.0, np.sqrt(leaf.numel())) + rtol * abs(numerical):
-            raise GradientError(
-                f"Jacobian mismatch for input {k} of shape {list(leaf.shape)}: along a random direction the numerical "
-                f"derivative is {numerical:.8g}, the analytical one {analytical:.8g}"
-            )
-
-
-def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, **options):
-    """`gradcheck` of the gradients of ``func``: the second derivatives."""
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    rng = np.random.default_rng(1)
-    outputs = _outputs(func(*inputs))
-    if grad_outputs is None:
-        grad_outputs = [from_array(np.asarray(_random(rng, out))).requires_grad_() for out in outputs]
-    else:
-        grad_outputs = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
-    count = len(inputs)
-
-    def gradients(*values):
-        given = values[:count]
-        wanted = [v for v in given if isinstance(v, Tensor) and v.requires_grad]
-        results = _outputs(func(*given))
-        found = autograd.grad(results, wanted, list(values[count:]), create_graph=True, allow_unused=True)
-        return tuple(g for g in found if g is not None and g.requires_grad)
-
-    if not gradients(*inputs, *grad_outputs):
-        return True  # linear without a second derivative: nothing depends on anything
-    return gradcheck(
-        gradients, (*inputs, *grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, **options
-    )
-
 
 # --- closeness ---------------------------------------------------------------------------------------------------
 

@@ -135,8 +135,8 @@ def test_gradient_ops_are_transposes():
     settings = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
     g = np.random.default_rng(3).standard_normal((2, 6, 5, 8))
     product = (reference(x, w, **settings) * g).sum()
-    dx = conv_input_grad(ng.tensor(g), ng.tensor(w), size=(9, 8), **settings)
-    dw = conv_weight_grad(ng.tensor(g), ng.tensor(x), taps=(3, 3), **settings)
+    dx = conv_input_grad(ng.tensor(g), ng.tensor(w), size=(9, 8), format=None, **settings)
+    dw = conv_weight_grad(ng.tensor(g), ng.tensor(x), taps=(3, 3), format=None, **settings)
     np.testing.assert_allclose([(dx.numpy() * x).sum(), (dw.numpy() * w).sum()], product, rtol=1e-12)
 
 

@@ -142,8 +142,12 @@ def test_saved_tensors_may_be_written_to():
     with graph.allow_mutation_on_saved_tensors():
         out = (x * w).sum()
         w.zero_()
-    out.backward()
+        out.backward(retain_graph=True)
+        with pytest.raises(RuntimeError, match="cannot be nested"), graph.allow_mutation_on_saved_tensors():
+            pass
     assert x.grad.tolist() == [3.0, 4.0]
+    with pytest.raises(AssertionError, match="outside of the 'allow_mutation_on_saved_tensors' context"):
+        out.backward()
 
 
 def test_multi_grad_hook_where_no_gradient_comes():

@@ -1,5 +1,6 @@
 """Rules of the graph: how far a walk goes, writes through views, inference tensors, hooks, saved values."""
 
+import contextlib
 import gc
 import weakref
 
@@ -8,7 +9,9 @@ import pytest
 
 import numgrad as ng
 from numgrad import autograd
+from numgrad.autograd.gradcheck import GradcheckError
 from numgrad.autograd.graph import GradientEdge, get_gradient_edge
+from numgrad.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 
 def leaf(*shape):
@@ -417,3 +420,170 @@ def test_a_function_is_freed_with_its_results():
         assert [w() for w in watched] == [None] * 3
     finally:
         gc.enable()
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------------------
+
+
+def alternating(first, second):
+    """A function that does another thing when it runs again."""
+    calls = []
+    return lambda a: [calls.append(1), (first if len(calls) == 1 else second)(a)][1]
+
+
+@pytest.mark.parametrize(
+    "second, words",
+    [
+        (lambda a: a.sin(), "A different number of tensors was saved.*: 2 before, 1 now"),
+        (lambda a: a.sin().exp().cos(), "trying to save more tensors during recomputation"),
+        (lambda a: a.expand(3, 2).sin().exp(), "different metadata"),
+    ],
+)
+def test_a_checkpoint_sees_that_it_is_not_repeated(second, words):
+    with set_checkpoint_early_stop(False):
+        for debug in (False, True):
+            x = leaf(2)
+            y = checkpoint(alternating(lambda a: a.sin().exp(), second), x, use_reentrant=False, debug=debug)
+            with pytest.raises(RuntimeError, match=words) as raised:
+                y.sum().backward()
+            assert ("because you passed `debug=True`" in str(raised.value)) is debug and x.grad is None
+            assert (__file__ in str(raised.value)) is debug
+
+
+def test_determinism_check():
+    again = alternating(lambda a: a.sin().exp(), lambda a: a.expand(3, 2).sin().exp())
+    y = checkpoint(again, leaf(2), use_reentrant=False, determinism_check="none")
+    with pytest.raises(RuntimeError, match="saved_tensors_hooks: the unpack hook must return"):
+        y.sum().backward()
+    with pytest.raises(ValueError, match="determinism_check should be one of"):
+        checkpoint(ng.exp, leaf(2), use_reentrant=False, determinism_check="some")
+
+
+def test_a_checkpoint_stops_early():
+    for early, expected in ((True, 1), (False, 2)):
+        calls = []
+        with set_checkpoint_early_stop(early):
+            y = checkpoint(lambda a: after(a.sin().cos(), calls), leaf(2), use_reentrant=False)
+        y.sum().backward()
+        assert len(calls) == expected
+
+
+def after(a, calls):
+    calls.append(1)
+    return a.clone()
+
+
+def test_contexts_of_a_checkpoint():
+    seen = []
+
+    @contextlib.contextmanager
+    def context(name):
+        seen.append(name)
+        yield
+        seen.append("end")
+
+    y = checkpoint(lambda a: [seen.append("run"), a.exp()][1], leaf(2), use_reentrant=False, context_fn=lambda: (context("first"), context("again")))
+    y.sum().backward()
+    assert seen == ["first", "run", "end", "again", "run"] or seen == ["first", "run", "end", "again", "run", "end"]
+    with pytest.raises(ValueError, match="only supported when use_reentrant=False"):
+        checkpoint(ng.exp, leaf(2), use_reentrant=True, context_fn=lambda: (context(""), context("")))
+    with pytest.warns(UserWarning, match="use_reentrant parameter should be passed explicitly"):
+        checkpoint(ng.exp, leaf(2))
+    x = leaf(2)
+    with pytest.raises(RuntimeError, match="incompatible with .grad"):
+        autograd.grad(checkpoint(ng.exp, x, use_reentrant=True).sum(), x)
+
+
+def test_checkpoints_in_checkpoints_keep_only_what_they_must():
+    def inner(a):
+        return a.sin().exp().sin()
+
+    def outer(a):
+        a = a * 1.0
+        return checkpoint(inner, checkpoint(inner, a, use_reentrant=False), use_reentrant=False)
+
+    x = leaf(3)
+    for f in (lambda a: checkpoint(outer, a, use_reentrant=False), lambda a: checkpoint(lambda b: checkpoint(outer, b, use_reentrant=False), a, use_reentrant=False)):
+        for early in (True, False):
+            with set_checkpoint_early_stop(early):
+                (g,) = autograd.grad(f(x).sum(), x, create_graph=True)
+            (expected,) = autograd.grad(inner(inner(x)).sum(), x, create_graph=True)
+            np.testing.assert_allclose(g.detach().numpy(), expected.detach().numpy())
+            np.testing.assert_allclose(autograd.grad(g.sum(), x)[0].numpy(), autograd.grad(expected.sum(), x)[0].numpy())
+
+
+def test_an_input_written_to_after_a_checkpoint_is_noticed():
+    x = leaf(2)
+    h = x * 1
+    y = checkpoint(lambda a: a.sin().exp(), h, use_reentrant=False)
+    h.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+# --- gradcheck -----------------------------------------------------------------------------------------------------------------------
+
+
+def hooked(hook):
+    def fn(x):
+        y = x.clone()
+        y.register_hook(hook)
+        return y
+
+    return fn
+
+
+@pytest.mark.parametrize(
+    "fn, options, words",
+    [
+        (hooked(lambda g: g * 1.1), {}, "Jacobian mismatch for output 0 with respect to input 0"),
+        (hooked(lambda g: g + 1e-2), {"atol": 1e-1}, "backward not multiplied by grad_output"),
+        (hooked(lambda g: g * (1 + 1e-6 * ng.rand(2, dtype=ng.float64))), {}, "Backward is not reentrant"),
+        (lambda x: x.detach() * 2, {}, "expected to be zero"),
+        (lambda x: (x, x.detach() * 2 + x * 0), {"check_forward_ad": True}, "forward mode mismatch for output 1"),
+    ],
+)
+def test_gradcheck_finds(fn, options, words):
+    with pytest.raises(GradcheckError, match=words):
+        autograd.gradcheck(fn, leaf(2), **options)
+    x = leaf(2)
+    assert autograd.gradcheck(fn, x, raise_exception=False, **options) is False and x.tolist() == [1, 2]
+
+
+def test_gradcheck_passes():
+    x, y = leaf(2), leaf(2)
+    assert autograd.gradcheck(lambda x, y: ((x * y).sin(), x.exp()), (x, y), check_forward_ad=True, check_batched_grad=True)
+    assert autograd.gradgradcheck(lambda x, y: (x * y).sin(), (x, y)) and autograd.gradcheck(lambda x: (), x)
+    with pytest.warns(UserWarning, match="Input #0 requires gradient and is not a double precision"):
+        assert autograd.gradcheck(lambda x: x, ng.ones(1, requires_grad=True), atol=1e-1)
+    with pytest.raises(RuntimeError, match="0th input has a dimension with stride 0"):
+        autograd.gradcheck(lambda x: x, leaf(1).expand(2, 2))
+    with pytest.raises(AssertionError, match="same shape when inputs are perturbed"):
+        autograd.gradcheck(lambda x: ng.cat([x, x]) if (x >= 1).all() else x, leaf(1))
+    with pytest.raises(AssertionError, match="at least one of check_forward_ad"):
+        autograd.gradcheck(lambda x: x, leaf(1), check_backward_ad=False)
+
+
+def test_callbacks_at_the_end_of_a_pass():
+    seen = []
+    x = leaf(2)
+    queue = autograd.Variable._execution_engine.queue_callback
+    x.register_hook(lambda g: queue(lambda: seen.append(x.grad.tolist()) or queue(lambda: seen.append("after"))))
+    x.sum().backward()
+    assert seen == [[1.0, 1.0], "after"]
+    with pytest.raises(RuntimeError, match="only be installed during backward"):
+        queue(lambda: None)
+
+
+def test_a_saved_tensor_that_lost_its_history():
+    x = leaf(2)
+    h, out = x * 1, (x * 1).exp()
+    y = h.sin()
+    h.detach_()
+    out.detach_()
+    with pytest.raises(RuntimeError, match="has been detached in-place"):
+        y.sum().backward()
+    h = x * 1
+    y = h.exp()  # saved as a result: nothing is lost
+    h.detach_()
+    y.sum().backward()

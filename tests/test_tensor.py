@@ -665,3 +665,36 @@ def test_a_wider_dtype_keeps_the_digits_of_python_numbers():
         assert ng.tensor(data).dtype is ng.float32
     assert ng.tensor([16777217.0], dtype=ng.int64).tolist() == [16777217]
     assert ng.tensor([]).dtype is ng.float32 and ng.tensor([], dtype=ng.int64).dtype is ng.int64
+
+
+# --- asarray ---------------------------------------------------------------------------------------------------------
+
+SOURCES = {
+    "tensor": lambda x: x,
+    "ndarray": lambda x: x.numpy(),
+    "capsule": lambda x: ng.utils.dlpack.to_dlpack(x),
+    "buffer": lambda x: memoryview(x.numpy()),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("dtype", ["float32", "int16", "complex64"])
+def test_asarray_shares_memory_where_it_can(source, dtype):
+    dtype = getattr(ng, dtype)
+    x = ng.arange(5).to(dtype)
+    for forced in (None, False):
+        assert ng.asarray(source(x), dtype=dtype, copy=forced).data_ptr() == x.data_ptr()
+    copied = ng.asarray(source(x), dtype=dtype, copy=True)
+    assert copied.data_ptr() != x.data_ptr() and copied.tolist() == x.tolist()
+
+
+def test_asarray_has_history_on_request_only():
+    x = ng.ones(3, requires_grad=True) * 2
+    assert ng.asarray(x).grad_fn is None and ng.asarray(x, copy=True).grad_fn is None
+    assert ng.asarray(x, requires_grad=True) is x and ng.asarray(x, requires_grad=True, copy=True).grad_fn is not None
+    with pytest.raises(ValueError, match="can't alias arbitrary sequence"):
+        ng.asarray([1.0], copy=False)
+    with pytest.raises(ValueError, match="with dtype 'torch.float32' into dtype 'torch.float64'"):
+        ng.asarray(x, dtype=ng.float64, copy=False)
+    with pytest.raises(ValueError, match="does not implement Python buffer protocol"):
+        ng.frombuffer([1, 2], dtype=ng.int32)

@@ -43,7 +43,7 @@ gradgradcheck: Any = None
 # --- parts that most programs do without -------------------------------------------------------------------------
 
 _submodule = submodules(__name__)
-_OF_PARTS = {"Variable": "variable"}
+_OF_PARTS = {"Variable": "variable", "SavedTensor": "graph", "set_multithreading_enabled": "grad_mode"}
 
 
 def __getattr__(name: str):

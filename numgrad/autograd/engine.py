@@ -36,7 +36,8 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
     """
     running = None if captures is None else leading_to(captures, [node for node, _ in roots])
     needed = None if captures is None else running.union(captures)
-    before, outer, within = set_mode("enabled", bool(create_graph)), local.needed, local.node
+    before, outer, within, number = set_mode("enabled", bool(create_graph)), local.needed, local.node, local.walk
+    ends, local.ends, local.walk = local.ends, None, next_seq()
     local.needed = None if create_graph else needed
     selective = local.needed is not None
     if selective:
@@ -47,12 +48,23 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
             _noted_walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed, running)
         else:
             _walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed, running)
+        while local.ends:
+            local.ends.pop(0)()
     finally:
         if selective:
             with switch_lock:
                 switch.selective -= 1
-        local.needed, local.node = outer, within
+        local.needed, local.node, local.walk, local.ends = outer, within, number, ends
         set_mode("enabled", before)
+
+
+def queue_callback(callback):
+    """Call ``callback()`` when the backward pass under way in this thread is done. RuntimeError outside of one."""
+    if local.walk is None:
+        raise RuntimeError("Final callbacks can only be installed during backward pass.")
+    if local.ends is None:
+        local.ends = []
+    local.ends.append(callback)
 
 
 def needed_now():

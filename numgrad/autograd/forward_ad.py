@@ -35,6 +35,12 @@ class _State(threading.local):
 _state = _State()
 
 
+def __getattr__(name: str):
+    if name == "_current_level":  # the number of the level that is entered, -1 for none
+        return -1 if _state.level is None else 0
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def enter_dual_level() -> int:
     """Begin the level in which dual tensors can be made; its number is 0, there is one at a time.
 
@@ -91,6 +97,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
             raise ValueError(f"Expected {name} to be floating point or complex, but got: {value.dtype}")
     if tensor.shape != tangent.shape:
         raise RuntimeError(
+            "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
             f"make_dual: Expected tangent to have the shape of primal, {list(tensor.shape)}, got {list(tangent.shape)}"
         )
     if tensor.dtype is not tangent.dtype or tensor.device != tangent.device:

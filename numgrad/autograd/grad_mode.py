@@ -6,3 +6,17 @@ from . import (
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
+
+
+class set_multithreading_enabled:
+    """Whether backward passes may use several threads: accepted, from this call on or as a context. A pass runs in the
+    thread that starts it."""
+
+    def __init__(self, mode: bool):
+        self.mode = bool(mode)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        pass

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..function import Context
 from ..inplace import written
+from ..packing import SavedTensor as SavedTensor
 from ..tensor import Tensor
 from . import (
     GradientEdge as GradientEdge,
@@ -73,11 +74,35 @@ class save_on_cpu(saved_tensors_hooks):
         super().__init__(pack, unpack)
 
 
+class _Copies:
+    """The copies that `allow_mutation_on_saved_tensors` keeps; of no more use once its block is left."""
+
+    open = True
+
+    def pack(self, tensor):
+        return tensor.clone()
+
+    def unpack(self, copy):
+        if not self.open:
+            raise AssertionError(
+                "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context in which the graph was originally "
+                "recorded."
+            )
+        return copy.detach()
+
+
 @contextlib.contextmanager
-def allow_mutation_on_saved_tensors() -> Iterator[None]:
-    """Context in which tensors may be written to after an op saved them for its gradient: copies are saved instead."""
-    with saved_tensors_hooks(Tensor.clone, Tensor.detach):
-        yield
+def allow_mutation_on_saved_tensors() -> Iterator[Any]:
+    """Context in which tensors may be written to after an op saved them for its gradient: copies are saved instead, and
+    backward passes through what was recorded in it are to run in it. RuntimeError within another one."""
+    copies = _Copies()
+    if any(getattr(pack, "__func__", None) is _Copies.pack for pack, _ in packs()):
+        raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+    try:
+        with saved_tensors_hooks(copies.pack, copies.unpack):
+            yield copies
+    finally:
+        copies.open = False
 
 
 @contextlib.contextmanager

@@ -12,7 +12,9 @@ class _Local(threading.local):
     enabled = True
     inference = False
     block: Any = None  # of the inference mode under way: what the tensors that are made in it hold
-    node: Any = None  # whose gradient is being computed
+    node: Any = None  # whose gradient is being computed, in `detect_anomaly`
+    walk: Any = None  # the number of the backward pass under way
+    ends: Any = None  # functions to be called at its end
     anomaly = False
     check_nan = True
     needed = None  # in a walk to some nodes only: those that lead to them

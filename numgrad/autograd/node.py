@@ -115,10 +115,15 @@ class Node:
         self._hooks().tensor[RETAIN] = keep
 
     def check(self):
-        """Raise if a saved value was written to after this node was recorded, or is freed."""
+        """Raise if a saved value was written to after this node was recorded, lost its history, or is freed."""
         if self.saved is None:
             raise self.freed()
         for item in self.kept():
+            if getattr(item, "_detached", 0) < self.seq:
+                raise GradientError(
+                    f"Trying to use a saved tensor that has been detached in-place, i.e. with .detach_(), after {self.name} "
+                    "saved it. This is not supported, please use out-of-place `.detach()` instead"
+                )
             storage = item if type(item) is Storage else getattr(item, "_s", None)
             if storage is not None and storage.modified < self.seq:
                 raise GradientError(
@@ -201,6 +206,9 @@ class Leaf(Node):
     def register_accumulated_hook(self, hook):
         """Call ``hook(tensor)`` after a gradient was added."""
         return Handle(self._hooks().accumulated, hook)
+
+
+Leaf.__name__ = Leaf.__qualname__ = Leaf.name()  # the type's name is shown where graphs are printed
 
 
 class Pending(list):

@@ -3,6 +3,13 @@
 from typing import Any
 
 from ..tensor import Tensor
+from .engine import queue_callback
+
+
+class Engine:
+    """The backward engine as programs reach it: ``Variable._execution_engine.queue_callback(fn)``."""
+
+    queue_callback = staticmethod(queue_callback)
 
 
 class _VariableMeta(type):
@@ -12,6 +19,8 @@ class _VariableMeta(type):
 
 class Variable(metaclass=_VariableMeta):
     """``Variable(tensor, requires_grad=False)`` is a Tensor over the same memory; every Tensor is a Variable."""
+
+    _execution_engine = Engine()
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = False) -> Any:
         if data is None:

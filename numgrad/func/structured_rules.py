@@ -226,7 +226,7 @@ def _(gg, g, weight, stride, padding, dilation, groups):
 
 def _by_samples(product, x, weight, stride, padding, dilation, groups, **size):
     n = x._m.shape[0]
-    settings = {"stride": stride, "padding": padding, "dilation": dilation, **size}
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "format": None, **size}
     if weight._m.strides[0] == 0:
         found = product(_fold(x), select(weight, 0, 0), groups=groups, **settings)
         return reshape(found, (*x._m.shape[:2], *found._m.shape[1:]))
@@ -235,7 +235,7 @@ def _by_samples(product, x, weight, stride, padding, dilation, groups, **size):
 
 def _weight_gradients(g, input, weight, stride, padding, dilation, groups):
     taps, n = tuple(weight._m.shape)[3:], g._m.shape[0]
-    found = conv_weight_grad(_merge_channels(g), _merge_channels(input), taps, stride, padding, dilation, n * groups)
+    found = conv_weight_grad(_merge_channels(g), _merge_channels(input), taps, stride, padding, dilation, n * groups, None)
     return reshape(found, tuple(weight._m.shape))
 
 
@@ -246,7 +246,8 @@ def _convolution(samples):
     more = (None,) if "bias" in samples.inputs else ()
     if "weight" in samples.batched:
         product = sample_convolution if samples.op.name == "convolution" else sample_conv_input_grad
-        found = product(samples.value(first), samples.value("weight"), **samples.attributes)
+        settings = {name: value for name, value in samples.attributes.items() if name != "format"}
+        found = product(samples.value(first), samples.value("weight"), **settings)
         if bias is not None and "bias" not in samples.batched:
             found = found + reshape(bias, (-1, *(1,) * (found._m.ndim - 3)))
     else:

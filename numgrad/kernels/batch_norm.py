@@ -1,7 +1,7 @@
 """Batch normalisation of a flat ``x(n, channels, size)``, channel by channel.
 
-A unit is a channel. Where ``size`` is 1 the channels stand side by side, and the loops run along them; otherwise they
-run along ``size``. Sums over a channel are kept in float64, and the variance is taken about the
+A unit is a channel. Where ``size`` is 1 the channels stand side by side, as in a channels-last image too, and the loops run
+along them; otherwise they run along ``size``. Sums over a channel are kept in float64, and the variance is taken about the
 mean, so that large means do not spoil it.
 """
 
@@ -64,12 +64,13 @@ def statistics(operands, begin, end, *, T, A):
 @kernel_template
 def normalize(operands, begin, end, *, T, A, WEIGHT, BIAS):
     """Channels [begin, end): ``y = (x - mean) * rstd * weight + bias``, rstd from the variance. Slots: x, mean,
-    variance, weight, bias (anything where absent), y, scratch (two of A a channel), n, channels, size, eps."""
+    variance, weight, bias (anything where absent), y, scratch (two of A and three of T a channel), n, channels, size, eps."""
     x, mean, variance = pointer(operands, 0, T), pointer(operands, 1, A), pointer(operands, 2, A)
     weight, bias, y = pointer(operands, 3, T), pointer(operands, 4, T), pointer(operands, 5, T)
     factors = pointer(operands, 6, A)
-    n, channels, size = integer(operands, 7), integer(operands, 8), integer(operands, 9)
-    eps = real(operands, 10)
+    row = pointer(operands, 7, T)
+    n, channels, size = integer(operands, 8), integer(operands, 9), integer(operands, 10)
+    eps = real(operands, 11)
     offsets = shifted(factors, channels)
     for c in range(begin, end):
         factor = A(1) / math.sqrt(variance[c] + eps)
@@ -85,17 +86,23 @@ def normalize(operands, begin, end, *, T, A, WEIGHT, BIAS):
                 for j in range(size):
                     target[j] = (source[j] - center) * factor + offset
     else:
-        m, factor, offset = shifted(mean, begin), shifted(factors, begin), shifted(offsets, begin)
+        centers, scales = shifted(row, begin), shifted(row, channels + begin)
+        shifts = shifted(row, 2 * channels + begin)
+        for c in range(end - begin):
+            at = begin + c
+            centers[c] = T(mean[at])
+            scales[c] = T(factors[at])
+            shifts[c] = T(offsets[at] + (A(centers[c]) - mean[at]) * factors[at])
         for i in range(n):
             source, target = shifted(x, i * channels + begin), shifted(y, i * channels + begin)
             for c in range(end - begin):
-                target[c] = T((A(source[c]) - m[c]) * factor[c] + offset[c])
+                target[c] = (source[c] - centers[c]) * scales[c] + shifts[c]
 
 
 @kernel_template
 def backward(operands, begin, end, *, T, A, WEIGHT, TRAINING):
     """Channels [begin, end) of the gradients. Slots: gradient, x, mean, variance, weight (anything where absent), dx,
-    dweight, dbias, scratch (two of A a channel), n, channels, size, eps.
+    dweight, dbias, scratch (two of A and three of T a channel), n, channels, size, eps.
 
     ``dx = rstd * weight * (g - mean(g) - xhat * mean(g * xhat))``; without TRAINING, where mean and variance are
     constants, ``rstd * weight * g``.
@@ -104,8 +111,9 @@ def backward(operands, begin, end, *, T, A, WEIGHT, TRAINING):
     mean, variance, weight = pointer(operands, 2, A), pointer(operands, 3, A), pointer(operands, 4, T)
     dx, dweight, dbias = pointer(operands, 5, T), pointer(operands, 6, T), pointer(operands, 7, T)
     sums = pointer(operands, 8, A)  # of g, then of g * (x - mean)
-    n, channels, size = integer(operands, 9), integer(operands, 10), integer(operands, 11)
-    eps = real(operands, 12)
+    row = pointer(operands, 9, T)
+    n, channels, size = integer(operands, 10), integer(operands, 11), integer(operands, 12)
+    eps = real(operands, 13)
     count = A(n * size)
     products = shifted(sums, channels)
     if size > 1:
@@ -154,9 +162,19 @@ def backward(operands, begin, end, *, T, A, WEIGHT, TRAINING):
                     for j in range(size):
                         target[j] = errors[j] * factor
         else:
-            for i in range(n):
-                at = i * channels + c
-                if TRAINING:
-                    dx[at] = T(A(gradient[at]) * scale + (A(x[at]) - mean[c]) * products[c] + sums[c])
-                else:
-                    dx[at] = T(A(gradient[at]) * scale)
+            row[c] = T(scale)
+            row[channels + c] = T(products[c])
+            row[2 * channels + c] = T(sums[c] + products[c] * (A(T(mean[c])) - mean[c]))
+            sums[c] = mean[c]
+    if size <= 1:
+        scales, slopes = shifted(row, begin), shifted(row, channels + begin)
+        offsets, centers = shifted(row, 2 * channels + begin), shifted(sums, begin)
+        for i in range(n):
+            at = i * channels + begin
+            errors, values, target = shifted(gradient, at), shifted(x, at), shifted(dx, at)
+            if TRAINING:
+                for c in range(end - begin):
+                    target[c] = errors[c] * scales[c] + (values[c] - T(centers[c])) * slopes[c] + offsets[c]
+            else:
+                for c in range(end - begin):
+                    target[c] = errors[c] * scales[c]

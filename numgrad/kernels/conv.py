@@ -380,6 +380,21 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
+def run_parts(plan, address, units, buffer, slots, last=()):
+    """Run a kernel over ``units``, in as many threads as ``plan.work`` is worth.
+
+    ``buffer`` elements of ``plan.dtype`` for each thread make it a kernel of parts: the buffer and the number of parts
+    follow its ``slots``, then come the ``last`` ones. With None it is one of units.
+    """
+    units = int(units)
+    parts = min(config.usable_threads(), max(units, 1)) if plan.work >= PARALLEL else 1
+    if buffer is None:
+        caller(len(slots), parts)(address, *slots, 0, units)
+        return
+    slots = *slots, _scratch.get(plan.dtype, int(buffer) * parts), parts, *last
+    caller(len(slots), parts)(address, *slots, 0, parts)
+
+
 class Plan:
     """A convolution ready to be called: ``forward(x, weight, bias, out)``, ``input_gradient(g, weight, dx)`` and
     ``weight_gradient(g, x, dweight)`` on flat contiguous arrays (bias may be None).
@@ -432,21 +447,16 @@ class Plan:
             [*self.numbers, block, blocks, c_chunk, k_chunk, units_of(blocks), buffer + 16, self.in_place], np.int64
         )
 
-    def _parts(self, units):
-        return min(config.usable_threads(), max(units, 1)) if self.work >= PARALLEL else 1
-
     def _call(self, address, geometry, units, buffer, *arrays, last=()):
         """Run a kernel of parts over ``units``, with ``buffer`` elements for each part; ``last`` follows the parts."""
-        parts = self._parts(int(units))
-        slots = *arrays, geometry, _scratch.get(self.dtype, int(buffer) * parts), parts, *last
-        caller(len(slots), parts)(address, *slots, 0, parts)
+        run_parts(self, address, units, buffer, (*arrays, geometry), last)
 
     def _products(self, address, geometry, *arrays):
         self._call(address, geometry, geometry[UNITS], geometry[BUFFER], *arrays)
 
     def _loop(self, address, units, *slots):
         """Run a kernel of units, shared out evenly."""
-        caller(len(slots), self._parts(units))(address, *slots, 0, units)
+        run_parts(self, address, units, None, slots)
 
     def forward(self, x, weight, bias, out, mirror=False):
         """The convolution; with ``mirror`` the weight is that of the convolution whose input gradient this is."""

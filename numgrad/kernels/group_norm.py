@@ -6,7 +6,7 @@ A unit is a group of an image. Sums are kept in float64, and the variance is tak
 import math
 
 from .batch_norm import along_size
-from .jit import integer, kernel_template, pointer, real, shifted
+from .jit import inlined, integer, kernel_template, pointer, real, shifted
 
 
 @kernel_template
@@ -73,3 +73,114 @@ def backward(operands, begin, end, *, T, A, WEIGHT):
             errors, values, target = shifted(gradient, at), shifted(x, at), shifted(dx, at)
             for j in range(size):
                 target[j] = errors[j] * factor + (values[j] - center) * step + shift
+
+
+# --- channels-last: x(n, size, groups, channels), a unit is an image ----------------------------------------------------
+
+
+@inlined
+def along_pixels(x, groups, channels, size, mean, variance, sums, squares, A):
+    """``mean`` and ``variance`` of every group of one image; ``sums`` and ``squares`` are scratch for its channels."""
+    width = groups * channels
+    count = A(channels * size)
+    for c in range(width):
+        sums[c] = A(0)
+        squares[c] = A(0)
+    for j in range(size):
+        line = shifted(x, j * width)
+        for c in range(width):
+            sums[c] += A(line[c])
+    for group in range(groups):
+        total = A(0)
+        for c in range(group * channels, (group + 1) * channels):
+            total += sums[c]
+        mean[group] = total / count
+        for c in range(group * channels, (group + 1) * channels):
+            sums[c] = total / count
+    for j in range(size):
+        line = shifted(x, j * width)
+        for c in range(width):
+            squares[c] += (A(line[c]) - sums[c]) * (A(line[c]) - sums[c])
+    for group in range(groups):
+        total = A(0)
+        for c in range(group * channels, (group + 1) * channels):
+            total += squares[c]
+        variance[group] = total / count
+
+
+@kernel_template
+def normalize_last(operands, begin, end, *, T, A, WEIGHT, BIAS):
+    """Images [begin, end) of `normalize` in channels-last order. Slots: those of `normalize`, then scratch for every image:
+    two of A and three of T a channel."""
+    x, weight, bias = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, T)
+    y, means, rstds = pointer(operands, 3, T), pointer(operands, 4, A), pointer(operands, 5, A)
+    groups, channels, size = integer(operands, 6), integer(operands, 7), integer(operands, 8)
+    eps = real(operands, 9)
+    wide, row = pointer(operands, 10, A), pointer(operands, 11, T)
+    width = groups * channels
+    for image in range(begin, end):
+        mean, rstd = shifted(means, image * groups), shifted(rstds, image * groups)
+        source, target = shifted(x, image * size * width), shifted(y, image * size * width)
+        sums = shifted(wide, 2 * image * width)
+        along_pixels(source, groups, channels, size, mean, rstd, sums, shifted(sums, width), A)
+        centers = shifted(row, 3 * image * width)
+        factors, offsets = shifted(centers, width), shifted(centers, 2 * width)
+        for group in range(groups):
+            rstd[group] = A(1) / math.sqrt(rstd[group] + eps)
+            for c in range(group * channels, (group + 1) * channels):
+                scale = rstd[group] * A(weight[c]) if WEIGHT else rstd[group]
+                centers[c] = T(mean[group])
+                factors[c] = T(scale)
+                offsets[c] = T((A(bias[c]) if BIAS else A(0)) + (A(centers[c]) - mean[group]) * scale)
+        for j in range(size):
+            values, results = shifted(source, j * width), shifted(target, j * width)
+            for c in range(width):
+                results[c] = (values[c] - centers[c]) * factors[c] + offsets[c]
+
+
+@kernel_template
+def backward_last(operands, begin, end, *, T, A, WEIGHT):
+    """Images [begin, end) of `backward` in channels-last order. Slots: those of `backward`, then scratch as for
+    `normalize_last`."""
+    gradient, x, weight = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, T)
+    means, rstds, dx = pointer(operands, 3, A), pointer(operands, 4, A), pointer(operands, 5, T)
+    dweight, dbias = pointer(operands, 6, A), pointer(operands, 7, A)
+    groups, channels, size = integer(operands, 8), integer(operands, 9), integer(operands, 10)
+    wide, row = pointer(operands, 11, A), pointer(operands, 12, T)
+    width = groups * channels
+    count = A(channels * size)
+    for image in range(begin, end):
+        first = image * size * width
+        centers = shifted(row, 3 * image * width)
+        factors, offsets = shifted(centers, width), shifted(centers, 2 * width)
+        slopes = shifted(wide, 2 * image * width)
+        parts, across = shifted(dbias, image * width), shifted(dweight, image * width)
+        for c in range(width):
+            centers[c] = T(means[image * groups + c // channels])
+            parts[c] = A(0)
+            across[c] = A(0)
+        for j in range(size):
+            errors, values = shifted(gradient, first + j * width), shifted(x, first + j * width)
+            for c in range(width):
+                parts[c] += A(errors[c])
+                across[c] += A(errors[c] * (values[c] - centers[c]))
+        for group in range(groups):
+            mean, rstd = means[image * groups + group], rstds[image * groups + group]
+            rest = A(T(mean)) - mean
+            total, crossed = A(0), A(0)
+            for c in range(group * channels, (group + 1) * channels):
+                across[c] = (across[c] + parts[c] * rest) * rstd
+                scale = A(weight[c]) if WEIGHT else A(1)
+                total += scale * parts[c]
+                crossed += scale * across[c]
+            slope = -rstd * rstd * crossed / count
+            shift = T(rest * slope - rstd * total / count)
+            for c in range(group * channels, (group + 1) * channels):
+                slopes[c] = slope
+                offsets[c] = shift
+                factors[c] = T(rstd * A(weight[c])) if WEIGHT else T(rstd)
+        for j in range(size):
+            at = first + j * width
+            errors, values, target = shifted(gradient, at), shifted(x, at), shifted(dx, at)
+            for c in range(width):
+                target[c] = errors[c] * factors[c] + (values[c] - centers[c]) * T(slopes[c]) + offsets[c]

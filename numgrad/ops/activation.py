@@ -5,21 +5,20 @@ import numpy as np
 from ..dtypes import check_number
 from ..inplace import write_out
 from ..kernels.vocab import (
+    cosh,
     exp,
     expm1,
     fabs,
     log1p,
     maximum,
     normal_cdf,
-    sigmoid as logistic,
-    tanh as hyperbolic_tangent,
     where,
 )
 from ..layout import normalize_axis
 from ..op import as_tensor_operand, function, method
 from ..pointwise import pointwise, pointwise_word
 from ..tensor import Tensor, from_array
-from .math import sigmoid as sigmoid, tanh as tanh
+from .math import hyperbolic_tangent, logistic, sigmoid as sigmoid, squared_secant, tanh as tanh
 
 NORMAL_DENSITY = 0.3989422804014327
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -289,8 +288,7 @@ def _silu(input):
 
 @_silu.backward
 def _(g, input):
-    s = logistic(input)
-    return g * (s * (1.0 + input * (1.0 - s)))
+    return g * (logistic(input) * (1.0 + input * logistic(-input)))
 
 
 @function(install=("F",))
@@ -317,8 +315,8 @@ def _(g, input):
 
 @_mish.backward_as_ops
 def _(g, input):
-    t = hyperbolic_tangent(_softplus(input, 1.0, 20.0))  # smooth at 0, which the maximum above is not
-    return g * (t + input * logistic(input) * (1.0 - t * t))
+    log = -log_sigmoid(-input)  # smooth at 0, which the maximum above is not
+    return g * (hyperbolic_tangent(log) + input * logistic(input) * squared_secant(log))
 
 
 @function(install=("F",))
@@ -347,11 +345,11 @@ def softplus(input, beta: float = 1.0, threshold: float = 20.0, *, out=None) -> 
 
 
 @pointwise(name="log_sigmoid", install=(), refuse="bi", inplace=False)
-def _log_sigmoid(input):
+def log_sigmoid(input):
     return -_smooth_maximum(-input)
 
 
-@_log_sigmoid.backward
+@log_sigmoid.backward
 def _(g, input):
     return g * logistic(-input)
 
@@ -359,7 +357,7 @@ def _(g, input):
 @function(install=("F",))
 def logsigmoid(input, *, out=None) -> Tensor:
     """``log(sigmoid(input))``, without overflow."""
-    return _log_sigmoid(input, out=out)
+    return log_sigmoid(input, out=out)
 
 
 @pointwise(name="softsign", install=(), refuse="b", result="float", inplace=False)
@@ -381,7 +379,12 @@ def softsign(input) -> Tensor:
 
 @pointwise(name="tanhshrink", install=(), refuse="b", result="float", inplace=False)
 def _tanhshrink(input):
-    return input - hyperbolic_tangent(input)
+    # Near 0, where the difference cancels, by the series of x cosh(x) - sinh(x): 2k x**(2k + 1) / (2k + 1)! from k = 1.
+    s = where(fabs(input) < 0.75, input, 0.0)
+    z = s * s
+    series = 1.0 / 3991680.0 + z * (1.0 / 518918400.0 + z * (1.0 / 93405312000.0 + z / 22230464256000.0))
+    series = 1.0 / 3.0 + z * (1.0 / 30.0 + z * (1.0 / 840.0 + z * (1.0 / 45360.0 + z * series)))
+    return where(fabs(input) < 0.75, s * z * series / cosh(s), input - hyperbolic_tangent(input))
 
 
 @_tanhshrink.backward
@@ -419,15 +422,15 @@ def _(g, input):
 
 @pointwise(name="gelu_tanh", install=(), refuse="bi", inplace=False, grad_name="GeluBackward0")
 def _gelu_tanh(input):
-    inner = SQRT_2_OVER_PI * (input + CUBIC * input * input * input)
-    return 0.5 * input * (1.0 + hyperbolic_tangent(inner))
+    # By the logistic function: 1 plus a tangent near -1 keeps no digits.
+    return input * logistic(2.0 * SQRT_2_OVER_PI * (input + CUBIC * input * input * input))
 
 
 @_gelu_tanh.backward
 def _(g, input):
-    t = hyperbolic_tangent(SQRT_2_OVER_PI * (input + CUBIC * input * input * input))
-    slope = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * input * input)
-    return g * (0.5 * (1.0 + t) + 0.5 * input * (1.0 - t * t) * slope)
+    inner = 2.0 * SQRT_2_OVER_PI * (input + CUBIC * input * input * input)
+    slope = 2.0 * SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * input * input)
+    return g * (logistic(inner) * (1.0 + input * logistic(-inner) * slope))
 
 
 @function(install=("F",))
@@ -452,7 +455,7 @@ def _gate(input, gate):
 @_gate.backward
 def _(g, input, gate):
     s = logistic(gate)
-    return g * s, g * (input * ((1.0 - s) * s))
+    return g * s, g * (input * (logistic(-gate) * s))
 
 
 @function(install=("F",))

@@ -6,16 +6,18 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..kernels import batch_norm as kernels
-from ..op import as_tensor_operand, cast, conform, dense, function, same_device
+from ..op import as_tensor_operand, cast, dense, function, same_device
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
+from .formats import arranged, conform_in, empty_in
 from .launch import launch
 
 
 def _extent(m):
-    """(n, channels, size) of (N, C, *size)."""
-    return m.shape[0], m.shape[1], prod(m.shape[2:])
+    """(n, channels, size) of (N, C, *size); channels-last pixels are (N * size, C, 1)."""
+    size = prod(m.shape[2:])
+    return (m.shape[0] * size, m.shape[1], 1) if m.last else (m.shape[0], m.shape[1], size)
 
 
 @structured(install=(), name="native_batch_norm", raw=True, cases="none")
@@ -24,7 +26,7 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
     and the running ones move towards them by ``momentum``."""
     m = input._m
     extent = n, channels, size = _extent(m)
-    x = dense(input)
+    x = arranged(input, m.last)
     T = m.np.type
     if training:
         mean, variance = np.zeros(channels), np.zeros(channels)
@@ -35,9 +37,9 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
             _move(running_var, variance * (n * size / max(n * size - 1, 1)), momentum)
     else:
         mean, variance = (t.detach()._host().astype(np.float64) for t in (running_mean, running_var))
-    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    out = empty_in(m.dtype, m.shape, m.device, m.last)
     scale, shift = (x if t is None else dense(cast(t, m.dtype)) for t in (weight, bias))
-    slots = x._d, mean, variance, scale._d, shift._d, out._d, np.empty(2 * channels), *extent, float(eps)
+    slots = x._d, mean, variance, scale._d, shift._d, out._d, np.empty(2 * channels), np.empty(3 * channels, m.np), *extent, float(eps)
     parameters = {"T": T, "A": np.float64, "WEIGHT": weight is not None, "BIAS": bias is not None}
     launch(kernels.normalize, parameters, slots, channels, n * size, m.device)
     return out, (mean, variance)
@@ -57,11 +59,11 @@ def _(g, input, weight, bias_meta, training, eps, context):
     m = input._m
     mean, variance = context
     extent = n, channels, size = _extent(m)
-    x, g = dense(input), conform(g, m)
-    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    x, g = arranged(input, m.last), conform_in(g, m, m.last)
+    out = empty_in(m.dtype, m.shape, m.device, m.last)
     d_weight, d_bias = (empty_tensor(meta(m.dtype, (channels,), m.device)) for _ in range(2))
     scale = x if weight is None else dense(cast(weight, m.dtype))
-    arrays = g._d, x._d, mean, variance, scale._d, out._d, d_weight._d, d_bias._d, np.empty(2 * channels)
+    arrays = g._d, x._d, mean, variance, scale._d, out._d, d_weight._d, d_bias._d, np.empty(2 * channels), np.empty(3 * channels, m.np)
     parameters = {"T": m.np.type, "A": np.float64, "WEIGHT": weight is not None, "TRAINING": training}
     launch(kernels.backward, parameters, (*arrays, *extent, float(eps)), channels, n * size, m.device)
     return (

@@ -4,14 +4,14 @@ derivatives of any order are made of the three."""
 from math import prod
 
 from ..device import CPU
-from ..kernels.conv import Plan
+from ..kernels import conv, conv_last
 from ..layout import integer, integers
-from ..op import as_tensor_operand, conform, dense, function, same_device
-from ..storage import meta
+from ..op import as_tensor_operand, dense, function, same_device
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor
+from ..tensor import Tensor
 from . import unfolded
 from .copy import zero
+from .formats import arranged, conform_in, empty_in, restored
 from .view import reshape
 
 _LIMIT = 1 << 14
@@ -19,9 +19,9 @@ _plans: dict = {}  # shapes and settings -> kernels.conv.Plan
 _settings: dict = {}  # metas and arguments of a call -> checked attributes
 
 
-def _plan(m, x_shape, w_shape, out_size, stride, padding, dilation, groups):
+def _plan(m, x_shape, w_shape, out_size, stride, padding, dilation, groups, last):
     """The plan for an input of ``x_shape`` and a weight of ``w_shape``, in ``m``'s dtype and on its device."""
-    key = m.dtype, m.device, x_shape, w_shape, out_size, stride, padding, dilation, groups
+    key = m.dtype, m.device, x_shape, w_shape, out_size, stride, padding, dilation, groups, last
     found = _plans.get(key)
     if found is None:
         if m.dtype.kind == "b":
@@ -32,7 +32,8 @@ def _plan(m, x_shape, w_shape, out_size, stride, padding, dilation, groups):
         triples = [(fill,) * lead + tuple(values) for fill, values in (
             (1, x_shape[2:]), (1, out_size), (1, w_shape[2:]), (1, stride), (0, padding), (1, dilation),
         )]  # fmt: skip
-        found = _plans[key] = Plan(m.np, x_shape[0], groups, w_shape[1], w_shape[0] // groups, *triples)
+        kind = conv_last.Plan if last else conv.Plan
+        found = _plans[key] = kind(m.np, x_shape[0], groups, w_shape[1], w_shape[0] // groups, *triples)
     return found
 
 
@@ -41,54 +42,68 @@ def _shape(m):
 
 
 class _Planned:
-    """The three products on the CPU, by the kernels' own plans; `unfolded` has them for other devices."""
+    """The three products on the CPU, by the kernels' own plans; `unfolded` has them for other devices. ``format`` is the
+    channels-last one that operands are read and results written in, None for row-major."""
 
     @staticmethod
-    def forward(input, weight, bias, out_size, stride, padding, dilation, groups):
+    def forward(input, weight, bias, out_size, stride, padding, dilation, groups, format=None):
         m, w = input._m, weight._m
-        plan = _plan(m, _shape(m), _shape(w), out_size, stride, padding, dilation, groups)
-        out = empty_tensor(meta(m.dtype, (m.shape[0], w.shape[0], *out_size), m.device))
-        plan.forward(dense(input)._d, dense(weight)._d, None if bias is None else dense(bias)._d, out._d)
+        plan = _plan(m, _shape(m), _shape(w), out_size, stride, padding, dilation, groups, format is not None)
+        out = empty_in(m.dtype, (m.shape[0], w.shape[0], *out_size), m.device, format)
+        x, factors = arranged(input, format), arranged(weight, format)
+        plan.forward(x._d, factors._d, None if bias is None else dense(bias)._d, out._d)
         return out
 
     @staticmethod
-    def input_gradient(g, weight, size, stride, padding, dilation, groups):
+    def input_gradient(g, weight, size, stride, padding, dilation, groups, format=None):
         m, w = g._m, weight._m
         x_shape = m.shape[0], w.shape[1] * groups, *size
-        plan = _plan(m, x_shape, _shape(w), _shape(m)[2:], stride, padding, dilation, groups)
-        out = empty_tensor(meta(m.dtype, x_shape, m.device))
-        plan.input_gradient(dense(g)._d, dense(weight)._d, out._d)
+        plan = _plan(m, x_shape, _shape(w), _shape(m)[2:], stride, padding, dilation, groups, format is not None)
+        out = empty_in(m.dtype, x_shape, m.device, format)
+        plan.input_gradient(arranged(g, format)._d, arranged(weight, format)._d, out._d)
         return out
 
     @staticmethod
-    def weight_gradient(g, input, taps, stride, padding, dilation, groups):
+    def weight_gradient(g, input, taps, stride, padding, dilation, groups, format=None):
         m, x = g._m, input._m
         w_shape = m.shape[1], x.shape[1] // groups, *taps
-        plan = _plan(m, _shape(x), w_shape, _shape(m)[2:], stride, padding, dilation, groups)
-        out = empty_tensor(meta(m.dtype, w_shape, m.device))
-        plan.weight_gradient(dense(g)._d, dense(input)._d, out._d)
+        plan = _plan(m, _shape(x), w_shape, _shape(m)[2:], stride, padding, dilation, groups, format is not None)
+        out = empty_in(m.dtype, w_shape, m.device, format)
+        plan.weight_gradient(arranged(g, format)._d, arranged(input, format)._d, out._d)
         return out
 
 
-def _method(tensor):
-    return _Planned if tensor._m.device is CPU else unfolded
+def _product(which, tensor, *arguments, format):
+    """One of the three products, its result in ``format``."""
+    m = tensor._m
+    if m.device is not CPU:
+        return restored(getattr(unfolded, which)(tensor, *arguments), format)
+    if format is not None and m.dtype.is_floating_point:
+        return getattr(_Planned, which)(tensor, *arguments, format)
+    return restored(getattr(_Planned, which)(tensor, *arguments), format)
+
+
+def _common_format(input, weight):
+    """The format of a convolution's result and gradients: channels-last if that of input or weight is."""
+    return input._m.last or weight._m.last
 
 
 @structured(install=(), name="convolution", raw=True, cases="none")
-def convolution(input, weight, bias=None, *, stride, padding, dilation, groups, out_size):
+def convolution(input, weight, bias=None, *, stride, padding, dilation, groups, out_size, format):
     """``out[n, k, o] = bias[k] + sum over c, t of input[n, c, o * stride - padding + t * dilation] * weight[k, c, t]``:
-    (N, C, *size), (K, C / groups, *taps), (K,) -> (N, K, *out_size). ``padding`` is what comes before."""
-    return _method(input).forward(input, weight, bias, out_size, stride, padding, dilation, groups)
+    (N, C, *size), (K, C / groups, *taps), (K,) -> (N, K, *out_size). ``padding`` is what comes before, ``format`` the
+    channels-last format of the result, if any."""
+    return _product("forward", input, weight, bias, out_size, stride, padding, dilation, groups, format=format)
 
 
 @convolution.backward
-def _(g, input, weight, bias_meta, stride, padding, dilation, groups):
+def _(g, input, weight, bias_meta, stride, padding, dilation, groups, format):
     d_input = d_weight = d_bias = None
-    g = conform(g, input._m)
+    g = conform_in(g, input._m, format)
     if input._n is not None:
-        d_input = conv_input_grad(g, weight, _shape(input._m)[2:], stride, padding, dilation, groups)
+        d_input = conv_input_grad(g, weight, _shape(input._m)[2:], stride, padding, dilation, groups, format)
     if weight._n is not None:
-        d_weight = conv_weight_grad(g, input, _shape(weight._m)[2:], stride, padding, dilation, groups)
+        d_weight = conv_weight_grad(g, input, _shape(weight._m)[2:], stride, padding, dilation, groups, format)
     if bias_meta is not None:
         d_bias = _sum_channels(g)
     return d_input, d_weight, d_bias
@@ -97,45 +112,48 @@ def _(g, input, weight, bias_meta, stride, padding, dilation, groups):
 def _sum_channels(g):
     """The sum over all dimensions but the second."""
     m = g._m
+    if m.packed:
+        pixels = g.movedim(1, -1)
+        return reshape(pixels, (m.numel // max(m.shape[1], 1), m.shape[1])).sum(0)
     if m.ndim > 3:
         g = reshape(g, (m.shape[0], m.shape[1], prod(m.shape[2:])))
     return g.sum((0, 2))
 
 
 @structured(install=(), name="conv_input_grad", raw=True, cases="none", grad_name="ConvolutionBackward0")
-def conv_input_grad(g, weight, *, size, stride, padding, dilation, groups):
+def conv_input_grad(g, weight, *, size, stride, padding, dilation, groups, format):
     """The gradient of `convolution` for its input of spatial ``size``: what transposed convolutions compute."""
-    return _method(g).input_gradient(g, weight, size, stride, padding, dilation, groups)
+    return _product("input_gradient", g, weight, size, stride, padding, dilation, groups, format=format)
 
 
 @conv_input_grad.backward
-def _(gg, g, weight, stride, padding, dilation, groups):
+def _(gg, g, weight, stride, padding, dilation, groups, format):
     d_g = d_weight = None
-    gg = conform(gg, g._m)
+    gg = conform_in(gg, g._m, format)
     if g._n is not None:
-        d_g = convolution(gg, weight, stride, padding, dilation, groups, _shape(g._m)[2:])
+        d_g = convolution(gg, weight, stride, padding, dilation, groups, _shape(g._m)[2:], format)
     if weight._n is not None:
-        d_weight = conv_weight_grad(g, gg, _shape(weight._m)[2:], stride, padding, dilation, groups)
+        d_weight = conv_weight_grad(g, gg, _shape(weight._m)[2:], stride, padding, dilation, groups, format)
     return d_g, d_weight
 
 
 @structured(install=(), name="conv_weight_grad", raw=True, cases="none")
-def conv_weight_grad(g, input, *, taps, stride, padding, dilation, groups):
+def conv_weight_grad(g, input, *, taps, stride, padding, dilation, groups, format):
     """The gradient of `convolution` for its weight, whose kernel has the size ``taps``."""
     m = g._m
     if not m.numel:
-        return zero(empty_tensor(meta(m.dtype, (m.shape[1], input._m.shape[1] // groups, *taps), m.device)))
-    return _method(g).weight_gradient(g, input, taps, stride, padding, dilation, groups)
+        return zero(empty_in(m.dtype, (m.shape[1], input._m.shape[1] // groups, *taps), m.device, format))
+    return _product("weight_gradient", g, input, taps, stride, padding, dilation, groups, format=format)
 
 
 @conv_weight_grad.backward
-def _(gg, g, input, stride, padding, dilation, groups):
+def _(gg, g, input, stride, padding, dilation, groups, format):
     d_g = d_input = None
-    gg = conform(gg, g._m)
+    gg = conform_in(gg, g._m, format)
     if g._n is not None:
-        d_g = convolution(input, gg, stride, padding, dilation, groups, _shape(g._m)[2:])
+        d_g = convolution(input, gg, stride, padding, dilation, groups, _shape(g._m)[2:], format)
     if input._n is not None:
-        d_input = conv_input_grad(g, gg, _shape(input._m)[2:], stride, padding, dilation, groups)
+        d_input = conv_input_grad(g, gg, _shape(input._m)[2:], stride, padding, dilation, groups, format)
     return d_g, d_input
 
 
@@ -245,10 +263,12 @@ def _convolved(name, n, input, weight, bias, stride, padding, dilation, groups):
         same_device(name, [tensor for tensor in (input, weight, bias) if tensor is not None])
         if len(_settings) > _LIMIT:
             _settings.clear()
-        found = _settings[key] = _check(name, n, input._m, weight._m, key[3], *arguments)
+        settings = _check(name, n, input._m, weight._m, key[3], *arguments)
+        found = _settings[key] = *settings, _common_format(input, weight)
     if input._m.ndim == n + 2:
         return convolution(input, weight, *found, bias)
-    return convolution(input.unsqueeze(0), weight, *found, bias).squeeze(0)
+    input = input.unsqueeze(0)
+    return convolution(input, weight, *found[:-1], _common_format(input, weight), bias).squeeze(0)
 
 
 def _transposed(name, n, input, weight, bias, stride, padding, output_padding, groups, dilation):
@@ -311,7 +331,9 @@ def _transposed(name, n, input, weight, bias, stride, padding, output_padding, g
             "Output size is too small"
         )
     batched = x.ndim == n + 2
-    out = conv_input_grad(input if batched else input.unsqueeze(0), weight, size, stride, padding, dilation, groups)
+    x = input if batched else input.unsqueeze(0)
+    format = _common_format(x, weight)
+    out = conv_input_grad(x, weight, size, stride, padding, dilation, groups, format)
     if bias is not None:
         out = out + reshape(bias, (1, outs, *(1,) * n))
     return out if batched else out.squeeze(0)

@@ -299,6 +299,8 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
             found = to_dtype(found, dtype, memory_format)
     if copy and found is self:
         return clone(self, memory_format=memory_format)
+    if memory_format is not None and memory_format.ndim is not None:  # gaps stay, strides of single elements do not
+        return found if found._m.last is memory_format else clone(found, memory_format=memory_format)
     return _in_format(found, memory_format)
 
 

@@ -146,25 +146,13 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
         return data.to(dtype=dtype, device=device)
     device = resolve(device)
     if isinstance(data, np.ndarray):
-        found = from_numpy(data) if _shareable(data) else from_array(np.array(data))
+        found = from_numpy(data) if shareable(data) else from_array(np.array(data))
         return found.to(dtype=dtype, device=device)
     return _finish(_from_data("as_tensor", data, dtype), device, False)
 
 
-def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> Tensor:
-    """``obj`` as a tensor; ``copy`` forces (True) or forbids (False) a copy."""
-    found = as_tensor(obj, dtype, device)
-    shared = isinstance(obj, Tensor) and found._d is obj._d or isinstance(obj, np.ndarray) and np.shares_memory(found._d, obj)
-    if copy and shared:
-        found = found.detach().clone()
-    elif copy is False and not shared:
-        raise ValueError("asarray: can't alias the given object with these dtype and device; pass copy=None or True")
-    elif isinstance(obj, Tensor) and not requires_grad:
-        found = found.detach()
-    return found.requires_grad_() if requires_grad else found
-
-
-def _shareable(array):
+def shareable(array):
+    """Whether a tensor can lie over an ndarray: its bytes are in this machine's order, its strides whole elements."""
     size = array.itemsize
     return array.dtype.isnative and all(step >= 0 and step % size == 0 for step in array.strides)
 
@@ -173,7 +161,7 @@ def from_numpy(ndarray) -> Tensor:
     """A tensor over the memory of an ndarray, with its dtype, shape and strides."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    if not _shareable(ndarray):
+    if not shareable(ndarray):
         raise ValueError(
             "from_numpy: at least one stride in the given array is negative or no whole number of elements; make a copy "
             "with .copy() first"
@@ -189,7 +177,13 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     ``offset`` on. Warns of memory that must not be written to; ValueError where the elements are not inside it."""
     d = dtypes.as_dtype(dtype)
     count, offset = integer("frombuffer", "count", count), integer("frombuffer", "offset", offset)
-    size = memoryview(buffer).nbytes
+    try:
+        size = memoryview(buffer).nbytes
+    except TypeError:
+        raise ValueError(
+            f"object does not implement Python buffer protocol: frombuffer: expected bytes, an array or the like, got "
+            f"{type(buffer).__name__}"
+        ) from None
     if not size or not count:
         raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
     if not 0 <= offset < size:

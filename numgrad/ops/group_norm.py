@@ -2,20 +2,28 @@
 
 from math import prod
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd import no_grad
 from ..kernels import group_norm as kernels
 from ..layout import integer
-from ..op import as_tensor_operand, cast, conform, dense, function, same_device
+from ..op import as_tensor_operand, cast, dense, function, same_device
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .batch_norm import batch_norm
+from .formats import arranged, conform_in, empty_in
 from .launch import launch
 from .pad import pad
 from .pool import avg_pool2d, avg_pool3d
 from .statistics import var_mean
 from .view import reshape
+
+
+def _scratch(m):
+    """What the channels-last kernels keep for every image: two numbers of A and three of T a channel."""
+    return np.empty(2 * m.shape[0] * m.shape[1]), np.empty(3 * m.shape[0] * m.shape[1], m.np)
 
 
 @structured(install=(), name="native_group_norm", raw=True, cases="none")
@@ -24,13 +32,17 @@ def _normalized(input, weight=None, bias=None, *, groups, eps):
     m = input._m
     n, channels, *size = m.shape
     each, size = channels // groups, prod(size)
-    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    out = empty_in(m.dtype, m.shape, m.device, m.last)
     mean, rstd = (empty_tensor(meta(dtypes.float64, (n * groups,), m.device)) for _ in range(2))
-    x = dense(input)
+    x = arranged(input, m.last)
     scale, shift = (x if t is None else dense(cast(t, m.dtype)) for t in (weight, bias))
     slots = x._d, scale._d, shift._d, out._d, mean._d, rstd._d, groups, each, size, eps
     parameters = {"T": m.np.type, "A": dtypes.float64.type, "WEIGHT": weight is not None, "BIAS": bias is not None}
-    launch(kernels.normalize, parameters, slots, n * groups, each * size, m.device)
+    if m.last:
+        slots = *slots, *_scratch(m)
+        launch(kernels.normalize_last, parameters, slots, n, channels * size, m.device)
+    else:
+        launch(kernels.normalize, parameters, slots, n * groups, each * size, m.device)
     return out, (mean, rstd)
 
 
@@ -39,14 +51,18 @@ def _(g, input, weight, bias_meta, groups, eps, context):
     m = input._m
     n, channels, *size = m.shape
     mean, rstd = context
-    x, g = dense(input), conform(g, m)
-    out = empty_tensor(meta(m.dtype, m.shape, m.device))
+    x, g = arranged(input, m.last), conform_in(g, m, m.last)
+    out = empty_in(m.dtype, m.shape, m.device, m.last)
     d_weight, d_bias = (empty_tensor(meta(dtypes.float64, (n, channels), m.device)) for _ in range(2))
     scale = x if weight is None else dense(cast(weight, m.dtype))
     arrays = g._d, x._d, scale._d, mean._d, rstd._d, out._d, d_weight._d, d_bias._d
     each, size = channels // groups, prod(size)
     parameters = {"T": m.np.type, "A": dtypes.float64.type, "WEIGHT": weight is not None}
-    launch(kernels.backward, parameters, (*arrays, groups, each, size), n * groups, each * size, m.device)
+    if m.last:
+        slots = *arrays, groups, each, size, *_scratch(m)
+        launch(kernels.backward_last, parameters, slots, n, channels * size, m.device)
+    else:
+        launch(kernels.backward, parameters, (*arrays, groups, each, size), n * groups, each * size, m.device)
     return (
         out,
         None if weight is None else cast(d_weight.sum(0), weight._m.dtype),
@@ -153,7 +169,7 @@ def instance_norm(
             for running, batch in ((running_mean, mean), (running_var, var)):
                 if running is not None:
                     running.copy_((1 - momentum) * running + momentum * batch.mean(0))
-    return _in_groups(input, m.shape[1], weight, bias, eps)
+    return _in_groups(dense(input), m.shape[1], weight, bias, eps)  # row-major, as PyTorch's result is
 
 
 @function(install=())

@@ -1,13 +1,14 @@
-"""Memory shared with other libraries by DLPack."""
+"""Memory shared with other libraries: by DLPack, as ndarrays, by Python's buffer protocol."""
 
 import numpy as np
 
 from .. import dtypes
-from ..device import Device
+from ..device import Device, resolve
 from ..kernels import dlpack
 from ..layout import geometry
 from ..storage import strided_meta
 from ..tensor import Tensor, from_array, make
+from .create import from_numpy, frombuffer, shareable, tensor
 
 
 class _Carrier:
@@ -40,6 +41,47 @@ def from_dlpack(ext_tensor) -> Tensor:
     if not array.flags.writeable and hasattr(array, "__array_interface__"):
         return from_array(np.lib.stride_tricks.as_strided(array, writeable=False))
     return from_array(array)
+
+
+def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> Tensor:
+    """``obj`` as a tensor, over the same memory where that can be: a Tensor, an ndarray, a DLPack capsule, an object with
+    Python's buffer protocol (read as ``dtype``, float32 by default), or a number or nested sequence, which is copied.
+
+    ``copy`` forces (True) or forbids (False) a copy: ValueError where one is needed. The result has the history of
+    ``obj`` only with ``requires_grad``.
+    """
+    shared = _over(obj, dtype)
+    if shared is None:
+        if copy is False:
+            raise ValueError("asarray: can't alias arbitrary sequence into a tensor; pass copy=None or True")
+        return tensor(obj, dtype=dtype, device=device, requires_grad=requires_grad)
+    wanted = shared._m.dtype if dtype is None else dtypes.as_dtype(dtype)
+    place = shared._m.device if device is None else resolve(device)
+    if copy is False and place != shared._m.device:
+        raise ValueError(f"asarray: can't alias tensor from device '{shared._m.device}' to '{place}'")
+    if copy is False and wanted is not shared._m.dtype:
+        raise ValueError(f"asarray: can't alias tensor with dtype '{shared._m.dtype!r}' into dtype '{wanted!r}'")
+    out = shared.to(place, wanted, copy=bool(copy))
+    if not requires_grad:
+        return out.detach() if out.requires_grad else out
+    return out if out.requires_grad else out.requires_grad_()
+
+
+def _over(obj, dtype):
+    """A tensor over the memory of ``obj``, or None."""
+    if isinstance(obj, Tensor):
+        return obj
+    if isinstance(obj, np.ndarray):
+        return from_numpy(obj) if shareable(obj) else None
+    if type(obj).__name__ == "PyCapsule":
+        return from_dlpack(obj)
+    try:
+        memoryview(obj)
+    except TypeError:
+        return None
+    if isinstance(obj, np.generic):  # a number, although it has a buffer
+        return None
+    return frombuffer(obj, dtype=dtypes.get_default_dtype() if dtype is None else dtype)
 
 
 def _on_device(capsule):

@@ -12,6 +12,7 @@ from ..storage import check_memory, meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
 from .create import tensor as tensor_of, zeros
+from .formats import meta_in
 from .parts import narrow, select
 from .view import reshape, unsqueeze
 
@@ -116,7 +117,9 @@ def _plan_cat(tensors, dim):
         places.append((k, total, m))
         total += m.shape[dim]
     shape = tuple(first.shape)
-    out = meta(d, (*shape[:dim], total, *shape[dim + 1 :]), same_device("cat", tensors))
+    formats = {m.last for *_, m in places}
+    format = formats.pop() if len(formats) == 1 else None
+    out = meta_in(d, (*shape[:dim], total, *shape[dim + 1 :]), same_device("cat", tensors), format)
     parts = [_part(out, k, start * out.strides[dim], m, out.strides) for k, start, m in places if m.numel]
     return out, dim, parts
 

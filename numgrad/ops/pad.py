@@ -1,14 +1,15 @@
 """Padding: a constant, or what is inside reflected, repeated or taken round."""
 
+from ..device import CPU
 from ..dtypes import check_number, python_number
 from ..kernels import rearrange as kernels
-from ..layout import integers
+from ..layout import contiguous_format, integers
 from ..op import ENTRIES, as_tensor_operand, function
-from ..storage import meta
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor, view as make_view
+from ..tensor import Tensor, view as make_view
 from .arithmetic import add
-from .copy import contiguous_copy, write
+from .copy import clone, write
+from .formats import arranged, empty_in, meta_in
 from .parts import slice_along
 from .rearrange import flip, mapped
 from .reduce import sum as total_sum
@@ -18,7 +19,7 @@ from .reduce import sum as total_sum
 def _padded(input, *, widths, value):
     m = input._m
     shape = tuple(size + before + after for size, (before, after) in zip(m.shape, widths))
-    out = empty_tensor(meta(m.dtype, shape, m.device))
+    out = empty_in(m.dtype, shape, m.device, m.last)
     write(value, out)
     # Where a width is negative, that much is cut off instead.
     source, target, inner = 0, 0, []
@@ -41,34 +42,34 @@ _MODES = {"reflect": kernels.REFLECT, "replicate": kernels.REPLICATE, "circular"
 
 
 @structured(install=(), name="bordered", cases="none")
-def _bordered(input, *, widths, mode):
+def _bordered(input, *, widths, mode, format):
     """``input`` with borders of what is inside it; widths are not negative."""
     shape = tuple(size + before + after for size, (before, after) in zip(input._m.shape, widths))
     starts = {axis: (1, -before) for axis, (before, _) in enumerate(widths)}
-    return mapped(input, shape, starts, _MODES[mode])
+    return mapped(input, shape, starts, _MODES[mode], meta_in(input._m.dtype, shape, CPU, format).strides)
 
 
 @_bordered.backward
-def _(g, widths, mode):
-    return _folded(g, widths, mode)
+def _(g, widths, mode, format):
+    return _folded(g, widths, mode, format)
 
 
 @structured(install=(), name="border_folded", cases="none")
-def _folded(input, *, widths, mode):
+def _folded(input, *, widths, mode, format):
     """What is within the borders of ``input``, with these added where `_bordered` takes them from."""
     for axis, (before, after) in enumerate(widths):
         if before or after:
             size = input._m.shape[axis] - before - after
-            body = contiguous_copy(slice_along(input, axis, before, before + size, 1))
+            body = clone(slice_along(input, axis, before, before + size, 1), format or contiguous_format)
             _add_border(body, slice_along(input, axis, 0, before, 1), axis, mode, True)
             _add_border(body, slice_along(input, axis, before + size, None, 1), axis, mode, False)
             input = body
-    return input if input._m.contiguous else contiguous_copy(input)
+    return arranged(input, format)
 
 
 @_folded.backward
-def _(g, widths, mode):
-    return _bordered(g, widths, mode)
+def _(g, widths, mode, format):
+    return _bordered(g, widths, mode, format)
 
 
 def _add_border(body, border, axis, mode, first):
@@ -129,8 +130,8 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
     added = tuple((max(before, 0), max(after, 0)) for before, after in widths)
     cut = tuple((min(before, 0), min(after, 0)) for before, after in widths)
     if mode == "circular":  # round what is left after cutting off
-        return _bordered(_cut(input, cut), added, mode)
-    return _cut(_bordered(input, added, mode), cut)
+        return _bordered(_cut(input, cut), added, mode, None)
+    return _cut(_bordered(input, added, mode, m.last), cut)
 
 
 def constant_pad_nd(input, pad, value=0) -> Tensor:

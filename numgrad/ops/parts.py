@@ -146,6 +146,10 @@ def _several(views):
 @function
 def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
     """Views of ``split_size`` elements along ``dim`` (the last may be smaller), or of the sizes given."""
+    return _several(_split(tensor, split_size_or_sections, dim))
+
+
+def _split(tensor, split_size_or_sections, dim):
     if not tensor._m.ndim:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     dim = normalize_axis("split", dim, tensor._m.ndim)
@@ -164,15 +168,23 @@ def split(tensor, split_size_or_sections, dim=0) -> tuple[Tensor, ...]:
                 f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), "
                 f"but got split_sizes={sections}"
             )
-    return _several(_pieces(tensor, sections, dim, name))
-
-
-def _pieces(tensor, sections, dim, name):
     found, at = [], 0
     for n in sections:
         found.append(called(_slice(tensor, dim, at, 1, n), name))
         at += n
     return found
+
+
+@function
+def unsafe_split(tensor, split_size, dim=0) -> tuple[Tensor, ...]:
+    """`split` whose results may be written to in place where gradients are recorded."""
+    return tuple(_split(tensor, split_size, dim))
+
+
+@function
+def unsafe_split_with_sizes(input, split_sizes, dim=0) -> tuple[Tensor, ...]:
+    """`unsafe_split` into the sizes given."""
+    return tuple(_split(input, list(split_sizes), dim))
 
 
 @function(install=("ng",))
@@ -196,6 +208,21 @@ def chunk(input, chunks, dim=0) -> tuple[Tensor, ...]:
     size = input._m.shape[dim]
     step = -(-size // chunks)
     return split(input, [0] * chunks, dim) if step == 0 else split(input, step, dim)
+
+
+@function
+def unsafe_chunk(input, chunks, dim=0) -> tuple[Tensor, ...]:
+    """`chunk` whose results may be written to in place where gradients are recorded."""
+    parts = chunk(input, chunks, dim)
+    for part in parts:
+        part._creation = input._creation
+    return parts
+
+
+@function(install=("ng",))
+def is_inference(input) -> bool:
+    """`Tensor.is_inference` as a function."""
+    return input.is_inference()
 
 
 @function

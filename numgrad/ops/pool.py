@@ -7,13 +7,13 @@ from math import prod
 import numpy as np
 
 from .. import dtypes
+from ..device import CPU
 from ..inplace import write_out
-from ..kernels import pool as kernels
+from ..kernels import pool as kernels, pool_last as last_kernels
 from ..layout import integer, integers
-from ..op import as_tensor_operand, called, conform, dense, function, plain, record, recording
-from ..storage import meta
+from ..op import as_tensor_operand, called, function, plain, record, recording
 from ..structured import structured
-from ..tensor import empty_tensor
+from .formats import arranged, conform_in, empty_in, meta_in, restored
 from .launch import launch
 from .reduce import mean
 
@@ -45,6 +45,28 @@ def _adaptive(size, out_size):
     return geometry, kernels.bounds(size, out_size), prod(size)
 
 
+_BY_IMAGES = {"mean_backward", "adaptive_mean_backward", "take_places", "add_places"}  # units of channels-last kernels
+
+
+def _format(m, flat=False):
+    """The channels-last format that kernels read an input of meta ``m`` in, or None. ``flat``: one for means and
+    adaptive windows, which are row-major in three dimensions, as PyTorch has them, and for integers."""
+    return m.last if m.device is CPU and not (flat and (m.ndim == 5 or not m.dtype.is_floating_point)) else None
+
+
+def _launch(name, format, parameters, slots, m, n, work):
+    """Run the kernel ``name`` for a result of meta ``m``: by planes, or in a channels-last format by pixels or images."""
+    if format is None:
+        launch(getattr(kernels, name), parameters, slots, prod(m.shape[:-n]), work, m.device)
+        return
+    images, channels, *size = m.shape
+    work *= channels
+    units = images
+    if name not in _BY_IMAGES:
+        units, work = images * prod(size), work // max(prod(size), 1)
+    launch(getattr(last_kernels, name), parameters, (*slots, channels), units, work, m.device)
+
+
 def _lowest(d):
     return float("-inf") if d.is_floating_point else float(np.iinfo(d.np).min)
 
@@ -57,34 +79,36 @@ def _taken(input, indices, *, n):
     """``input`` at ``indices``, flat places in planes of ``n`` dimensions: (..., *size), (..., *out_size) ->
     (..., *out_size)."""
     m, im = input._m, indices._m
-    out = empty_tensor(meta(m.dtype, im.shape, m.device))
+    format = _format(im)
+    out = empty_in(m.dtype, im.shape, m.device, format)
     if im.numel:
         size, outs = prod(m.shape[-n:]), prod(im.shape[-n:])
-        slots = dense(input)._d, indices._d, out._d, size, outs
-        launch(kernels.take_places, {"T": m.np.type}, slots, prod(im.shape[:-n]), outs, m.device)
+        slots = arranged(input, format)._d, arranged(indices, format)._d, out._d, size, outs
+        _launch("take_places", format, {"T": m.np.type}, slots, im, n, outs)
     return out
 
 
 @_taken.backward
 def _(g, input_meta, indices, n):
-    return _spread(conform(g, input_meta), indices, tuple(input_meta.shape), n), None
+    return _spread(conform_in(g, input_meta, _format(indices._m)), indices, tuple(input_meta.shape), n), None
 
 
 @structured(install=(), name="max_pool_input_grad", raw=True, cases="none")
 def _spread(g, indices, *, shape, n):
     """Zeros of ``shape`` with ``g`` added at ``indices``, flat places in planes of ``n`` dimensions."""
     m = g._m
-    out = empty_tensor(meta(m.dtype, shape, m.device))
+    format = _format(indices._m)
+    out = empty_in(m.dtype, shape, m.device, format)
     if out._m.numel:
         size, outs = prod(shape[-n:]), prod(m.shape[-n:])
-        slots = dense(g)._d, indices._d, out._d, size, outs
-        launch(kernels.add_places, {"T": m.np.type}, slots, prod(shape[:-n]), size, m.device)
+        slots = arranged(g, format)._d, arranged(indices, format)._d, out._d, size, outs
+        _launch("add_places", format, {"T": m.np.type}, slots, out._m, n, size)
     return out
 
 
 @_spread.backward
 def _(gg, g_meta, indices, n):
-    return _taken(conform(gg, g_meta), indices, n), None
+    return _taken(conform_in(gg, g_meta, _format(indices._m)), indices, n), None
 
 
 def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
@@ -97,13 +121,16 @@ def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode,
     )
     windows = _windows(tuple(m.shape[-n:]), out_size, taps, stride, padding, dilation)
     shape = (*m.shape[:-n], *out_size)
-    values = empty_tensor(meta(m.dtype, shape, m.device))
+    format = _format(m)
+    values = empty_in(m.dtype, shape, m.device, format)
     recorded = m.dtype.is_floating_point and recording((input,))
     keep = recorded or return_indices
-    indices = empty_tensor(meta(dtypes.int64, shape, m.device)) if keep else values
-    slots = dense(plain(input))._d, values._d, indices._d, windows.geometry, _lowest(m.dtype)
-    parameters = {"T": m.np.type, "INDICES": bool(keep), "STEP": stride[-1] if stride[-1] <= 2 else 0}
-    launch(kernels.max_forward, parameters, slots, prod(shape[:-n]), windows.work, m.device)
+    indices = empty_in(dtypes.int64, shape, m.device, format) if keep else values
+    slots = arranged(plain(input), format)._d, values._d, indices._d, windows.geometry, _lowest(m.dtype)
+    parameters = {"T": m.np.type, "INDICES": bool(keep)}
+    if format is None:
+        parameters["STEP"] = stride[-1] if stride[-1] <= 2 else 0
+    _launch("max_forward", format, parameters, slots, values._m, n, windows.work)
     if recorded:
         values._n = record(_taken.op, (input, indices), values, {"n": n})
         called(values, f"MaxPool{n}DWithIndicesBackward0")
@@ -115,12 +142,13 @@ def _adaptive_max_pool(name, n, input, output_size, return_indices):
     m = input._m
     out_size = _adaptive_size(name, n, m, output_size)
     shape = (*m.shape[:-n], *out_size)
-    values = empty_tensor(meta(m.dtype, shape, m.device))
-    indices = empty_tensor(meta(dtypes.int64, shape, m.device))
+    format = _format(m, flat=True)
+    values = empty_in(m.dtype, shape, m.device, format)
+    indices = empty_in(dtypes.int64, shape, m.device, format)
     geometry, bounds, plane = _adaptive(tuple(m.shape[-n:]), out_size)
     if values._m.numel:
-        slots = dense(plain(input))._d, values._d, indices._d, bounds, geometry
-        launch(kernels.adaptive_max, {"T": m.np.type}, slots, prod(shape[:-n]), plane, m.device)
+        slots = arranged(plain(input), format)._d, values._d, indices._d, bounds, geometry
+        _launch("adaptive_max", format, {"T": m.np.type}, slots, values._m, n, plane)
     if recording((input,)):
         values._n = record(_taken.op, (input, indices), values, {"n": n})
     return (values, indices) if return_indices else values
@@ -135,16 +163,18 @@ def _averaged(input, *, out_size, taps, stride, padding, include, divisor):
     m, n = input._m, len(taps)
     windows = _windows(tuple(m.shape[-n:]), out_size, taps, stride, padding, (1,) * n)
     shape = (*m.shape[:-n], *out_size)
-    out = empty_tensor(meta(m.dtype, shape, m.device))
-    slots = dense(input)._d, out._d, _divisors(windows, include, divisor, m.np), windows.geometry
-    parameters = {"T": m.np.type, "INTEGER": not m.dtype.is_floating_point}
-    launch(kernels.mean_forward, parameters, slots, prod(shape[:-n]), windows.work, m.device)
-    return out
+    format = _format(m, flat=True)
+    out = empty_in(m.dtype, shape, m.device, format)
+    slots = arranged(input, format)._d, out._d, _divisors(windows, include, divisor, m.np), windows.geometry
+    parameters = {"T": m.np.type} if format else {"T": m.np.type, "INTEGER": not m.dtype.is_floating_point}
+    _launch("mean_forward", format, parameters, slots, out._m, n, windows.work)
+    return restored(out, m.last) if m.ndim == 4 else out
 
 
 @_averaged.backward
 def _(g, input_meta, taps, stride, padding, include, divisor):
-    return _shared_out(conform(g, input_meta), tuple(input_meta.shape), taps, stride, padding, include, divisor)
+    g = conform_in(g, input_meta, _format(input_meta, flat=True))
+    return _shared_out(g, tuple(input_meta.shape), taps, stride, padding, include, divisor)
 
 
 @structured(install=(), name="avg_pool_input_grad", raw=True, cases="none")
@@ -152,15 +182,16 @@ def _shared_out(g, *, shape, taps, stride, padding, include, divisor):
     """The gradient of `_averaged` for an input of ``shape``."""
     m, n = g._m, len(taps)
     windows = _windows(tuple(shape[-n:]), tuple(m.shape[-n:]), taps, stride, padding, (1,) * n)
-    out = empty_tensor(meta(m.dtype, shape, m.device))
-    slots = dense(g)._d, out._d, _divisors(windows, include, divisor, m.np), windows.geometry
-    launch(kernels.mean_backward, {"T": m.np.type}, slots, prod(shape[:-n]), windows.work, m.device)
+    format = _format(m, flat=True)
+    out = empty_in(m.dtype, shape, m.device, format)
+    slots = arranged(g, format)._d, out._d, _divisors(windows, include, divisor, m.np), windows.geometry
+    _launch("mean_backward", format, {"T": m.np.type}, slots, out._m, n, windows.work)
     return out
 
 
 @_shared_out.backward
 def _(gg, g_meta, taps, stride, padding, include, divisor):
-    return _averaged(conform(gg, g_meta), tuple(g_meta.shape[-len(taps) :]), taps, stride, padding, include, divisor)
+    return _averaged(conform_in(gg, g_meta, _format(g_meta, flat=True)), tuple(g_meta.shape[-len(taps) :]), taps, stride, padding, include, divisor)
 
 
 @structured(install=(), name="adaptive_avg_pool", raw=True, cases="none")
@@ -169,16 +200,17 @@ def _adapted(input, *, out_size):
     m, n = input._m, len(out_size)
     geometry, bounds, plane = _adaptive(tuple(m.shape[-n:]), out_size)
     shape = (*m.shape[:-n], *out_size)
-    out = empty_tensor(meta(m.dtype, shape, m.device))
-    slots = dense(input)._d, out._d, bounds, geometry
+    format = _format(m, flat=True)
+    out = empty_in(m.dtype, shape, m.device, format)
+    slots = arranged(input, format)._d, out._d, bounds, geometry
     if out._m.numel:
-        launch(kernels.adaptive_mean, {"T": m.np.type}, slots, prod(shape[:-n]), plane, m.device)
+        _launch("adaptive_mean", format, {"T": m.np.type}, slots, out._m, n, plane)
     return out
 
 
 @_adapted.backward
 def _(g, input_meta, out_size):
-    return _adapted_grad(conform(g, input_meta), tuple(input_meta.shape), out_size)
+    return _adapted_grad(conform_in(g, input_meta, _format(input_meta, flat=True)), tuple(input_meta.shape), out_size)
 
 
 @structured(install=(), name="adaptive_avg_pool_input_grad", raw=True, cases="none")
@@ -186,15 +218,16 @@ def _adapted_grad(g, *, shape, out_size):
     """The gradient of `_adapted` for an input of ``shape``."""
     m, n = g._m, len(out_size)
     geometry, bounds, plane = _adaptive(tuple(shape[-n:]), out_size)
-    out = empty_tensor(meta(m.dtype, shape, m.device))
-    slots = dense(g)._d, out._d, bounds, geometry
-    launch(kernels.adaptive_mean_backward, {"T": m.np.type}, slots, prod(shape[:-n]), plane, m.device)
+    format = _format(m, flat=True)
+    out = empty_in(m.dtype, shape, m.device, format)
+    slots = arranged(g, format)._d, out._d, bounds, geometry
+    _launch("adaptive_mean_backward", format, {"T": m.np.type}, slots, out._m, n, plane)
     return out
 
 
 @_adapted_grad.backward
 def _(gg, g_meta, out_size):
-    return _adapted(conform(gg, g_meta), out_size)
+    return _adapted(conform_in(gg, g_meta, _format(g_meta, flat=True)), out_size)
 
 
 def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
@@ -217,7 +250,10 @@ def _adaptive_avg_pool(name, n, input, output_size):
     out_size = _adaptive_size(name, n, m, output_size)
     size = tuple(m.shape[-n:])
     if all(k == 1 for k in out_size):
-        return mean(input, tuple(range(m.ndim - n, m.ndim)), True)
+        found = mean(input, tuple(range(m.ndim - n, m.ndim)), True)
+        if m.last and not found._m.batched:  # of single pixels the formats differ in the strides alone
+            found._m = meta_in(found._m.dtype, found._m.shape, found._m.device, m.last)
+        return found
     if 0 not in out_size and not any(a % b for a, b in zip(size, out_size)):
         taps = tuple(a // b for a, b in zip(size, out_size))
         return _averaged(input, out_size, taps, taps, (0,) * n, True, None)

@@ -7,13 +7,14 @@ from ..device import CPU, resolve
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import rearrange as kernels
-from ..layout import contiguous_strides, geometry, integer, integers, normalize_axes, normalize_axis
+from ..layout import contiguous_strides, dense_strides, geometry, integer, integers, normalize_axes, normalize_axis
 from ..op import as_tensor_operand, called, cast, dense, function, method
-from ..storage import check_memory, meta
+from ..storage import check_memory, meta, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
-from .copy import clone, contiguous_copy
+from .copy import clone, contiguous_copy, laid_out
 from .create import zeros_like
+from .formats import meta_in
 from .index import index_select
 from .launch import launch
 from .parts import diagonal, select, slice_along, split, tensor_split
@@ -116,7 +117,7 @@ def _interleaved(counts, size):
 
 @structured(install=(), name="flip", cases="none")
 def _flip(input, *, dims):
-    return mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0)
+    return mapped(input, tuple(input._m.shape), {axis: (-1, input._m.shape[axis] - 1) for axis in dims}, 0, dense_strides(input._m.shape, input._m.strides))
 
 
 @_flip.backward
@@ -124,19 +125,22 @@ def _(g, dims):
     return _flip(g, dims)
 
 
-def mapped(input, shape, maps, mode):
+def mapped(input, shape, maps, mode, strides):
     """A copy of ``shape`` whose coordinate ``k`` along axis reads the input's ``step * k + start``, for those in
-    ``maps`` (axis -> (step, start)); beyond the ends, with step 1, as ``mode`` of `kernels.rearrange` says."""
-    input = dense(input)
+    ``maps`` (axis -> (step, start)); beyond the ends, with step 1, as ``mode`` of `kernels.rearrange` says. ``strides``: those of the result, without gaps."""
+    axes = sorted(range(len(shape)), key=lambda axis: -strides[axis])  # from the outermost in memory to the innermost
+    if mode != kernels.DIRECT and input._m.strides[axes[-1]] != 1:  # whose kernels read runs of elements
+        input = laid_out(input, dense_strides(input._m.shape, strides))
     m = input._m
-    out = empty_tensor(meta(m.dtype, shape, m.device))
+    out = empty_tensor(strided_meta(m.dtype, shape, strides, m.device))
     geometry = [m.ndim]
-    for axis in range(m.ndim):
+    for axis in axes:
         step, start = maps.get(axis, (1, 0))
         geometry += [shape[axis], m.shape[axis], m.strides[axis], step, start]
-    rows = out._m.numel // shape[-1] if out._m.numel else 0
+    inner = shape[axes[-1]]
+    rows = out._m.numel // inner if out._m.numel else 0
     parameters = {"T": kernels.WIDTHS[m.dtype.itemsize], "MODE": mode}
-    launch(kernels.copy_mapped, parameters, (input._d, out._d, np.array(geometry, np.int64)), rows, shape[-1], m.device)
+    launch(kernels.copy_mapped, parameters, (input._d, out._d, np.array(geometry, np.int64)), rows, inner, m.device)
     return out
 
 
@@ -230,7 +234,7 @@ def roll(input, shifts, dims=None) -> Tensor:
 def _rolled(input, *, shifts):
     shape = tuple(input._m.shape)
     maps = {axis: (1, -(shift % shape[axis])) for axis, shift in shifts}
-    return mapped(input, shape, maps, kernels.CIRCULAR)
+    return mapped(input, shape, maps, kernels.CIRCULAR, meta_in(input._m.dtype, shape, CPU, input._m.last).strides)
 
 
 @_rolled.backward

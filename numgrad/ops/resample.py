@@ -8,11 +8,13 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels import resample as kernels
-from ..layout import integers
-from ..op import as_tensor_operand, called, cast, conform, dense, function
+from ..layout import contiguous_format, integers
+from ..op import as_tensor_operand, called, cast, function
 from ..storage import check_memory, meta
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor
+from ..tensor import Tensor
+from .copy import clone
+from .formats import arranged, conform_in, empty_in
 from .launch import launch
 from .pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
@@ -130,21 +132,24 @@ def taps_along(mode, size, outs, scale, align_corners, antialias, real):
 @structured(install=(), name="upsample", raw=True, cases="none")
 def _resampled(input, *, passes):
     """One map after the other: ``passes`` is a tuple of (dimension, Taps)."""
-    out = dense(input)
+    format = input._m.last
+    out = arranged(input, format)
     for dim, taps in passes:
         m, x = out._m, out._d
         shape = (*m.shape[:dim], taps.outs, *m.shape[dim + 1 :])
-        out = empty_tensor(meta(m.dtype, shape, m.device))
-        inner = prod(shape[dim + 1 :])
+        out = empty_in(m.dtype, shape, m.device, format)
+        # In memory a channels-last image has its channels innermost.
+        outer, inner = (shape[:1] + shape[2:dim], shape[dim + 1 :] + shape[1:2]) if format else (shape[:dim], shape[dim + 1 :])
+        outer, inner = prod(outer), prod(inner)
         slots = x, out._d, taps.starts, taps.places, taps.weights, taps.size, taps.outs, inner
         work = inner * max(1, len(taps.places) // taps.outs)
-        launch(kernels.weighted_rows, {"T": m.np.type}, slots, prod(shape[: dim + 1]) if inner else 0, work, m.device)
+        launch(kernels.weighted_rows, {"T": m.np.type}, slots, outer * taps.outs if inner else 0, work, m.device)
     return out
 
 
 @_resampled.backward
 def _(g, input_meta, passes):
-    return _resampled(conform(g, input_meta), tuple((dim, taps.transposed) for dim, taps in reversed(passes)))
+    return _resampled(conform_in(g, input_meta, g._m.last), tuple((dim, taps.transposed) for dim, taps in reversed(passes)))
 
 
 def _passes(m, mode, sizes, scales, align_corners, antialias, real):
@@ -240,7 +245,7 @@ def interpolate(
         return cast(values.round().clamp(0, 255), dtypes.uint8)
     passes = _passes(m, mode, sizes, scales, bool(align_corners), bool(antialias), m.np.type)
     node = mode.removesuffix("-exact").capitalize() + ("Exact" if mode.endswith("-exact") else "")
-    return called(_resampled(input, passes) if passes else input.clone(), f"Upsample{node}{m.ndim - 2}DBackward0")
+    return called(_resampled(input, passes) if passes else clone(input, m.last or contiguous_format), f"Upsample{node}{m.ndim - 2}DBackward0")
 
 
 def _deprecated(name):

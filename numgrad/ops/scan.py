@@ -1,6 +1,6 @@
 """Running folds along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp; and differences of neighbours."""
 
-from math import inf, nan
+from math import inf
 
 import numpy as np
 
@@ -133,10 +133,10 @@ def _signed_sums(weights, exponents, dim, scan):
 
 @structured(install=(), name="later_shares", cases="none", grad_name="LogcumsumexpBackwardBackward0")
 def _later_shares(weights, input, totals, *, dim):
-    """The sums over ``k >= i`` of ``weights[k] exp(input[i] - totals[k])``; NaN where the total is still -inf."""
+    """The sums over ``k >= i`` of ``weights[k] exp(input[i] - totals[k])``; 0 where the total is still -inf."""
     empty = totals == -inf
     up, down = _signed_sums(weights.masked_fill(empty, 0.0), -totals.masked_fill(empty, 0.0), dim, _from_end)
-    return ((up + input).exp() - (down + input).exp()).masked_fill(empty, nan)
+    return ((up + input).exp() - (down + input).exp()).masked_fill(empty, 0.0)
 
 
 @_later_shares.backward

@@ -4,9 +4,12 @@ from math import prod
 
 from ..layout import integer, integers
 from ..op import as_tensor_operand, called, function
+from ..storage import strided_meta
 from ..structured import structured
-from ..tensor import Tensor
+from ..tensor import Tensor, make
 from . import unfolded
+from .copy import write
+from .formats import empty_in
 from .view import reshape
 
 
@@ -108,6 +111,58 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1) -> Te
     return found if m.ndim == 3 else found.squeeze(0)
 
 
+def _shown(tensor, shape, strides):
+    """The tensor's memory under another shape."""
+    return make(tensor._d, strided_meta(tensor._m.dtype, shape, strides, tensor._m.device))
+
+
+def _as_pixels(tensor, r):
+    """(*, C * r * r, H, W) shown as (*, C, H, r, W, r)."""
+    *lead, c, h, w = tensor._m.shape
+    *steps, a, b, d = tensor._m.strides
+    return _shown(tensor, (*lead, c // (r * r), h, r, w, r), (*steps, a * r * r, b, a * r, d, a))
+
+
+def _as_blocks(tensor, r):
+    """(*, C, H * r, W * r) shown as (*, C, H, r, W, r)."""
+    *lead, c, h, w = tensor._m.shape
+    *steps, a, b, d = tensor._m.strides
+    return _shown(tensor, (*lead, c, h // r, r, w // r, r), (*steps, a, b * r, b, d * r, d))
+
+
+@structured(install=(), name="pixels_dealt", raw=True, cases="none", grad_name="PixelShuffleBackward0")
+def _dealt(input, *, shape, r, back):
+    """Blocks of r x r pixels from channels, or with ``back`` channels from them, in one copy."""
+    out = empty_in(input._m.dtype, shape, input._m.device, input._m.last if len(shape) == 4 else None)
+    if out._m.numel:
+        source, target = (_as_blocks, _as_pixels) if back else (_as_pixels, _as_blocks)
+        write(source(input, r), target(out, r))
+    return out
+
+
+@_dealt.backward
+def _(g, input_meta, r, back):
+    return _dealt(g, tuple(input_meta.shape), r, not back)
+
+
+@structured(install=(), name="channels_dealt", raw=True, cases="none", grad_name="ChannelShuffleBackward0")
+def _shuffled(input, *, groups):
+    """``out[n, c, g] = input[n, g, c]`` of channels in groups, in one copy."""
+    m = input._m
+    out = empty_in(m.dtype, m.shape, m.device, m.last)
+    n, channels, *size = m.shape
+    each = channels // groups
+    (a, b, *rest), (p, q, *steps) = m.strides, out._m.strides
+    source = _shown(input, (n, groups, each, *size), (a, b * each, b, *rest))
+    write(source, _shown(out, (n, groups, each, *size), (p, q, q * groups, *steps)))
+    return out
+
+
+@_shuffled.backward
+def _(g, groups):
+    return _shuffled(g, g._m.shape[1] // groups)
+
+
 def _image(name, input, what, factor):
     """(shape, factor) of an image and a factor that are fit for a shuffle."""
     if input._m.ndim < 3:
@@ -130,8 +185,7 @@ def pixel_shuffle(input, upscale_factor: int) -> Tensor:
             f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
             f"input.size(-3)={c} is not divisible by {r * r}"
         )
-    found = reshape(input, (*lead, c // (r * r), r, r, h, w)).movedim((-5, -2, -4, -1, -3), (-5, -4, -3, -2, -1))
-    return called(reshape(found, (*lead, c // (r * r), h * r, w * r)), "PixelShuffleBackward0")
+    return called(_dealt(input, (*lead, c // (r * r), h * r, w * r), r, False), "PixelShuffleBackward0")
 
 
 @function(install=("ng", "F"))
@@ -146,8 +200,7 @@ def pixel_unshuffle(input, downscale_factor: int) -> Tensor:
             f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but {h} by {w} is not divisible "
             f"by {r}"
         )
-    found = reshape(input, (*lead, c, h // r, r, w // r, r)).movedim((-5, -3, -1, -4, -2), (-5, -4, -3, -2, -1))
-    return called(reshape(found, (*lead, c * r * r, h // r, w // r)), "PixelUnshuffleBackward0")
+    return called(_dealt(input, (*lead, c * r * r, h // r, w // r), r, True), "PixelUnshuffleBackward0")
 
 
 @function(install=("ng", "F"))
@@ -162,4 +215,4 @@ def channel_shuffle(input, groups: int) -> Tensor:
             f"channel_shuffle: Number of channels must be divisible by a positive number of groups. Got {shape[1]} channels "
             f"and {groups} groups."
         )
-    return reshape(reshape(input, (shape[0], groups, shape[1] // groups, *shape[2:])).transpose(1, 2), shape)
+    return _shuffled(input, groups) if input.numel() else input.clone()

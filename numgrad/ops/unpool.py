@@ -7,6 +7,7 @@ from ..layout import integers
 from ..op import as_tensor_operand, dense, function, plain
 from ..tensor import Tensor
 from .arithmetic import mul
+from .formats import restored
 from .places import Along, Writing
 from .pool import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d, several
 from .view import reshape
@@ -62,7 +63,7 @@ def _max_unpool(name, n, input, indices, kernel_size, stride, padding, output_si
     if m.numel:
         at = Along(name, dense(reshape(plain(indices), (rows, columns))), 1)
         planes = _placed(planes, reshape(input, (rows, columns)), at)
-    return reshape(planes, (*lead, *size))
+    return restored(reshape(planes, (*lead, *size)), m.last)
 
 
 @function(install=())

@@ -62,7 +62,7 @@ def written_as(value: Any, name: str | None = None) -> tuple[str, str] | None:
     if module is None or name is None or module and module.partition(".")[0] != _PACKAGE:
         return None
     layer = LAYERS.get(name)
-    if layer is not None and getattr(importlib.import_module(f"{_PACKAGE}.nn"), name, None) is value:
+    if layer is not None and isinstance(value, type) and module.startswith(f"{_PACKAGE}.nn."):
         return layer, name
     exact = "torch" + module.removeprefix(_PACKAGE)
     for path in _PUBLIC:

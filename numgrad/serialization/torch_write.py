@@ -9,6 +9,7 @@ import pickle
 import struct
 import sys
 import threading
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -221,8 +222,9 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
 
     dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
-    def __init__(self, protocol: int):
+    def __init__(self, protocol: int, description: bytes = b""):
         super().__init__(io.BytesIO(), protocol)
+        self.description = description  # what a storage's has behind the usual five values
         self.framer = _Plain()
         self.write = self._write_large_bytes = self.framer.write
         self.blocks, self.kept = {}, []
@@ -254,6 +256,8 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
             self.write(pickle.GLOBAL + "\n".join((*found, "")).encode())
         self.memoize(obj)
 
+    dispatch[types.FunctionType] = save_global
+
     def _save_type(self, kind):
         if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
             self.save_global(kind)
@@ -275,7 +279,7 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
         self.save(block.key)
         self.save(str(block.first._m.device))
         scale = 1 if dtype in _CLASSES else block.size
-        self.write(lambda: _integer(block.count * scale), pickle.TUPLE, pickle.BINPERSID)
+        self.write(lambda: _integer(block.count * scale), self.description, pickle.TUPLE, pickle.BINPERSID)
 
     def _save_offset(self, offset: _Offset):
         self.write(lambda: _integer(offset.block.begin(offset.tensor) - offset.block.low))
@@ -355,8 +359,8 @@ def _named(module: str, name: str) -> Any:
     return torch_names.TABLE[f"{module}.{name}"]
 
 
-def _pickled(value: Any, protocol: int) -> tuple[bytes, list[_Block]]:
-    pickler = _Pickler(protocol)
+def _pickled(value: Any, protocol: int, description: bytes = b"") -> tuple[bytes, list[_Block]]:
+    pickler = _Pickler(protocol, description)
     text = pickler.pickled(value)
     return text, list(pickler.blocks.values())
 
@@ -379,7 +383,7 @@ def stream_parts(obj: Any, protocol: int) -> Iterator[Any]:
     """The bytes of the stream that holds ``obj``, as PyTorch wrote it before version 1.6."""
     if skipping.active:
         raise RuntimeError("save: Cannot use skip_data=True with _use_new_zipfile_serialization=False")
-    pickled, blocks = _pickled(obj, protocol)
+    pickled, blocks = _pickled(obj, protocol, pickle.NONE)  # None: no view of another storage
     system = {
         "protocol_version": PROTOCOL, "little_endian": sys.byteorder == "little",
         "type_sizes": {"short": 2, "int": 4, "long": 4},

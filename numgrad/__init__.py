@@ -8,6 +8,7 @@ from . import (
     linalg as linalg,
     nn as nn,
     optim as optim,
+    overrides as overrides,
     paths as paths,
     testing as testing,
 )
@@ -601,7 +602,7 @@ _path = paths.submodules(__name__, only_paths=True)
 
 
 _ON_FIRST_USE = {
-    "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit",
+    "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit", "masked",
     "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too

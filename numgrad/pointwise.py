@@ -21,7 +21,7 @@ from .layout import (
     overlaps_itself,
     result_strides,
 )  # fmt: skip
-from .names import absent, bound, meanings
+from .names import NUMBER_FIRST, absent, bound, meanings, warn_of_order
 from .op import (
     ENTRIES,
     OPS,
@@ -253,6 +253,9 @@ def _bound(op, name, inputs, attributes, options):
         defaults = {name: default for name, default in op.attributes.items() if default is not inspect.Parameter.empty}
         values = bound(name, dict(zip(names, (*inputs, *attributes))), options, meanings(name, names), defaults)
         inputs, attributes = tuple([values[n] for n in op.inputs]), tuple([values[n] for n in op.attributes])
+    if op.name in NUMBER_FIRST and isinstance(attributes[0], Tensor) and not isinstance(inputs[1], Tensor):
+        warn_of_order(name, NUMBER_FIRST[op.name])
+        inputs, attributes = (inputs[0], *inputs[2:], attributes[0]), (inputs[1],)
     return inputs, attributes, out
 
 

@@ -123,7 +123,8 @@ class Tensor:
     def is_cpu(self) -> bool:
         return self._m.device.type == "cpu"
 
-    is_sparse = is_quantized = is_meta = is_mkldnn = is_nested = False
+    is_sparse = is_sparse_csr = is_quantized = is_meta = is_mkldnn = is_nested = False
+    is_ipu = is_maia = is_mps = is_mtia = is_vulkan = is_xla = is_xpu = False
 
     @property
     def layout(self) -> layout:
@@ -427,7 +428,7 @@ class Tensor:
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """An ndarray over the same memory."""
-        if self._n is not None:
+        if self._n is not None and autograd.is_grad_enabled():
             if not force:
                 raise RuntimeError(
                     "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."

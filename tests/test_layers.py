@@ -19,9 +19,9 @@ LAYERS = {
     "compile": 6, "nn": 6, "amp": 6, "cpu": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "special": 6, "linalg": 6, "fft": 6, "cuda": 6, "func": 6,
     "autograd.functional": 6, "autograd.forward_ad": 6, "autograd.graph": 6, "autograd.function": 6, "autograd.variable": 6, "autograd.grad_mode": 3,
     "autograd.gradcheck": 7,
-    "serialization": 6, "backends": 6, "accelerator": 6, "settings": 6, "tensor_types": 6, "types": 6, "return_types": 6, "hub": 6, "compiler": 6, "imports": 6, "jit": 6, "distributed": 6,
+    "serialization": 6, "backends": 6, "accelerator": 6, "settings": 6, "tensor_types": 6, "types": 6, "return_types": 6, "hub": 6, "compiler": 6, "imports": 6, "overrides": 6, "jit": 6, "distributed": 6,
     "multiprocessing": 6,
-    "distributions": 7, "signal": 7, "testing": 7, "stubs": 7, "version": 7, "warmup": 7, "__init__": 7,
+    "distributions": 7, "masked": 7, "signal": 7, "testing": 7, "stubs": 7, "version": 7, "warmup": 7, "__init__": 7,
     "contexts": 0, "cpus": 0, "forks": 0,
     "__main__": 8,
 }  # fmt: skip

@@ -10,6 +10,7 @@ from ..autograd import Leaf
 from ..device import Device, default, resolve
 from ..errors import DTypeError
 from ..layout import integers
+from ..overrides import _disabled_torch_function_impl
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array, wrap_as
 
@@ -23,6 +24,8 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+
+    __torch_function__ = _disabled_torch_function_impl  # results are plain tensors
 
     _label = ""  # "Linear.weight" once a module has registered it; messages name it
 

@@ -365,13 +365,13 @@ def type_as(self, other) -> Tensor:
 
 
 @method
-def resize_(self, *sizes, memory_format=None) -> Tensor:
+def resize_(self, *sizes, size=None, memory_format=None) -> Tensor:
     """Change the shape in place, row-major or as ``memory_format`` says; a tensor of that shape stays as it is. Elements
     of the storage, from the tensor's first on, are kept as far as they reach; new ones are uninitialised.
 
     Raises RuntimeError for negative sizes, and where memory that belongs to others would have to grow.
     """
-    shape = integers("resize_", "size", sizes[0] if len(sizes) == 1 else sizes)
+    shape = integers("resize_", "size", size if size is not None else sizes[0] if len(sizes) == 1 else sizes)
     if self._n is not None:
         raise RuntimeError("cannot resize variables that require grad")
     m = meta(self._m.dtype, shape, self._m.device)

@@ -193,7 +193,7 @@ def split_with_sizes(input, split_sizes, dim=0) -> tuple[Tensor, ...]:
     return split(input, list(split_sizes), dim)
 
 
-Tensor.split_with_sizes = split_with_sizes
+method(split_with_sizes)
 
 
 @function

@@ -300,15 +300,17 @@ def _triangle_indices(name, row, col, offset, dtype, device, lower):
 
 
 @function(install=("ng",))
-def tril_indices(row, col, offset=0, *, dtype=None, device=None, layout=None) -> Tensor:
+def tril_indices(row, col, offset=0, *, dtype=None, device=None, layout=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Row and column indices (2, n) of the lower triangle of a (row, col) matrix, row by row."""
-    return _triangle_indices("tril_indices", row, col, offset, dtype, device, True)
+    found = _triangle_indices("tril_indices", row, col, offset, dtype, device, True)
+    return found.requires_grad_() if requires_grad else found
 
 
 @function(install=("ng",))
-def triu_indices(row, col, offset=0, *, dtype=None, device=None, layout=None) -> Tensor:
+def triu_indices(row, col, offset=0, *, dtype=None, device=None, layout=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Row and column indices (2, n) of the upper triangle of a (row, col) matrix, row by row."""
-    return _triangle_indices("triu_indices", row, col, offset, dtype, device, False)
+    found = _triangle_indices("triu_indices", row, col, offset, dtype, device, False)
+    return found.requires_grad_() if requires_grad else found
 
 
 @function
@@ -461,8 +463,10 @@ def _several(name, least, dim_of):
                 return split(input, size // indices_or_sections, dim)
         return tensor_split(input, indices_or_sections, dim)
 
-    def given(input, *indices_or_sections) -> tuple[Tensor, ...]:
-        return parts(input, indices_or_sections[0] if len(indices_or_sections) == 1 else indices_or_sections)
+    def given(input, *parameters, indices_or_sections=None) -> tuple[Tensor, ...]:
+        if indices_or_sections is None:
+            indices_or_sections = parameters[0] if len(parameters) == 1 else parameters
+        return parts(input, indices_or_sections)
 
     given.__name__ = given.__qualname__ = name
     given.__doc__ = f"Views along a dimension ({name}): equal ones in a number, or those between the indices given."

@@ -190,12 +190,12 @@ engine.has_nan = has_nan
 
 
 @method
-def sum_to_size(self, *size) -> Tensor:
+def sum_to_size(self, *shape, size=None) -> Tensor:
     """The sum over the dimensions that `expand` would repeat to get this shape from ``size``: its adjoint.
 
     Raises RuntimeError if ``size`` does not expand to this shape.
     """
-    m, size = self._m, sizes("sum_to_size", size)
+    m, size = self._m, sizes("sum_to_size", shape if size is None else (size,))
     lead = m.ndim - len(size)
     if lead < 0 or [wanted for wanted, here in zip(size, m.shape[lead:]) if wanted not in (1, here)]:
         raise RuntimeError(

@@ -72,6 +72,8 @@ CALLS = {
     "special.gammainc": (X, Y), "special.gammaincc": (X, Y), "special.log_softmax": (X, 1), "special.logsumexp": (X, 0),
     "special.multigammaln": (X + 3, 2), "special.polygamma": (1, Y), "special.softmax": (X, 1), "special.xlog1py": (X, Y),
     "special.xlogy": (X, Y), "special.zeta": (Y, Y),
+    **{f"special.{name}": (X.double(),) for name in ("airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1")},
+    **{f"special.{name}": (X, N) for name in vars(ng.special) if "_polynomial_" in name},
 }  # fmt: skip
 
 

@@ -22,7 +22,10 @@ from .autograd import (
     set_grad_enabled as set_grad_enabled,
 )
 from .compiler import compile as compile
-from .config import get_num_threads as get_num_threads, set_num_threads as set_num_threads
+from .config import (
+    get_num_threads as get_num_threads,
+    set_num_threads as set_num_threads,
+)
 from .device import Device as device
 from .dtypes import (
     bfloat16 as bfloat16,

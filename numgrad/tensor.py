@@ -12,7 +12,7 @@ from . import autograd, dtypes
 from .autograd import Leaf, OutputNode, local, switch
 from .config import warn_once
 from .device import CPU, Device
-from .layout import Size, in_format, inside, is_dense, layout, strided
+from .layout import Size, in_format, inside, integer, is_dense, layout, strided
 from .printing import tensor_text
 from .storage import InferenceStorage, Meta, Storage, flat, pinned, segment_of, shaped, shared_segment, strided_meta
 
@@ -67,7 +67,7 @@ class Tensor:
         """The shape, or one dimension's size."""
         if dim is None:
             return self._m.shape
-        shape = self._m.shape
+        dim, shape = integer("size", "dim", dim), self._m.shape
         if not -len(shape) <= dim < len(shape):
             raise IndexError(
                 f"size: Dimension out of range (expected to be in range of [{-max(len(shape), 1)}, "
@@ -77,7 +77,7 @@ class Tensor:
 
     def stride(self, dim: int | None = None):
         """Steps in elements, all or one dimension's."""
-        return self._m.strides if dim is None else self._m.strides[dim]
+        return self._m.strides if dim is None else self._m.strides[integer("stride", "dim", dim)]
 
     @property
     def dtype(self) -> dtypes.dtype:

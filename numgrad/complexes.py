@@ -24,7 +24,7 @@ from .tensor import Tensor
 _SAME = (
     "add", "sub", "rsub", "mul", "addcmul", "lerp", "neg", "square", "cube", "pow", "square_root", "eq", "ne", "where",
     "isnan", "isinf", "isfinite", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "sin",
-    "masked_fill", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+    "masked_fill", "logical_and", "logical_or", "logical_xor", "logical_not", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
 )  # fmt: skip
 _SUMS = ("sum", "mean", "product")
 # Ops with kernels of their own that only move or add elements, and views' gradients.
@@ -33,15 +33,16 @@ _MOVES = {
     "slices_along_gradient", "diagonal_gradient", "spread", "read_back", "cleared", "gather", "index_select", "take",
     "index_add", "index_copy", "index_fill", "put", "embedding", "_embedding_gradient", "flip", "roll", "triangle", "cumsum", "cumprod", "prod",
     "apply_mask", "constant_pad_nd", "bordered", "border_folded", "masked_select", "masked_scatter", "scatter", "scatter_add", "scatter_read",
-    "windows", "overlapped", "index", "index_put", "_sliced_gradient",
+    "windows", "overlapped", "index", "index_put", "_sliced_gradient", "scatter_reduce", "pixels_dealt", "channels_dealt",
 }  # fmt: skip
 _PRODUCTS = {"matrix_product", "linear"}
+_CONVOLUTIONS = {"convolution", "conv_input_grad", "conv_weight_grad"}
 # Composites that order numbers or read memory themselves.
 _COMPOSITE = (
     "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive", "bincount",
     "histc", "histogram", "searchsorted", "bucketize", "argmax", "argmin", "max", "min", "aminmax", "amax", "amin",
     "cummax", "cummin", "quantile", "nanquantile", "clamp", "multinomial", "bernoulli_", "index_reduce_",
-    "scatter_reduce_", "max_pool1d", "max_pool2d", "max_pool3d", "logsumexp", "cov", "corrcoef",
+    "max_pool1d", "max_pool2d", "max_pool3d", "logsumexp",
     "floor_divide", "remainder", "nan_to_num", "nan_to_num_", "renorm",
 )  # fmt: skip
 
@@ -151,6 +152,22 @@ def _product(original, args, kwargs):
     return ENTRIES[f"complex_{original.__name__}"](*args, **kwargs)
 
 
+def _convolved(original, first, second, *settings, bias=None, **named):
+    """A convolution or one of its gradients, which are linear in two operands: real ones of the parts."""
+    if not has_complex((first, second)):
+        return original(first, second, *settings, **named, **({} if bias is None else {"bias": bias}))
+    if original.__name__ == "convolution" and len(settings) > 6:
+        *settings, bias = settings
+    a, b, c, d = (ENTRIES[part](tensor) for tensor in (first, second) for part in ("real", "imag"))
+    real = original(a, c, *settings, **named) - original(b, d, *settings, **named)
+    found = ENTRIES["complex"](real, original(a, d, *settings, **named) + original(b, c, *settings, **named))
+    return found if bias is None else found + bias.reshape(-1, *(1,) * (found._m.ndim - 2))
+
+
+def _convolution(original, args, kwargs):
+    return _convolved(original, *args, **kwargs)
+
+
 def _of_both_parts(original, args, kwargs):
     """A variance: the sum of those of the parts."""
     input, *rest = args
@@ -183,7 +200,8 @@ def _between_conjugations(gradient):
 
 def _divert_op(op):
     if isinstance(op, Rowwise) or (isinstance(op, Structured) and op.kind != "view" and op.name not in _KNOWN):
-        divert(op.entry, _product if op.name in _PRODUCTS else _refused)
+        around = _product if op.name in _PRODUCTS else _convolution if op.name in _CONVOLUTIONS else _refused
+        divert(op.entry, around)
 
 
 def prepare() -> None:
@@ -201,7 +219,7 @@ def prepare() -> None:
     for name in _SUMS:
         OPS[name].takes_complex = True
     OPS["mean"].complex_finish = _average
-    for name in ("prod", "cumprod"):
+    for name in ("prod", "cumprod", "scatter_reduce"):
         OPS[name].gradient = _between_conjugations(OPS[name].gradient)
     for op in list(OPS.values()):
         _divert_op(op)

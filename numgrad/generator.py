@@ -7,10 +7,11 @@ exchanged with it. Arrays here are flat and contiguous; shapes are the ops' busi
 import functools
 import math
 import os
+import warnings
 
 import numpy as np
 
-from . import config, forks
+from . import forks
 from .device import Device
 from .errors import DeviceError, DTypeError, Error
 from .kernels import mt19937, random, rejection
@@ -264,20 +265,24 @@ def fill_randint(out: np.ndarray, low: int = 0, high: int | None = None, generat
         last = 2**digits if floating else integer_limits(T)[1]
     else:
         if not low < high:
-            raise Error(f"random_: expected from < to, got from={low} >= to={high}; to is not included")
+            raise Error(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
         if floating:
             low, high = _first_not_below(low, T, digits), _last_not_above(high, T, digits)
         last = high - 1
     if floating:
         for name, bound in (("from", low), ("to - 1", last)):
             if abs(bound) > 2**digits:
-                config.warn_once(f"random_: {name}={bound}: {out.dtype} holds every integer only up to 2**{digits}")
-        inside = low <= last
+                warnings.warn(
+                    f"random_: {name} is out of bounds [-(2^{digits}), 2^{digits}]: got {bound}, and {out.dtype} holds every "
+                    "integer only within them", stacklevel=5,
+                )  # fmt: skip
+        if low > last:
+            raise Error(f"random_: expected a number of {out.dtype} from {low} to {last}, and there is none")
     else:
         least, largest = integer_limits(T)
-        inside = least <= low <= last <= largest
-    if not inside:
-        raise Error(f"random_: expected bounds within {out.dtype}, got from={low}, to={last + 1}; use a wider dtype")
+        for name, bound in (("from", low), ("to - 1", last)):
+            if not least <= bound <= largest:
+                raise Error(f"random_: {name} is out of bounds for {out.dtype}: got {bound}; use a wider dtype")
     span = last - low + 1
     kernel = random.integers_64 if span >= _TWO_DRAWS_FROM else random.integers_32
     generator.run(kernel(T=_stored(T)), out, _signed(span), int(low), end=out.size)

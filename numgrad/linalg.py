@@ -2,6 +2,7 @@
 
 from .errors import LinAlgError as LinAlgError
 from .names import open_doors
+from .ops.eigen import eig as eig, eigvals as eigvals
 from .ops.factor import (
     cholesky_ex as cholesky_ex,
     eigh as eigh,

@@ -11,12 +11,46 @@ from collections.abc import Container
 from itertools import permutations, zip_longest
 from typing import Any
 
+from .config import warn_once
 from .deferral import deferred
 
 NUMPY = {"input": ("x", "a", "x1"), "other": ("x2",), "dim": ("axis",), "keepdim": ("keepdims",)}
 
 # function or method: parameter: its other names
-OWN: dict[str, dict[str, tuple[str, ...]]] = {}
+OWN: dict[str, dict[str, tuple[str, ...]]] = {
+    "broadcast_to": {"size": ("shape",)},
+    "cholesky_inverse": {"L": ("input",)},
+    "cholesky_solve": {"B": ("input",), "L": ("input2",)},
+    "can_cast": {"source": ("from_",), "target": ("to",)},
+    "copy_": {"src": ("other",)},
+    "dot": {"mat2": ("tensor",)},
+    "dsplit": {"indices_or_sections": ("indices", "sections")},
+    "hsplit": {"indices_or_sections": ("indices", "sections")},
+    "isin": {"elements": ("element",), "test_elements": ("test_element",)},
+    "lu_solve": {"b": ("input",)},
+    "map_": {"tensor": ("other",)},
+    "matrix_exp": {"A": ("input",)},
+    "matrix_power": {"input": ("A",)},
+    "mv": {"mat2": ("vec",)},
+    "orgqr": {"tau": ("input2",)},
+    "promote_types": {"a": ("type1",), "b": ("type2",)},
+    "resize_as_": {"other": ("the_template",)},
+    "result_type": {"tensor1": ("tensor", "scalar1"), "tensor2": ("other", "scalar", "scalar2")},
+    "split": {"split_size_or_sections": ("split_size",)},
+    "split_copy": {"tensor": ("input",), "split_size_or_sections": ("split_size",)},
+    "tensor_split": {"indices_or_sections": ("indices", "sections", "tensor_indices_or_sections")},
+    "triangular_solve": {"b": ("input",)},
+    "unsafe_split": {"tensor": ("input",)},
+    "vsplit": {"indices_or_sections": ("indices", "sections")},
+}
+
+# Functions whose number may also come before the tensors that it multiplies, as it once did, with a warning: the new form
+NUMBER_FIRST = {
+    "add": "Tensor other, *, Number alpha = 1",
+    "sub": "Tensor other, *, Number alpha = 1",
+    "addcmul": "Tensor tensor1, Tensor tensor2, *, Number value = 1",
+    "addcdiv": "Tensor tensor1, Tensor tensor2, *, Number value = 1",
+}
 
 
 class _Absent:
@@ -39,8 +73,9 @@ def meanings(name: str, parameters: tuple[str, ...], method: bool = False) -> di
             continue
         numpy = ("input", *NUMPY["input"]) if place == 0 and parameter == "self" else NUMPY.get(parameter, ())
         for other in (*numpy, *own.get(parameter, ())):
-            if other not in parameters:
-                found.setdefault(other, parameter)
+            for name in (other, *NUMPY.get(other, ())):
+                if name not in parameters:
+                    found.setdefault(name, parameter)
     return found
 
 
@@ -55,7 +90,7 @@ def bound(name: str, values: dict[str, Any], named: dict[str, Any], means: dict[
     values = dict(values)
     for other, value in named.items():
         parameter = means.get(other, other)
-        if parameter not in values and other not in known:
+        if parameter not in values and parameter not in known:
             raise TypeError(f"{name}() got an unexpected keyword argument '{other}'")
         if values.get(parameter, absent) is not defaults.get(parameter, absent):
             raise TypeError(f"{name}() got multiple values for argument '{parameter}'")
@@ -83,6 +118,12 @@ def declared(names: list[str], default: str = "absent") -> str:
     """The text of the hidden parameters behind a function's own: no keyword-only ones, nor ``**``, because defaults in
     place are all but free. So the first one has to be for arguments in place that are too many."""
     return "".join(f", {name}={default}" for name in names)
+
+
+def warn_of_order(name: str, new: str) -> None:
+    """Say, once, that a number stands before the tensors."""
+    text = f"This overload of {name} is deprecated: the number comes before the tensors."
+    warn_once(f"{text}\nConsider using one of the following signatures instead:\n\t{name}({new})", stacklevel=5)
 
 
 # --- doors -----------------------------------------------------------------------------------------------------------
@@ -176,7 +217,8 @@ def behind(fn: Any) -> Any:
 def open_doors(namespace: dict[str, Any], module: str) -> None:
     """Put doors before the functions of a public namespace."""
     for name, value in namespace.items():
-        if type(value) is types.FunctionType and not name.startswith("_") and not hasattr(value, "op") and not hasattr(value, "behind"):
+        named = getattr(getattr(value, "op", None), "form", "") in ("pointwise", "reduction")  # by themselves
+        if type(value) is types.FunctionType and not named and not name.startswith("_") and not hasattr(value, "behind"):
             namespace[name] = found = door(value, name)
             if found is not value:
                 found.__module__, found.__qualname__ = module, name

@@ -31,6 +31,7 @@ _DISTRIBUTIONS = (
 
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
+    "_C": ("overrides",),
     "_tensor": ("tensor",),
     "autograd.anomaly_mode": ("autograd",),
     "cuda.amp": ("amp.cuda",),

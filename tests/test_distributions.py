@@ -123,6 +123,8 @@ def test_values_and_gradients(name, arguments, other, value, what):
 
     if (name, what) == ("Kumaraswamy", "mode"):  # PyTorch's formula gives NaN; see test_mode_of_kumaraswamy
         return
+    if (name, what) == ("ContinuousBernoulli", "variance"):  # PyTorch's cancels; see test_digits_of_distributions
+        return
     pairs = _pairs(name, arguments)
     try:
         ask(torch, *pairs[1][1])

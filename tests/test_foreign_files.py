@@ -162,6 +162,15 @@ def test_numbers_and_texts_of_all_protocols():
     for protocol in range(2, 6):
         again = ng.load(archive_file(pickle.dumps(value, protocol)))
         assert again == value and list(map(type, again)) == list(map(type, value))
+    long = [*range(300), *range(-5000, 70_000, 37), *(0.5 * k for k in range(3000)), 1, 2.5, *range(2**31 - 50, 2**31 + 50), *[7] * 5]
+    assert ng.load(archive_file(pickle.dumps(long, 2))) == long and list(map(type, long)) == list(
+        map(type, ng.load(archive_file(pickle.dumps(long, 2))))
+    )
+    for count in range(12):
+        cut = b"\x80\x02(" + b"K\x07" * count
+        assert ng.load(archive_file(cut + b"t.")) == (7,) * count
+        with pytest.raises(FileError):
+            ng.load(archive_file(cut))
     old = [0, -1, 2**70, 0.5, True, False, "\u00e4", (1, [2, {3: "x"}]), None]
     for protocol in (0, 1):
         assert ng.load(archive_file(pickle.dumps(old, protocol)), weights_only=True) == old

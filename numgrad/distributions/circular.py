@@ -8,11 +8,6 @@ from . import constraints
 from .distribution import Distribution, broadcast_all, lazy_property
 
 
-def _log_bessel(x, scaled):
-    """``log I(x)`` of a modified Bessel function, from the one that is scaled by ``exp(-x)``."""
-    return scaled(x).log() + x
-
-
 class VonMises(Distribution):
     """The density of angles proportional to ``exp(concentration * cos(x - loc))``."""
 
@@ -41,8 +36,9 @@ class VonMises(Distribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        near = self.concentration * (value - self.loc).cos()
-        return near - math.log(2 * math.pi) - _log_bessel(self.concentration, ng.special.i0e)
+        # cos(x) - 1 with the scaled Bessel function: neither term is large where the density is.
+        away = -2 * self.concentration * (0.5 * (value - self.loc)).sin().square()
+        return away - math.log(2 * math.pi) - ng.special.i0e(self.concentration).log()
 
     def _proposal(self):
         """The parameter of the wrapped Cauchy distribution that encloses the density most closely."""

@@ -1,9 +1,8 @@
 """The continuous Bernoulli distribution (arXiv:1907.06845)."""
 
-import math
-
 import numgrad as ng
-from numgrad.nn.functional import binary_cross_entropy_with_logits
+from numgrad.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from numgrad.ops.divergence import continuous_bernoulli_norm
 
 from . import constraints
 from .discrete import _Odds
@@ -13,7 +12,8 @@ from .distribution import broadcast_all
 class ContinuousBernoulli(_Odds):
     """The density on [0, 1] proportional to ``probs ** x * (1 - probs) ** (1 - x)``.
 
-    Near ``probs`` = 1/2, between ``lims``, where its formulas divide 0 by 0, their Taylor series are used.
+    Near ``probs`` = 1/2, between ``lims``, where the formulas of ``cdf`` and ``icdf`` divide 0 by 0, they are those of a
+    uniform distribution.
     """
 
     support = constraints.unit_interval
@@ -30,31 +30,25 @@ class ContinuousBernoulli(_Odds):
         new._lims = self._lims
 
     def _parts(self):
-        """(where the formulas hold, probabilities moved to where they hold, distances from 1/2)."""
+        """(where the formulas of `cdf` and `icdf` hold, probabilities moved to where they hold)."""
         probs = self.probs
         outside = (probs <= self._lims[0]) | (probs > self._lims[1])
-        return outside, ng.where(outside, probs, self._lims[0]), probs - 0.5
+        return outside, ng.where(outside, probs, self._lims[0])
 
     def _cont_bern_log_norm(self):
         """The logarithm of what the density is multiplied with to integrate to 1."""
-        outside, cut, x = self._parts()
-        below, above = cut.clamp(max=0.5), cut.clamp(min=0.5)
-        log_span = ng.where(cut <= 0.5, ng.log1p(-2.0 * below), (2.0 * above - 1.0).log())
-        found = (ng.log1p(-cut) - cut.log()).abs().log() - log_span
-        return ng.where(outside, found, math.log(2.0) + (4.0 / 3.0 + 104.0 / 45.0 * x.square()) * x.square())
+        return continuous_bernoulli_norm(self.logits)
+
+    # The logarithm of the integral of exp(logits * x) is log1p(exp(logits)) less the one above; its derivatives are the moments.
 
     @property
     def mean(self):
-        outside, cut, x = self._parts()
-        found = cut / (2.0 * cut - 1.0) + 1.0 / (ng.log1p(-cut) - cut.log())
-        return ng.where(outside, found, 0.5 + (1.0 / 3.0 + 16.0 / 45.0 * x.square()) * x)
+        return ng.sigmoid(self.logits) - continuous_bernoulli_norm(self.logits, 1)
 
     @property
     def variance(self):
-        outside, cut, x = self._parts()
-        found = cut * (cut - 1.0) / (1.0 - 2.0 * cut).square() + 1.0 / (ng.log1p(-cut) - cut.log()).square()
-        square = x.square()
-        return ng.where(outside, found, 1.0 / 12.0 - (1.0 / 15.0 - 128.0 / 945.0 * square) * square)
+        spread = ng.sigmoid(self.logits) * ng.sigmoid(-self.logits)
+        return spread - continuous_bernoulli_norm(self.logits, 2)
 
     @property
     def stddev(self):
@@ -77,15 +71,17 @@ class ContinuousBernoulli(_Odds):
     def cdf(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        outside, cut, _ = self._parts()
+        outside, cut = self._parts()
         found = (cut**value * (1.0 - cut) ** (1.0 - value) + cut - 1.0) / (2.0 * cut - 1.0)
         return ng.where(value <= 0.0, 0.0, ng.where(value >= 1.0, 1.0, ng.where(outside, found, value)))
 
     def icdf(self, value):
-        outside, cut, _ = self._parts()
+        outside, cut = self._parts()
         found = (ng.log1p(-cut + value * (2.0 * cut - 1.0)) - ng.log1p(-cut)) / (cut.log() - ng.log1p(-cut))
         return ng.where(outside, found, value)
 
     def entropy(self):
-        failure, success = ng.log1p(-self.probs), self.probs.log()
-        return self.mean * (failure - success) - self._cont_bern_log_norm() - failure
+        # The same at both sides of 0; on this one no large terms cancel.
+        low = ng.where(self.logits > 0, -self.logits, self.logits)
+        mean = ng.sigmoid(low) - continuous_bernoulli_norm(low, 1)
+        return -mean * low - continuous_bernoulli_norm(low) - logsigmoid(-low)

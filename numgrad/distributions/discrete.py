@@ -3,7 +3,8 @@
 import math
 
 import numgrad as ng
-from numgrad.nn.functional import binary_cross_entropy_with_logits
+from numgrad.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from numgrad.ops.divergence import factorial_rest, geometric_entropy, logit_divergence, logit_entropy, relative_entropy
 
 from . import constraints
 from .distribution import Distribution, broadcast_all, lazy_property
@@ -11,8 +12,8 @@ from .distribution import Distribution, broadcast_all, lazy_property
 
 def _logits_of(probs):
     """The log-odds of probabilities, kept off 0 and 1."""
-    eps = ng.finfo(probs.dtype).eps
-    kept = probs.clamp(eps, 1 - eps)
+    limits = ng.finfo(probs.dtype)
+    kept = probs.clamp(limits.tiny, 1 - limits.eps)
     return kept.log() - ng.log1p(-kept)
 
 
@@ -25,15 +26,21 @@ class _Odds(Distribution):
     def __init__(self, probs=None, logits=None, validate_args=None):
         if (probs is None) == (logits is None):
             raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self.by_logits = probs is None
         if probs is not None:
             (self.probs,) = broadcast_all(probs)
         else:
             (self.logits,) = broadcast_all(logits)
         super().__init__(self._param.shape, validate_args=validate_args)
 
+    def expand(self, batch_shape, _instance=None):
+        new = super().expand(batch_shape, _instance)
+        new.by_logits = self.by_logits
+        return new
+
     @property
     def _param(self):
-        return self.__dict__["logits"] if "probs" not in self.__dict__ else self.__dict__["probs"]
+        return self.__dict__["logits" if self.by_logits else "probs"]
 
     @lazy_property
     def logits(self):
@@ -49,6 +56,28 @@ class _Odds(Distribution):
     def param_shape(self):
         """The shape of the parameter that was given."""
         return self._param.size()
+
+
+    def _odds_entropy(self):
+        """The entropy of one trial."""
+        if self.by_logits:
+            return logit_entropy(self.logits)
+        certain = (self.probs == 0) | (self.probs == 1)
+        p = self.probs.masked_fill(certain, 0.5)
+        return -(p * p.log() + (1 - p) * ng.log1p(-p)).masked_fill(certain, 0.0)
+
+
+def odds_divergence(p, q):
+    """The divergence of one trial of q from one of p. Probabilities that were given as log-odds are compared as such: near
+    0 and 1 there are no others."""
+    if p.by_logits and q.by_logits:
+        return logit_divergence(p.logits, q.logits)
+    if not p.by_logits and not q.by_logits:
+        return relative_entropy(p.probs, q.probs) + relative_entropy(1 - p.probs, 1 - q.probs)
+    if q.by_logits:
+        return -p._odds_entropy() - p.probs * logsigmoid(q.logits) - (1 - p.probs) * logsigmoid(-q.logits)
+    no = ng.sigmoid(-p.logits)
+    return -p._odds_entropy() - ng.xlogy(p.probs, q.probs) - ng.special.xlog1py(no, -q.probs)
 
 
 class Bernoulli(_Odds):
@@ -80,7 +109,7 @@ class Bernoulli(_Odds):
         return -binary_cross_entropy_with_logits(logits, value, reduction="none")
 
     def entropy(self):
-        return binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
+        return self._odds_entropy()
 
     def enumerate_support(self, expand=True):
         values = ng.arange(2, dtype=self._param.dtype, device=self._param.device)
@@ -122,12 +151,14 @@ class Geometric(_Odds):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
+        if self.by_logits:
+            return value * logsigmoid(-self.logits) + logsigmoid(self.logits)
         value, probs = ng.broadcast_tensors(value, self.probs)
         failure = ng.where((probs == 1) & (value == 0), 0.0, -probs)
         return value * ng.log1p(failure) + probs.log()
 
     def entropy(self):
-        return binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none") / self.probs
+        return geometric_entropy(self.logits) if self.by_logits else self._odds_entropy() / self.probs
 
 
 class Poisson(Distribution):
@@ -161,7 +192,7 @@ class Poisson(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         rate, value = broadcast_all(self.rate, value)
-        return ng.xlogy(value, rate) - rate - (value + 1).lgamma()
+        return -relative_entropy(value, rate) - factorial_rest(value)
 
 
 class Categorical(Distribution):
@@ -174,28 +205,29 @@ class Categorical(Distribution):
     def __init__(self, probs=None, logits=None, validate_args=None):
         if (probs is None) == (logits is None):
             raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self.by_logits = probs is None
         given = logits if probs is None else probs
         if given.dim() < 1:
             raise ValueError(f"`{'logits' if probs is None else 'probs'}` parameter must be at least one-dimensional.")
         if probs is not None:
             self.probs = probs / probs.sum(-1, keepdim=True)
         else:
-            self.logits = logits - logits.logsumexp(dim=-1, keepdim=True)
+            self.logits = logits.log_softmax(-1)
         self._num_events = given.size(-1)
         super().__init__(given.shape[:-1], validate_args=validate_args)
 
     def _expand_more(self, new, batch_shape):
-        new._num_events = self._num_events
+        new._num_events, new.by_logits = self._num_events, self.by_logits
 
     @property
     def _param(self):
-        return self.__dict__["logits"] if "probs" not in self.__dict__ else self.__dict__["probs"]
+        return self.__dict__["logits" if self.by_logits else "probs"]
 
     @lazy_property
     def logits(self):
         """The logarithms of the probabilities."""
-        eps = ng.finfo(self.probs.dtype).eps
-        return self.probs.clamp(eps, 1 - eps).log()
+        limits = ng.finfo(self.probs.dtype)
+        return self.probs.clamp(limits.tiny, 1 - limits.eps).log()
 
     @lazy_property
     def probs(self):
@@ -356,9 +388,15 @@ class Multinomial(_OfCategories):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        logits, value = ng.broadcast_tensors(self.logits, value)
-        logits = ng.where((value == 0) & (logits == -math.inf), 0.0, logits)
-        return (value.sum(-1) + 1).lgamma() - (value + 1).lgamma().sum(-1) + (logits * value).sum(-1)
+        n = value.sum(-1, True)
+        # Against the expected counts, so that large terms do not cancel; by the logarithm where there are none expected.
+        logits, probs, value = ng.broadcast_tensors(self.logits, self.probs, value)
+        rare = probs == 0
+        seen = value > 0
+        share = (value / n.clamp_min(1)).masked_fill(~seen, 1.0)
+        by_log = (value * (share.log() - logits.masked_fill(~seen, 0.0)) - value).masked_fill(~rare, 0.0)
+        terms = relative_entropy(value, n * probs.masked_fill(rare, 1.0)).masked_fill(rare, 0.0) + by_log
+        return factorial_rest(n).squeeze(-1) - (factorial_rest(value) + terms).sum(-1)
 
     def entropy(self):
         """``n H(probs) - log n! + the expectation of the sum of log x_k!``; each x_k is binomial."""

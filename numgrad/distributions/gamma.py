@@ -3,11 +3,18 @@
 import math
 
 import numgrad as ng
+from numgrad.ops.divergence import digamma_step, factorial_rest, relative_entropy
 
 from . import constraints
 from .distribution import Distribution, ExponentialFamily, broadcast_all
 from .transformed import TransformedDistribution
 from .transforms import PowerTransform
+
+
+def unit_entropy(shape):
+    """The entropy of a gamma number of rate 1, ``shape + lgamma(shape) + (1 - shape) digamma(shape)``, whose large terms
+    are taken together."""
+    return factorial_rest(shape) + (1 - shape) * (factorial_rest(shape, 1) - 1 / shape)
 
 
 class Gamma(ExponentialFamily):
@@ -45,7 +52,11 @@ class Gamma(ExponentialFamily):
         if self._validate_args:
             self._validate_sample(value)
         shape = self.concentration
-        return ng.xlogy(shape, self.rate) + ng.xlogy(shape - 1, value) - self.rate * value - shape.lgamma()
+        # The density of shape + 1 is Poisson's, whose large terms are taken together; the rest is a factor shape / value.
+        found = shape.log() - relative_entropy(shape, self.rate * value) - factorial_rest(shape)
+        at_zero = ng.xlogy(shape, self.rate) + ng.xlogy(shape - 1, value) - shape.lgamma()
+        none = value == 0
+        return ng.where(none, at_zero, found - value.masked_fill(none, 1.0).log())
 
     def cdf(self, value):
         if self._validate_args:
@@ -53,8 +64,7 @@ class Gamma(ExponentialFamily):
         return ng.special.gammainc(self.concentration, self.rate * value)
 
     def entropy(self):
-        shape = self.concentration
-        return shape - self.rate.log() + shape.lgamma() + (1.0 - shape) * shape.digamma()
+        return unit_entropy(self.concentration) - self.rate.log()
 
     @property
     def _natural_params(self):
@@ -88,6 +98,11 @@ class InverseGamma(TransformedDistribution):
         base = Gamma(concentration, rate, validate_args=validate_args)
         super().__init__(base, PowerTransform(-base.rate.new_ones(())), validate_args=validate_args)
 
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.base_dist.log_prob(1 / value) - 2 * value.log()
+
     @property
     def concentration(self):
         """The shape of the gamma number."""
@@ -112,8 +127,7 @@ class InverseGamma(TransformedDistribution):
         return ng.where(shape > 2, self.rate.square() / ((shape - 1).square() * (shape - 2)), math.inf)
 
     def entropy(self):
-        shape = self.concentration
-        return shape + self.rate.log() + shape.lgamma() - (1 + shape) * shape.digamma()
+        return unit_entropy(self.concentration) + self.rate.log() - 2 * self.concentration.digamma()
 
 
 class Dirichlet(ExponentialFamily):
@@ -152,13 +166,18 @@ class Dirichlet(ExponentialFamily):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        shape = self.concentration
-        return ng.xlogy(shape - 1.0, value).sum(-1) + shape.sum(-1).lgamma() - shape.lgamma().sum(-1)
+        shape, total = self.concentration, self.concentration.sum(-1, True)
+        shape, value = ng.broadcast_tensors(shape, value)
+        # As in `Gamma`; where a share is 0 its terms are as they stand in the density.
+        none = value == 0
+        kept = value.masked_fill(none, 1.0)
+        terms = shape.log() - kept.log() - relative_entropy(shape, total * kept) - factorial_rest(shape)
+        at_zero = ng.xlogy(shape - 1.0, value) - shape.lgamma() + shape * total.log() - total * value
+        return ng.where(none, at_zero, terms).sum(-1) + (factorial_rest(total) - total.log()).squeeze(-1)
 
     def entropy(self):
         shape, total, n = self.concentration, self.concentration.sum(-1), self.concentration.size(-1)
-        found = shape.lgamma().sum(-1) - total.lgamma() - (n - total) * total.digamma()
-        return found - ((shape - 1.0) * shape.digamma()).sum(-1)
+        return unit_entropy(shape).sum(-1) - unit_entropy(total) - (n - 1) * total.digamma()
 
     @property
     def _natural_params(self):
@@ -267,15 +286,18 @@ class StudentT(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         y = (value - self.loc) / self.scale
-        half = 0.5 * (self.df + 1.0)
-        norm = self.scale.log() + 0.5 * self.df.log() + 0.5 * math.log(math.pi)
-        norm = norm + (0.5 * self.df).lgamma() - half.lgamma()
-        return -half * ng.log1p(y.square() / self.df) - norm
+        return -0.5 * (self.df + 1.0) * ng.log1p(y.square() / self.df) - self._log_norm()
+
+    def _log_norm(self):
+        """``log(scale sqrt(df) B(df / 2, 1 / 2))``."""
+        low, high = 0.5 * self.df, 0.5 * (self.df + 1.0)
+        # lgamma(high) - lgamma(low), of which large terms cancel.
+        step = factorial_rest(high) - factorial_rest(low) + (low - 1.0) * ng.log1p(0.5 / low) + 0.5 * high.log() - 0.5
+        return self.scale.log() + 0.5 * self.df.log() + 0.5 * math.log(math.pi) - step
 
     def entropy(self):
         low, high = 0.5 * self.df, 0.5 * (self.df + 1)
-        log_beta = low.lgamma() + math.lgamma(0.5) - high.lgamma()
-        return self.scale.log() + high * (high.digamma() - low.digamma()) + 0.5 * self.df.log() + log_beta
+        return high * digamma_step(low, high) + self._log_norm()
 
 
 class FisherSnedecor(Distribution):
@@ -317,6 +339,8 @@ class FisherSnedecor(Distribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        a, b, ratio = self.df1 * 0.5, self.df2 * 0.5, self.df1 / self.df2
-        norm = (a + b).lgamma() - a.lgamma() - b.lgamma()
-        return norm + a * ratio.log() + (a - 1) * value.log() - (a + b) * ng.log1p(ratio * value)
+        a, b, odds = self.df1 * 0.5, self.df2 * 0.5, self.df1 / self.df2 * value
+        n = a + b
+        # The beta density of odds / (1 + odds), as in `Dirichlet`.
+        found = (a / n * b).log() + factorial_rest(n) - factorial_rest(a) - factorial_rest(b) - value.log()
+        return found - relative_entropy(a, n * (odds / (1 + odds))) - relative_entropy(b, n / (1 + odds))

@@ -3,9 +3,11 @@
 import math
 
 import numgrad as ng
+from numgrad.nn.functional import logsigmoid
+from numgrad.ops.divergence import exponential_excess, lgamma_divergence, relative_entropy
 
 from .continuous_bernoulli import ContinuousBernoulli
-from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
+from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson, odds_divergence
 from .distribution import Distribution, ExponentialFamily, sum_rightmost
 from .gamma import Beta, Dirichlet, Gamma
 from .joint import Independent, LowRankMultivariateNormal, MultivariateNormal
@@ -58,7 +60,7 @@ def kl_divergence(p: Distribution, q: Distribution):
 @register_kl(Normal, Normal)
 def _(p, q):
     ratio = (p.scale / q.scale).square()
-    return 0.5 * (ratio + ((p.loc - q.loc) / q.scale).square() - 1 - ratio.log())
+    return 0.5 * (relative_entropy(1.0, ratio) + ((p.loc - q.loc) / q.scale).square())
 
 
 @register_kl(LogNormal, LogNormal)
@@ -74,25 +76,24 @@ def _(p, q):
 @register_kl(Laplace, Laplace)
 def _(p, q):
     ratio, distance = p.scale / q.scale, (p.loc - q.loc).abs()
-    return -ratio.log() + distance / q.scale + ratio * (-distance / p.scale).exp() - 1
+    return relative_entropy(1.0, ratio) + ratio * exponential_excess(-distance / p.scale)
 
 
 @register_kl(Cauchy, Cauchy)
 def _(p, q):
-    near = (p.scale + q.scale).square() + (p.loc - q.loc).square()
-    return near.log() - (4 * p.scale * q.scale).log()
+    apart = (p.scale - q.scale).square() + (p.loc - q.loc).square()
+    return ng.log1p(apart / (4 * p.scale * q.scale))
 
 
 @register_kl(Gumbel, Gumbel)
 def _(p, q):
     ratio, shift = p.scale / q.scale, (q.loc - p.loc) / q.scale
-    return -ratio.log() - shift + ratio * _EULER + (shift + (1 + ratio).lgamma()).exp() - (1 + _EULER)
+    return exponential_excess(shift + (1 + ratio).lgamma()) + lgamma_divergence(ng.ones_like(ratio), ratio)
 
 
 @register_kl(Exponential, Exponential)
 def _(p, q):
-    ratio = q.rate / p.rate
-    return ratio - ratio.log() - 1
+    return relative_entropy(1.0, q.rate / p.rate)
 
 
 @register_kl(Uniform, Uniform)
@@ -103,31 +104,34 @@ def _(p, q):
 
 @register_kl(Poisson, Poisson)
 def _(p, q):
-    return p.rate * (p.rate.log() - q.rate.log()) - (p.rate - q.rate)
+    return relative_entropy(p.rate, q.rate)
 
 
 @register_kl(Bernoulli, Bernoulli)
 def _(p, q):
-    found = ng.xlogy(p.probs, p.probs / q.probs) + ng.xlogy(1 - p.probs, (1 - p.probs) / (1 - q.probs))
-    return found
+    return odds_divergence(p, q)
 
 
 @register_kl(ContinuousBernoulli, ContinuousBernoulli)
 def _(p, q):
-    found = p.mean * (p.logits - q.logits) + p._cont_bern_log_norm() + ng.log1p(-p.probs)
-    return found - q._cont_bern_log_norm() - ng.log1p(-q.probs)
+    found = p.mean * (p.logits - q.logits) + p._cont_bern_log_norm() + logsigmoid(-p.logits)
+    return found - q._cont_bern_log_norm() - logsigmoid(-q.logits)
 
 
 @register_kl(Geometric, Geometric)
 def _(p, q):
-    return -p.entropy() - ng.log1p(-q.probs) / p.probs - q.logits
+    return odds_divergence(p, q) / p.probs
 
 
 @register_kl(Categorical, Categorical)
 def _(p, q):
-    terms = p.probs * (p.logits - q.logits)
-    terms = ng.where(q.probs == 0, math.inf, terms)
-    return ng.where(p.probs == 0, 0.0, terms).sum(-1)
+    if p.by_logits and q.by_logits:
+        # q - p + p log(p / q), by the logarithms where they are near each other.
+        change = (q.logits - p.logits).masked_fill(p.probs == 0, 0.0)
+        far = (change.abs() > 1) | (p.probs == 0)
+        near = p.probs * exponential_excess(change.masked_fill(far, 0.0))
+        return ng.where(far, q.probs - p.probs - p.probs * change, near).sum(-1)
+    return relative_entropy(p.probs, q.probs).sum(-1)
 
 
 @register_kl(OneHotCategorical, OneHotCategorical)
@@ -161,16 +165,15 @@ for _p in (MultivariateNormal, LowRankMultivariateNormal):
 
 @register_kl(Gamma, Gamma)
 def _(p, q):
-    found = q.concentration * (p.rate / q.rate).log() + q.concentration.lgamma() - p.concentration.lgamma()
-    found = found + (p.concentration - q.concentration) * p.concentration.digamma()
-    return found + (q.rate - p.rate) * (p.concentration / p.rate)
+    ratio = q.rate / p.rate
+    found = lgamma_divergence(p.concentration, q.concentration) + p.concentration * relative_entropy(1.0, ratio)
+    return found + (p.concentration - q.concentration) * ratio.log()
 
 
 @register_kl(Dirichlet, Dirichlet)
 def _(p, q):
     a, b = p.concentration, q.concentration
-    found = a.sum(-1).lgamma() - b.sum(-1).lgamma() - (a.lgamma() - b.lgamma()).sum(-1)
-    return found + ((a - b) * (a.digamma() - a.sum(-1, True).digamma())).sum(-1)
+    return lgamma_divergence(a, b).sum(-1) - lgamma_divergence(a.sum(-1), b.sum(-1))
 
 
 @register_kl(Beta, Beta)
@@ -182,14 +185,14 @@ def _(p, q):
 def _(p, q):
     if (p.total_count < q.total_count).any():
         raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
-    found = p.total_count * (p.probs * (p.logits - q.logits) + ng.log1p(-p.probs) - ng.log1p(-q.probs))
+    found = p.total_count * odds_divergence(p, q)
     return ng.where(p.total_count > q.total_count, math.inf, found)
 
 
 @register_kl(Pareto, Pareto)
 def _(p, q):
     ratio = q.alpha / p.alpha
-    found = q.alpha * (p.scale / q.scale).log() - ratio.log() + ratio - 1
+    found = q.alpha * (p.scale / q.scale).log() + relative_entropy(1.0, ratio)
     return ng.where(p.scale < q.scale, math.inf, found)
 
 

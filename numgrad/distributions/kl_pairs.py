@@ -3,6 +3,7 @@
 import math
 
 import numgrad as ng
+from numgrad.nn.functional import logsigmoid
 
 from .continuous_bernoulli import ContinuousBernoulli
 from .discrete import Bernoulli, Poisson
@@ -75,7 +76,7 @@ def _unit_to_uniform(p, q):
 
 
 def _to_continuous_bernoulli(p, q):
-    found = -p.entropy() - p.mean * q.logits - ng.log1p(-q.probs) - q._cont_bern_log_norm()
+    found = -p.entropy() - p.mean * q.logits - logsigmoid(-q.logits) - q._cont_bern_log_norm()
     return _finite(_inside(p, 0, 1), found)
 
 

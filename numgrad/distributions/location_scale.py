@@ -3,6 +3,7 @@
 import math
 
 import numgrad as ng
+from numgrad.ops.divergence import exponential_excess
 
 from . import constraints
 from .distribution import Distribution, broadcast_all
@@ -62,7 +63,7 @@ class Normal(_Symmetric):
         return -0.5 * self._checked(value).square() - self.scale.log() - 0.5 * math.log(2 * math.pi)
 
     def cdf(self, value):
-        return 0.5 * (1 + ng.erf(self._checked(value) / math.sqrt(2)))
+        return ng.special.ndtr(self._checked(value))
 
     def icdf(self, value):
         return self.loc + self.scale * ng.erfinv(2 * value - 1) * math.sqrt(2)
@@ -147,7 +148,7 @@ class Gumbel(_TwoParameters):
 
     def log_prob(self, value):
         y = -self._checked(value)
-        return y - y.exp() - self.scale.log()
+        return -exponential_excess(y) - self.scale.log() - 1  # y - exp(y), whose slope is 0 at the mode
 
     def cdf(self, value):
         return (-(-self._checked(value)).exp()).exp()
@@ -295,7 +296,7 @@ class Exponential(Distribution):
     def cdf(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        return 1 - (-self.rate * value).exp()
+        return -ng.expm1(-self.rate * value)
 
     def icdf(self, value):
         return -ng.log1p(-value) / self.rate

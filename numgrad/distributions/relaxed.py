@@ -3,7 +3,7 @@
 import math
 
 import numgrad as ng
-from numgrad.nn.functional import softplus
+from numgrad.nn.functional import logsigmoid
 
 from . import constraints
 from .discrete import Categorical, _Odds
@@ -46,7 +46,7 @@ class LogitRelaxedBernoulli(_Odds):
             self._validate_sample(value)
         logits, value = broadcast_all(self.logits, value)
         away = logits - value * self.temperature
-        return self.temperature.log() + away - 2 * softplus(away)
+        return self.temperature.log() + logsigmoid(away) + logsigmoid(-away)
 
 
 class _Relaxed(TransformedDistribution):

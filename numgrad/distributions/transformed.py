@@ -122,6 +122,11 @@ class Pareto(TransformedDistribution):
     def support(self):
         return constraints.greater_than_eq(self.scale)
 
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.alpha.log() - self.alpha * (value / self.scale).log() - value.log()
+
     @property
     def mean(self):
         a = self.alpha.clamp(min=1)
@@ -153,6 +158,13 @@ class Weibull(TransformedDistribution):
         base = Exponential(ng.ones_like(self.scale), validate_args=validate_args)
         transforms = [PowerTransform(self.concentration_reciprocal), AffineTransform(0, self.scale)]
         super().__init__(base, transforms, validate_args=validate_args)
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        ratio = value / self.scale
+        found = (self.concentration / self.scale).log() + (self.concentration - 1) * ratio.log()
+        return found - ratio**self.concentration
 
     @property
     def mean(self):
@@ -190,6 +202,12 @@ class Kumaraswamy(TransformedDistribution):
             PowerTransform(self.concentration1.reciprocal()),
         ]  # fmt: skip
         super().__init__(base, transforms, validate_args=validate_args)
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        a, b = self.concentration1, self.concentration0
+        return a.log() + b.log() + (a - 1) * value.log() + (b - 1) * ng.log1p(-(value**a))
 
     def _moment(self, n):
         a, b = 1 + n / self.concentration1, self.concentration0

@@ -1,7 +1,7 @@
 """Counts of successes in independent trials, and of failures before as many successes."""
 
 import numgrad as ng
-from numgrad.nn.functional import logsigmoid
+from numgrad.ops.divergence import factorial_rest, relative_entropy, trials_divergence
 
 from . import constraints
 from .discrete import _Odds
@@ -58,8 +58,10 @@ class Binomial(_Trials):
         if self._validate_args:
             self._validate_sample(value)
         n = self.total_count
-        ways = (n + 1).lgamma() - (value + 1).lgamma() - (n - value + 1).lgamma()
-        return ways + value * self.logits + n * logsigmoid(-self.logits)
+        ways = factorial_rest(n) - factorial_rest(value) - factorial_rest(n - value)
+        if not self.by_logits:
+            return ways - relative_entropy(value, n * self.probs) - relative_entropy(n - value, n * (1 - self.probs))
+        return ways - trials_divergence(value, n, self.logits)
 
     def _one_count(self, what):
         most = int(self.total_count.max())
@@ -111,7 +113,12 @@ class NegativeBinomial(_Trials):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        n = self.total_count
-        ways = (n + value).lgamma() - (1.0 + value).lgamma() - n.lgamma()
-        ways = ng.where(n + value == 0.0, 0.0, ways)
-        return ways + n * logsigmoid(-self.logits) + value * logsigmoid(self.logits)
+        n, trials = self.total_count, self.total_count + value
+        none = trials == 0.0
+        n, trials = n.masked_fill(none, 1.0), trials.masked_fill(none, 1.0)
+        found = (n / trials).log() + factorial_rest(trials) - factorial_rest(value) - factorial_rest(n)
+        if self.by_logits:
+            found = found - trials_divergence(value, trials, self.logits)
+        else:
+            found = found - relative_entropy(value, trials * self.probs) - relative_entropy(n, trials * (1 - self.probs))
+        return found.masked_fill(none, 0.0)

@@ -10,10 +10,10 @@ import math
 from numpy import int64
 
 from .jit import inlined, integer, kernel_template, pointer, real, shifted, stack_array
-from .vmath import exp, log, maxnum
+from .vmath import difference, exp, expm1, log, log1p, maxnum, minnum, where
 
-WIDTH, RUN = 256, 64
-SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = 0, 1, 2
+WIDTH, RUN, ALMOST_ONE = 256, 64, 1.02
+SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = 0, 1, 2  # LOGSUMEXP leaves the maximum and the logarithm of the sum behind the result
 
 
 @inlined
@@ -25,12 +25,34 @@ def block(unit, n, inner, width):
     return first, min(width, inner - first), outer * n * inner + first, outer
 
 
+@inlined
+def _logarithms(x, top, total, others, n, inner, columns, zero):
+    """The sums of exponentials, ``total``, become their logarithms. The largest term is 1; where the others add less than
+    1/50 to it, they are added without it, for log1p."""
+    least = total[0]
+    for c in range(1, columns):
+        least = minnum(least, total[c])
+    if least < ALMOST_ONE:
+        for c in range(columns):
+            others[c] = zero
+        for k in range(n):
+            row = shifted(x, k * inner)
+            for c in range(columns):
+                others[c] += where(row[c] == top[c], zero, exp(row[c] - top[c]))
+        for c in range(columns):
+            total[c] = log1p(others[c]) if zero < total[c] < ALMOST_ONE else log(total[c])
+    else:
+        for c in range(columns):
+            total[c] = log(total[c])
+
+
 @kernel_template
 def softmax_columns(operands, begin, end, *, T, MODE):
-    """Units [begin, end) of softmax, its logarithm, or the logarithm of the sum of exponentials (outer, inner). Slots: x,
-    out, n, inner, width."""
-    x, out = pointer(operands, 0, T), pointer(operands, 1, T)
-    n, inner, width = integer(operands, 2), integer(operands, 3), integer(operands, 4)
+    """Units [begin, end) of softmax, its logarithm, or the logarithm of the sum of exponentials (outer, inner), which also
+    keeps the maximum and the logarithm of the rest, whose sum has lost digits of the smaller. Slots: x, out, peak, rest,
+    n, inner, width."""
+    x, out, peak, rest = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, T), pointer(operands, 3, T)
+    n, inner, width = integer(operands, 4), integer(operands, 5), integer(operands, 6)
     top, total, part = stack_array(WIDTH, T(0)), stack_array(WIDTH, T(0)), stack_array(WIDTH, T(0))
     for unit in range(begin, end):
         first, columns, start, outer = block(unit, n, inner, width)
@@ -41,9 +63,9 @@ def softmax_columns(operands, begin, end, *, T, MODE):
             row = shifted(x, start + k * inner)
             for c in range(columns):
                 top[c] = maxnum(top[c], row[c])
-        if MODE == LOGSUMEXP:  # an infinite maximum is the result itself: inf - inf would be NaN
+        if MODE == LOGSUMEXP:
             for c in range(columns):
-                top[c] = top[c] if T(-math.inf) < top[c] < T(math.inf) else T(0)
+                top[c] = top[c] if top[c] > T(-math.inf) else T(0)
         for run in range(0, n, RUN):
             for c in range(columns):
                 part[c] = T(0)
@@ -55,6 +77,9 @@ def softmax_columns(operands, begin, end, *, T, MODE):
                         value = exp(row[c] - top[c])
                         target[c] = value
                         part[c] += value
+                elif MODE == LOGSUMEXP:  # equal infinities have no difference
+                    for c in range(columns):
+                        part[c] += exp(where(row[c] == top[c], T(0), row[c] - top[c]))
                 else:
                     for c in range(columns):
                         part[c] += exp(row[c] - top[c])
@@ -68,17 +93,19 @@ def softmax_columns(operands, begin, end, *, T, MODE):
                 for c in range(columns):
                     target[c] *= total[c]
         else:
-            for c in range(columns):
-                total[c] = top[c] + log(total[c])
+            _logarithms(shifted(x, start), top, total, part, n, inner, columns, T(0))
             if MODE == LOG_SOFTMAX:
                 for k in range(n):
                     row, target = shifted(x, start + k * inner), shifted(out, start + k * inner)
                     for c in range(columns):
-                        target[c] = row[c] - total[c]
+                        target[c] = difference(row[c] - top[c], total[c])
             else:
-                target = shifted(out, outer * inner + first)
+                at = outer * inner + first
+                target, peaks, rests = shifted(out, at), shifted(peak, at), shifted(rest, at)
                 for c in range(columns):
-                    target[c] = total[c]
+                    target[c] = top[c] + total[c]
+                    peaks[c] = top[c]
+                    rests[c] = total[c] if total[c] > T(-math.inf) else T(0)
 
 
 @kernel_template
@@ -119,12 +146,12 @@ def variance_columns(operands, begin, end, *, T):
     n, inner, width = integer(operands, 3), integer(operands, 4), integer(operands, 5)
     freedom, share, count = T(real(operands, 6)), T(1) / T(n), T(n)
     mean, squares, rest = stack_array(WIDTH, T(0)), stack_array(WIDTH, T(0)), stack_array(WIDTH, T(0))
-    part = stack_array(WIDTH, T(0))
+    part, runs = stack_array(WIDTH, T(0)), stack_array(WIDTH, T(0))
     for unit in range(begin, end):
         first, columns, start, outer = block(unit, n, inner, width)
         head = shifted(x, start)
         for c in range(columns):
-            mean[c], squares[c], rest[c] = T(0), T(0), T(0)
+            mean[c], squares[c], rest[c], runs[c] = T(0), T(0), T(0), T(0)
         for run in range(0, n, RUN):
             for c in range(columns):
                 part[c] = T(0)
@@ -133,9 +160,15 @@ def variance_columns(operands, begin, end, *, T):
                 for c in range(columns):
                     part[c] += (T(0.5) * row[c] - T(0.5) * head[c]) * share
             for c in range(columns):
-                mean[c] += part[c]
+                runs[c] += part[c]
+            if (run // RUN) % RUN == RUN - 1:  # runs of runs: the rounding error grows with the length of the longest
+                for c in range(columns):
+                    mean[c] += runs[c]
+                    runs[c] = T(0)
         for c in range(columns):
+            mean[c] += runs[c]
             mean[c] = head[c] + mean[c] + mean[c]
+            runs[c] = T(0)
         for run in range(0, n, RUN):
             for c in range(columns):
                 part[c] = T(0)
@@ -146,7 +179,13 @@ def variance_columns(operands, begin, end, *, T):
                     part[c] += d * d
                     rest[c] += d
             for c in range(columns):
-                squares[c] += part[c]
+                runs[c] += part[c]
+            if (run // RUN) % RUN == RUN - 1:
+                for c in range(columns):
+                    squares[c] += runs[c]
+                    runs[c] = T(0)
+        for c in range(columns):
+            squares[c] += runs[c]
         target, kept = shifted(out, outer * inner + first), shifted(means, outer * inner + first)
         for c in range(columns):
             kept[c] = mean[c]
@@ -157,11 +196,11 @@ def variance_columns(operands, begin, end, *, T):
 
 @kernel_template
 def pick_columns(operands, begin, end, *, T):
-    """Elements [begin, end) of the cross entropy (outer, inner): ``lse - x[target]``, 0 where the target is ignored and
-    NaN where there is no such class. Slots: x, target, lse, loss, n, inner, ignored target."""
+    """Elements [begin, end) of the cross entropy (outer, inner): ``log(sum(exp(x))) - x[target]``, 0 where the target is
+    ignored and NaN where there is no such class. Slots: x, target, peak, rest, loss, n, inner, ignored target."""
     x, target = pointer(operands, 0, T), pointer(operands, 1, int64)
-    lse, loss = pointer(operands, 2, T), pointer(operands, 3, T)
-    n, inner, ignored = integer(operands, 4), integer(operands, 5), integer(operands, 6)
+    peak, rest, loss = pointer(operands, 2, T), pointer(operands, 3, T), pointer(operands, 4, T)
+    n, inner, ignored = integer(operands, 5), integer(operands, 6), integer(operands, 7)
     for k in range(begin, end):
         outer = k // inner
         t = target[k]
@@ -170,28 +209,30 @@ def pick_columns(operands, begin, end, *, T):
         elif t < 0 or t >= n:
             loss[k] = T(math.nan)
         else:
-            loss[k] = lse[k] - x[(outer * n + t) * inner + k - outer * inner]
+            loss[k] = difference(rest[k], x[(outer * n + t) * inner + k - outer * inner] - peak[k])
 
 
 @kernel_template
 def pick_columns_backward(operands, begin, end, *, T):
-    """Units [begin, end) of its gradient: ``g * (exp(x - lse) - (1 at the target))``. Slots: g, x, target, lse, dx, n, inner,
-    width, ignored target."""
+    """Units [begin, end) of its gradient: ``g * (exp(x - peak - rest) - (1 at the target))``. Slots: g, x, target, peak,
+    rest, dx, n, inner, width, ignored target."""
     g, x, target = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, int64)
-    lse, dx = pointer(operands, 3, T), pointer(operands, 4, T)
-    n, inner, width, ignored = integer(operands, 5), integer(operands, 6), integer(operands, 7), integer(operands, 8)
+    peak, rest, dx = pointer(operands, 3, T), pointer(operands, 4, T), pointer(operands, 5, T)
+    n, inner, width, ignored = integer(operands, 6), integer(operands, 7), integer(operands, 8), integer(operands, 9)
     scale = stack_array(WIDTH, T(0))
     for unit in range(begin, end):
         first, columns, start, outer = block(unit, n, inner, width)
         at = outer * inner + first
-        errors, sums, targets = shifted(g, at), shifted(lse, at), shifted(target, at)
+        errors, targets = shifted(g, at), shifted(target, at)
+        peaks, rests = shifted(peak, at), shifted(rest, at)
         for c in range(columns):
             scale[c] = errors[c] if targets[c] != ignored and 0 <= targets[c] < n else T(0)
         for k in range(n):
             row, found = shifted(x, start + k * inner), shifted(dx, start + k * inner)
             for c in range(columns):
-                found[c] = scale[c] * exp(row[c] - sums[c])
+                found[c] = scale[c] * exp(difference(row[c] - peaks[c], rests[c]))
         found = shifted(dx, start)
         for c in range(columns):
-            if targets[c] != ignored and 0 <= targets[c] < n:
-                found[targets[c] * inner + c] -= scale[c]
+            if targets[c] != ignored and 0 <= targets[c] < n:  # p - 1, which is no difference where p is nearly 1
+                place = targets[c] * inner + c
+                found[place] = scale[c] * expm1(difference(shifted(x, start)[place] - peaks[c], rests[c]))

@@ -254,6 +254,18 @@ def eigh(a, lower, vectors):
 
 
 @_with_threads("numpy")
+def eig(a, vectors):
+    """Eigenvalues and eigenvectors (None without ``vectors``) of general matrices, complex."""
+    kind = np.result_type(a.dtype, np.complex64)
+    try:
+        if vectors:
+            return tuple(part.astype(kind, copy=False) for part in np.linalg.eig(a))
+        return np.linalg.eigvals(a).astype(kind, copy=False), None
+    except np.linalg.LinAlgError:
+        raise Failure(0, a.shape[-1]) from None
+
+
+@_with_threads("numpy")
 def svd(a, full, vectors):
     """(U, singular values in falling order, V^T); without ``vectors`` the values only."""
     m, n = a.shape[-2:]

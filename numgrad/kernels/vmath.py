@@ -25,6 +25,7 @@ from .vmath_exp import (
 from .vmath_plain import (
     ceil,
     copysign,
+    difference,
     fabs,
     floor,
     fma,
@@ -55,7 +56,7 @@ WORDS = {
         *(sin, cos, tan, asin, acos, atan, atan2),
         *(sinh, cosh, tanh, asinh, acosh, atanh),
         *(erf, erfc, erfinv, lgamma, digamma, normal_cdf),
-        *(sqrt, rsqrt, floor, ceil, trunc, round, fabs, copysign, fmod, hypot, fma),
+        *(sqrt, rsqrt, floor, ceil, trunc, round, fabs, copysign, fmod, hypot, fma, difference),
         *(isnan, isinf, isfinite, minimum, maximum, fmin, fmax, minnum, maxnum, where),
     )
 }

@@ -207,6 +207,18 @@ def _maxnum(builder, kind, x, y):
 
 
 @word
+def difference(x, y):
+    """x - y, which fast-math does not regroup: ``difference(x - top, log_total)`` keeps the digits of ``log_total`` that
+    ``x - (top + log_total)`` would lose."""
+    return x - y
+
+
+@lowers(difference, _common_float)
+def _difference(builder, kind, x, y):
+    return builder.fsub(x, y, flags=("contract",))  # a flag of its own: Numba adds its own to instructions without any
+
+
+@word
 def copysign(x, y):
     """The magnitude of x with the sign of y."""
     return np.copysign(x, y)

@@ -2,22 +2,23 @@
 
 import numpy as np
 
+from ..dtypes import check_number
+from ..inplace import write_out
 from ..kernels.vocab import (
+    cosh,
     exp,
     expm1,
     fabs,
     log1p,
     maximum,
     normal_cdf,
-    sigmoid as logistic,
-    tanh as hyperbolic_tangent,
     where,
 )
 from ..layout import normalize_axis
 from ..op import as_tensor_operand, function, method
 from ..pointwise import pointwise, pointwise_word
 from ..tensor import Tensor, from_array
-from .math import sigmoid as sigmoid, tanh as tanh
+from .math import hyperbolic_tangent, logistic, sigmoid as sigmoid, squared_secant, tanh as tanh
 
 NORMAL_DENSITY = 0.3989422804014327
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -104,11 +105,14 @@ def _(g, input, threshold):
 
 
 @function(install=("ng",))
-def threshold(input, threshold: float, value: float, inplace: bool = False) -> Tensor:
+def threshold(input, threshold: float, value: float, inplace: bool = False, *, out=None) -> Tensor:
     """``input`` where it is above ``threshold``, else ``value``."""
     if isinstance(input, Tensor) and not input._m.dtype.is_floating_point:
+        check_number("threshold", threshold, input._m.dtype)
+        check_number("threshold", value, input._m.dtype)
         threshold, value = int(threshold), int(value)
-    return _apply(_threshold, input, inplace, threshold, value)
+    found = _apply(_threshold, input, inplace, threshold, value)
+    return found if out is None else write_out("threshold", found, out)
 
 
 @pointwise(name="prelu", install=(), refuse="bi", inplace=False)
@@ -198,9 +202,9 @@ def _(g, input, lambd):
 
 
 @function
-def hardshrink(input, lambd: float = 0.5) -> Tensor:
+def hardshrink(input, lambd: float = 0.5, *, out=None) -> Tensor:
     """``input`` where its magnitude is above ``lambd``, else 0."""
-    return _hardshrink(input, lambd)
+    return _hardshrink(input, lambd, out=out)
 
 
 @pointwise(name="softshrink", install=(), refuse="bi", inplace=False)
@@ -214,11 +218,11 @@ def _(g, input, lambd):
 
 
 @function(install=("F",))
-def softshrink(input, lambd: float = 0.5) -> Tensor:
+def softshrink(input, lambd: float = 0.5, *, out=None) -> Tensor:
     """``input`` brought nearer to 0 by ``lambd``."""
     if lambd < 0:
         raise RuntimeError(f"softshrink: lambda must be greater or equal to 0, but found to be {lambd}.")
-    return _softshrink(input, lambd)
+    return _softshrink(input, lambd, out=out)
 
 
 # --- exponential ---------------------------------------------------------------------------------------------------
@@ -284,8 +288,7 @@ def _silu(input):
 
 @_silu.backward
 def _(g, input):
-    s = logistic(input)
-    return g * (s * (1.0 + input * (1.0 - s)))
+    return g * (logistic(input) * (1.0 + input * logistic(-input)))
 
 
 @function(install=("F",))
@@ -312,8 +315,8 @@ def _(g, input):
 
 @_mish.backward_as_ops
 def _(g, input):
-    t = hyperbolic_tangent(_softplus(input, 1.0, 20.0))  # smooth at 0, which the maximum above is not
-    return g * (t + input * logistic(input) * (1.0 - t * t))
+    log = -log_sigmoid(-input)  # smooth at 0, which the maximum above is not
+    return g * (hyperbolic_tangent(log) + input * logistic(input) * squared_secant(log))
 
 
 @function(install=("F",))
@@ -336,25 +339,25 @@ def _(g, input, beta, threshold):
 
 
 @function(install=("F",))
-def softplus(input, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input, beta: float = 1.0, threshold: float = 20.0, *, out=None) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``; ``input`` itself where ``beta * input > threshold``."""
-    return _softplus(input, beta, threshold)
+    return _softplus(input, beta, threshold, out=out)
 
 
 @pointwise(name="log_sigmoid", install=(), refuse="bi", inplace=False)
-def _log_sigmoid(input):
+def log_sigmoid(input):
     return -_smooth_maximum(-input)
 
 
-@_log_sigmoid.backward
+@log_sigmoid.backward
 def _(g, input):
     return g * logistic(-input)
 
 
 @function(install=("F",))
-def logsigmoid(input) -> Tensor:
+def logsigmoid(input, *, out=None) -> Tensor:
     """``log(sigmoid(input))``, without overflow."""
-    return _log_sigmoid(input)
+    return log_sigmoid(input, out=out)
 
 
 @pointwise(name="softsign", install=(), refuse="b", result="float", inplace=False)
@@ -376,7 +379,12 @@ def softsign(input) -> Tensor:
 
 @pointwise(name="tanhshrink", install=(), refuse="b", result="float", inplace=False)
 def _tanhshrink(input):
-    return input - hyperbolic_tangent(input)
+    # Near 0, where the difference cancels, by the series of x cosh(x) - sinh(x): 2k x**(2k + 1) / (2k + 1)! from k = 1.
+    s = where(fabs(input) < 0.75, input, 0.0)
+    z = s * s
+    series = 1.0 / 3991680.0 + z * (1.0 / 518918400.0 + z * (1.0 / 93405312000.0 + z / 22230464256000.0))
+    series = 1.0 / 3.0 + z * (1.0 / 30.0 + z * (1.0 / 840.0 + z * (1.0 / 45360.0 + z * series)))
+    return where(fabs(input) < 0.75, s * z * series / cosh(s), input - hyperbolic_tangent(input))
 
 
 @_tanhshrink.backward
@@ -414,25 +422,25 @@ def _(g, input):
 
 @pointwise(name="gelu_tanh", install=(), refuse="bi", inplace=False, grad_name="GeluBackward0")
 def _gelu_tanh(input):
-    inner = SQRT_2_OVER_PI * (input + CUBIC * input * input * input)
-    return 0.5 * input * (1.0 + hyperbolic_tangent(inner))
+    # By the logistic function: 1 plus a tangent near -1 keeps no digits.
+    return input * logistic(2.0 * SQRT_2_OVER_PI * (input + CUBIC * input * input * input))
 
 
 @_gelu_tanh.backward
 def _(g, input):
-    t = hyperbolic_tangent(SQRT_2_OVER_PI * (input + CUBIC * input * input * input))
-    slope = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * input * input)
-    return g * (0.5 * (1.0 + t) + 0.5 * input * (1.0 - t * t) * slope)
+    inner = 2.0 * SQRT_2_OVER_PI * (input + CUBIC * input * input * input)
+    slope = 2.0 * SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * input * input)
+    return g * (logistic(inner) * (1.0 + input * logistic(-inner) * slope))
 
 
 @function(install=("F",))
-def gelu(input, *, approximate: str = "none") -> Tensor:
+def gelu(input, *, approximate: str = "none", out=None) -> Tensor:
     """``input`` times the standard normal distribution function of it (arXiv:1606.08415); ``approximate="tanh"`` uses
     the tangent form."""
     if approximate == "none":
-        return _gelu(input)
+        return _gelu(input, out=out)
     if approximate == "tanh":
-        return _gelu_tanh(input)
+        return _gelu_tanh(input, out=out)
     raise RuntimeError(f"gelu: approximate argument must be either none or tanh, got {approximate!r}")
 
 
@@ -447,7 +455,7 @@ def _gate(input, gate):
 @_gate.backward
 def _(g, input, gate):
     s = logistic(gate)
-    return g * s, g * (input * ((1.0 - s) * s))
+    return g * s, g * (input * (logistic(-gate) * s))
 
 
 @function(install=("F",))

@@ -101,12 +101,23 @@ def _weights(query, key, mask, causal, scale):
         return softmax(scores, -1)
     if mask is None:
         return softmax(scores, -1)
+    blind = without_keys(mask)
     if mask._m.dtype.kind == "b":
-        found = softmax(scores.masked_fill(~mask, -math.inf), -1)
+        scores = scores.masked_fill(~mask, -math.inf)
     else:
-        found = softmax(scores + mask, -1)
-    empty = (mask if mask._m.dtype.kind == "b" else mask != -math.inf).any(-1, keepdim=True).logical_not()
-    return found.masked_fill(empty, 0.0) if bool(empty.any()) else found
+        scores = scores + mask
+    if blind is None:
+        return softmax(scores, -1)
+    return softmax(scores.masked_fill(blind, 0.0), -1).masked_fill(blind, 0.0)
+
+
+def without_keys(mask):
+    """Where (..., 1) a query may see no key at all, by a mask of bools or of numbers to add; None if there is no such
+    query. The softmax of its scores would be NaN, and so would be the gradient of the whole batch."""
+    if mask is None:
+        return None
+    blind = (mask if mask._m.dtype.kind == "b" else mask != -math.inf).any(-1, keepdim=True).logical_not()
+    return blind if bool(blind.any()) else None
 
 
 class _Blockwise(Function):

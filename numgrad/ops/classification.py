@@ -3,21 +3,22 @@
 import numpy as np
 
 from ..device import CPU
-from ..kernels.vocab import exp, lanes, leader, log, maxnum, row_max, row_sum
+from ..kernels.vocab import difference, exp, expm1, lanes, leader, log, log1p, maxnum, row_max, row_sum, where
+from ..layout import integer
 from ..op import as_tensor_operand, called
 from ..rowwise import rowwise
 from ..tensor import Tensor
 from .columns import by_columns, cross_entropy_columns
-from .softmax import log_softmax_rows
+from .softmax import ALMOST_ONE, log_softmax_rows
 from .view import movedim, reshape
 
 NEG_INF = float("-inf")
 NAN = float("nan")
 
 
-@rowwise("x(r,n), target(r,1), weight?(n) -> loss(r,1), lse(r,1)", install=(), name="cross_entropy_rows",
+@rowwise("x(r,n), target(r,1), weight?(n) -> loss(r,1), peak(r,1), rest(r,1)", install=(), name="cross_entropy_rows",
          no_gradient=("weight",), grad_name="NllLossBackward0")
-def cross_entropy_rows(x, target, weight, loss, lse, *, n, ignore_index=-100, label_smoothing=0.0):
+def cross_entropy_rows(x, target, weight, loss, peak, rest, *, n, ignore_index=-100, label_smoothing=0.0):
     """``-w[t] * log_softmax(x)[t]`` of every row, mixed with the mean over all classes by ``label_smoothing``."""
     top = NEG_INF
     for j in lanes(n):
@@ -31,13 +32,21 @@ def cross_entropy_rows(x, target, weight, loss, lse, *, n, ignore_index=-100, la
             scale = 1.0
             if weight is not None:
                 scale = weight[j]
-            spread += scale * x[j]
+            spread += scale * (x[j] - top)
             weights += scale
-    log_sum = top + log(row_sum(total))
+    # The maximum is taken off first: added to the logarithm it would round away its digits.
+    total = row_sum(total)
+    log_sum = log(total)
+    if total < ALMOST_ONE:
+        others = 0.0
+        for j in lanes(n):
+            others += where(x[j] == top, 0.0, exp(x[j] - top))
+        log_sum = log1p(row_sum(others))
     spread = row_sum(spread)
     weights = row_sum(weights)
     if leader():
-        lse[0] = log_sum
+        peak[0] = top
+        rest[0] = log_sum
         t = target[0]
         if t == ignore_index:
             loss[0] = 0.0
@@ -47,14 +56,14 @@ def cross_entropy_rows(x, target, weight, loss, lse, *, n, ignore_index=-100, la
             scale = 1.0
             if weight is not None:
                 scale = weight[t]
-            value = scale * (log_sum - x[t])
+            value = scale * difference(log_sum, x[t] - top)
             if label_smoothing > 0.0:
                 value = (1.0 - label_smoothing) * value + label_smoothing / float(n) * (weights * log_sum - spread)
             loss[0] = value
 
 
 @cross_entropy_rows.backward
-def _(g, x, target, weight, lse, dx, *, n, ignore_index, label_smoothing):
+def _(g, x, target, weight, peak, rest, dx, *, n, ignore_index, label_smoothing):
     t = target[0]
     if t == ignore_index or t < 0 or t >= n:  # on a GPU nobody waits to see that there is no such class: its loss is NaN
         for j in lanes(n):
@@ -63,7 +72,7 @@ def _(g, x, target, weight, lse, dx, *, n, ignore_index, label_smoothing):
         scale = 1.0
         if weight is not None:
             scale = weight[t]
-        shift = lse[0]
+        shift, log_sum = peak[0], rest[0]
         hard = (1.0 - label_smoothing) * scale * g[0]
         if label_smoothing > 0.0:
             weights = 0.0
@@ -78,23 +87,31 @@ def _(g, x, target, weight, lse, dx, *, n, ignore_index, label_smoothing):
                 each = 1.0
                 if weight is not None:
                     each = weight[j]
-                dx[j] = (hard + soft * weights) * exp(x[j] - shift) - soft * each
+                dx[j] = (hard + soft * weights) * exp(difference(x[j] - shift, log_sum)) - soft * each
         else:
             for j in lanes(n):
-                dx[j] = hard * exp(x[j] - shift)
+                dx[j] = hard * exp(difference(x[j] - shift, log_sum))
         if leader():
-            dx[t] -= hard
+            # p - 1, which is no difference where p is nearly 1.
+            right = hard * expm1(difference(x[t] - shift, log_sum))
+            if label_smoothing > 0.0:
+                each = 1.0
+                if weight is not None:
+                    each = weight[t]
+                right += soft * (weights * exp(difference(x[t] - shift, log_sum)) - each)
+            dx[t] = right
 
 
 @cross_entropy_rows.backward_as_ops
-def _(g, x, target, weight, lse, ignore_index, label_smoothing):
+def _(g, x, target, weight, ignore_index, label_smoothing):
     n = x._m.shape[-1]
     kept = (target != ignore_index).to(x._m.dtype)
     hot = _one_hot(target, n, x)
     scale = kept if weight is None else kept * (hot * weight).sum(-1)
-    p = log_softmax_rows(x).exp()
+    logs = log_softmax_rows(x)
+    p = logs.exp()
     hard = ((1.0 - label_smoothing) * scale * g).unsqueeze(-1)
-    found = hard * (p - hot)
+    found = hard * hot.bool().where(logs.expm1(), p)
     if label_smoothing > 0.0:
         soft = (label_smoothing / n * g * kept).unsqueeze(-1)
         each = p * 0.0 + 1.0 if weight is None else weight
@@ -224,7 +241,7 @@ def _reduce(name, loss, target, weight, reduction, ignore_index, shape, classes)
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean") -> Tensor:
     """Negative log-likelihood of log-probabilities: ``(N, C, ...)``, classes ``(N, ...)`` -> scalar, or ``(N, ...)``
     with ``reduction="none"``."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction, ignore_index = _reduction(reduction, size_average, reduce), integer("nll_loss", "ignore_index", ignore_index)
     rows, target, shape = _rows("nll_loss", input, target, weight)
     loss = nll_rows(rows, target, weight, ignore_index)
     return _reduce("nll_loss", loss, target, weight, reduction, ignore_index, shape, rows._m.shape[-1])
@@ -235,6 +252,7 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
     """Cross entropy of logits: ``(N, C, ...)`` with classes ``(N, ...)``, or probabilities of the input's shape,
     as target -> scalar, or ``(N, ...)`` with ``reduction="none"``."""
     reduction = _reduction(reduction, size_average, reduce)
+    ignore_index = integer("cross_entropy", "ignore_index", ignore_index)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if isinstance(target, Tensor) and target._m.shape == input._m.shape and target._m.dtype.is_floating_point:

@@ -5,7 +5,7 @@ from math import inf, prod
 from .. import dtypes
 from ..device import CPU
 from ..kernels import columns as kernels
-from ..kernels.vocab import exp, isinf, where
+from ..kernels.vocab import exp, where
 from ..op import cast, dense, plain
 from ..pointwise import pointwise
 from ..storage import meta
@@ -53,7 +53,7 @@ def _softmax(name, mode, grad_name, recorded):
     def along(input, *, axes):
         m = input._m
         out = empty_tensor(meta(m.dtype, m.shape, m.device))
-        _run(kernels.softmax_columns, {"MODE": mode}, m, axes, (dense(input), out))
+        _run(kernels.softmax_columns, {"MODE": mode}, m, axes, (dense(input), out, out, out))
         return out
 
     @along.backward
@@ -80,25 +80,34 @@ log_softmax_columns = _softmax(
 @structured(install=(), cases="none", grad_name="LogsumexpBackward0")
 def logsumexp_columns(input, *, axes):
     """``log(sum(exp(x)))`` along neighbouring dimensions that are not the last."""
-    m = input._m
-    out = empty_tensor(_without(m, axes))
-    _run(kernels.softmax_columns, {"MODE": kernels.LOGSUMEXP}, m, axes, (dense(input), out))
-    return out
+    return _log_sums(dense(input), axes)
+
+
+def _log_sums(input, axes):
+    """The logarithms of the sums, and what they are the sums of: the maxima and the logarithms of the rest."""
+    out, peak, rest = (empty_tensor(_without(input._m, axes)) for _ in range(3))
+    _run(kernels.softmax_columns, {"MODE": kernels.LOGSUMEXP}, input._m, axes, (input, out, peak, rest))
+    return out, (peak, rest)
 
 
 @logsumexp_columns.backward
-def _(g, input, out, axes):
-    return _share_of_sum(kept_dims(g, axes), input, kept_dims(out, axes))
+def _(g, input, context, axes):
+    return _share_of_sum(kept_dims(g, axes), input, *[kept_dims(part, axes) for part in context])
 
 
 @logsumexp_columns.backward_as_ops
-def _(g, input, out, axes):
-    return kept_dims(g, axes) * (input - kept_dims(out, axes)).exp()
+def _(g, input, context, axes):
+    # Where there is only -inf the shares are 0; where there is inf they are equal.
+    full = cast(input == inf, input._m.dtype)
+    count = full.sum(axes, True)
+    odd = (count > 0.0) | ((input != -inf).sum(axes, True) == 0)
+    shares = softmax_columns(input.masked_fill(odd, 0.0), axes).masked_fill(odd, 0.0)
+    return kept_dims(g, axes) * (shares + full / count.clamp_min(1.0))
 
 
 @pointwise(install=(), inplace=False)
-def _share_of_sum(grad, input, total):
-    return grad * exp(input - where(isinf(total), 0.0, total))
+def _share_of_sum(grad, input, peak, rest):
+    return grad * exp(where(input == peak, 0.0, input - peak) - rest)
 
 
 @structured(install=(), cases="none", no_gradient=("target",), grad_name="NllLossBackward0")
@@ -106,19 +115,18 @@ def cross_entropy_columns(input, target, *, ignore_index):
     """``logsumexp(x) - x[target]`` along dimension 1: (N, C, ...) with classes (N, ...) -> (N, ...)."""
     m = input._m
     input, target = dense(input), dense(target)
-    sums = empty_tensor(_without(m, (1,)))
-    _run(kernels.softmax_columns, {"MODE": kernels.LOGSUMEXP}, m, (1,), (input, sums))
+    sums, parts = _log_sums(input, (1,))
     loss = empty_tensor(sums._m)
-    slots = input._d, target._d, sums._d, loss._d, m.shape[1], prod(m.shape[2:]), ignore_index
+    slots = input._d, target._d, *[part._d for part in parts], loss._d, m.shape[1], prod(m.shape[2:]), ignore_index
     launch(kernels.pick_columns, {"T": m.np.type}, slots, loss._m.numel, 1, m.device)
-    return loss, sums
+    return loss, parts
 
 
 @cross_entropy_columns.backward
 def _(g, input, target, context, ignore_index):
     m = input._m
     found = empty_tensor(meta(m.dtype, m.shape, m.device))
-    arrays = dense(plain(cast(g, m.dtype))), dense(plain(input)), dense(target), context, found
+    arrays = dense(plain(cast(g, m.dtype))), dense(plain(input)), dense(target), *context, found
     _run(kernels.pick_columns_backward, {}, m, (1,), arrays, ignore_index)
     return found, None
 

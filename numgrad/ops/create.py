@@ -37,6 +37,8 @@ def _from_data(op, data, dtype):
     elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         array = np.array(data)
     elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__") and not isinstance(data, (dict, set)):
+        if d is dtypes.uint64:  # whose upper half NumPy takes for floats beside smaller numbers
+            return from_array(np.array(_as_plain(data), np.uint64))
         array, found = _sequence(op, data)
         d = d or found
         _check_range(op, array, d)
@@ -251,8 +253,9 @@ def resized(op, size, out, dtype=None, device=None, memory_format=None):
     return out
 
 
-def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None) -> Tensor:
+def empty(*shape, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None) -> Tensor:
     """An uninitialised tensor."""
+    size = shape if size is None else (size,)
     if out is not None:
         return resized("empty", size, out, dtype, device, memory_format)
     found = empty_tensor(_in_format("empty", _meta("empty", size, dtype, device), memory_format))
@@ -266,15 +269,17 @@ def _in_format(op, m, memory_format):
     return strided_meta(m.dtype, m.shape, memory_format.strides(op, m.shape), m.device)
 
 
-def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def zeros(*shape, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of zeros."""
+    size = shape if size is None else (size,)
     if out is not None:
         return resized("zeros", size, out, dtype, device).zero_()
     return _filled(_meta("zeros", size, dtype, device), 0, requires_grad)
 
 
-def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def ones(*shape, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of ones."""
+    size = shape if size is None else (size,)
     if out is not None:
         return resized("ones", size, out, dtype, device).fill_(1)
     return _filled(_meta("ones", size, dtype, device), 1, requires_grad)
@@ -324,8 +329,9 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
 
 
 def _new(name, make_one):
-    def new(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
+    def new(self, *shape, size=None, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
         m = self._m
+        size = shape if size is None else (size,)
         return make_one(*size, dtype=dtype or m.dtype, device=device or m.device, requires_grad=requires_grad)
 
     new.__name__ = new.__qualname__ = name
@@ -398,7 +404,7 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
         start, end = 0, start
     start, end, step = _number(start), _number(end), _number(step)
     floating = any(isinstance(value, float) for value in (start, end, step))
-    d = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype() if floating else dtypes.int64
+    d = dtypes.int64 if dtype is None and out is None and not floating else _range_dtype("arange", dtype, out)
     if step == 0:
         raise RuntimeError("arange: step must be nonzero")
     if not all(math.isfinite(value) for value in (start, end)):
@@ -425,6 +431,17 @@ def _counted(op, count):
         raise RuntimeError(f"{op}: can't allocate memory: you tried to allocate {8 * count} bytes") from None
 
 
+def _range_dtype(op, dtype, out, *values):
+    """The dtype of evenly spaced numbers: the one that is given, that of ``out``, or one that holds ``values``."""
+    inferred = dtypes.default_complex() if any(isinstance(v, complex) for v in values) else dtypes.get_default_dtype()
+    if dtype is None:
+        return inferred if out is None else out._m.dtype
+    d = dtypes.as_dtype(dtype)
+    if inferred.is_complex and not d.is_complex:
+        raise RuntimeError(f"torch.{op}(): inferred dtype {inferred!r} can't be safely cast to passed dtype {d!r}")
+    return d
+
+
 def _ranged(op, array, out, device, requires_grad):
     """The tensor of a range of numbers, or ``out`` with them: it keeps its shape where it has as many elements."""
     found = _finish(from_array(array), resolve(device), requires_grad and out is None)
@@ -435,12 +452,16 @@ def _ranged(op, array, out, device, requires_grad):
     return ENTRIES["write_out"](op, found, out)
 
 
-def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """``start, start + step, ...`` up to and including ``end`` (deprecated in favour of `arange`)."""
     if end is None:
         start, end = 0, start
-    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with Python's "
+        "range builtin. Instead, use torch.arange, which produces values in [start, end).", stacklevel=2,
+    )  # fmt: skip
     start, end, step = _number(start), _number(end), _number(step)
+    d = _range_dtype("range", dtype, out)
     if step == 0:
         raise RuntimeError("range: step must be nonzero")
     if not all(math.isfinite(value) for value in (start, end)):
@@ -459,7 +480,7 @@ def _spaced(start, end, steps, d):
         dtypes.check_number("linspace", end, d)
         start, end = int(start), int(end)
     if steps == 1:
-        return np.array([start], np.float64)
+        return np.array([start], np.complex128 if d.is_complex else np.float64)
     step = (end - start) / (steps - 1)
     if d is dtypes.float32:
         start, end, step = np.float32(start), np.float32(end), np.float32((np.float32(end) - np.float32(start)) / np.float32(steps - 1))
@@ -475,26 +496,28 @@ def _steps(op, steps):
     return steps
 
 
-def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``."""
     steps = _steps("linspace", steps)
-    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    array = _spaced(_number(start), _number(end), int(steps), d)
+    start, end = _number(start), _number(end)
+    d = _range_dtype("linspace", dtype, out, start, end)
+    array = _spaced(start, end, steps, d)
     return _ranged("linspace", d.encode(array), out, device, requires_grad)
 
 
-def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
     steps = _steps("logspace", steps)
-    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     start, end = _number(start), _number(end)
+    d = _range_dtype("logspace", dtype, out, start, end)
     if d.kind == "i":
         start, end = int(start), int(end)
-    array = np.power(float(base), _spaced(start, end, int(steps), dtypes.float64))
+    base = base if isinstance(base, complex) else float(base)
+    array = np.power(base, _spaced(start, end, steps, dtypes.complex128 if d.is_complex else dtypes.float64))
     return _ranged("logspace", d.encode(array), out, device, requires_grad)
 
 
-def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A matrix with ones on the diagonal."""
     n = integer("eye", "n", n)
     m = n if m is None else integer("eye", "m", m)

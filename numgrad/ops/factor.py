@@ -28,7 +28,7 @@ svd_result = return_type("linalg_svd", "U", "S", "Vh")
 old_svd_result = return_type("svd", "U", "S", "V")
 
 
-def _several(cls):
+def several_results(cls):
     """Give the node of a factorization with several results PyTorch's name."""
     cls._node_class.name = NodeName(f"{cls.__name__}Backward0")
     return cls
@@ -278,7 +278,7 @@ def _mirrored(X):
     return X.tril() + mT(X.tril(-1))
 
 
-@_several
+@several_results
 class LinalgQr(Function):
     """Q and R of ``A = Q R``."""
 
@@ -365,7 +365,7 @@ def _embedded(values):
     return values.diag_embed()
 
 
-@_several
+@several_results
 class LinalgEigh(Function):
     """Eigenvalues and eigenvectors of symmetric matrices."""
 
@@ -418,7 +418,7 @@ def eigvalsh(A, UPLO="L", *, out=None) -> Tensor:
 # --- singular values -----------------------------------------------------------------------------------------------
 
 
-@_several
+@several_results
 class LinalgSvd(Function):
     """U, S and V^T of ``A = U diag(S) V^T``."""
 

@@ -6,7 +6,9 @@ from math import frexp as split
 import numpy as np
 
 from .. import dtypes
-from ..kernels.vocab import exp, exp2, fabs, lgamma, log, where
+from ..inplace import write_out
+from ..kernels.vocab import exp2, fabs, lgamma
+from ..layout import integer
 from ..op import as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
@@ -46,6 +48,15 @@ def _zeta(s, q):
             return np.inf
         if s != math.floor(s):
             return np.nan
+    if q < -20.0:
+        # From both sides of 0: of the terms (q + k)**-s below 0 those from the nearest on, less those before the first.
+        fraction = q - math.floor(q)
+        below = _zeta_sum(s, 1.0 - fraction) - _zeta_sum(s, 1.0 - q)
+        return _zeta_sum(s, fraction) + (below if s % 2.0 == 0.0 else -below)
+    return _zeta_sum(s, q)
+
+
+def _zeta_sum(s, q):
     total = 0.0
     count = 0
     while count < 10 or q < 10.0:
@@ -88,15 +99,19 @@ def _(g, input, other):
     return 0.0, g * (-input * zeta(input + 1.0, other))
 
 
+def polygamma_value(x, order):
+    """The ``order``-th derivative of digamma, in float64."""
+    if order == 0:
+        return digamma(x)
+    if order == 1:
+        return _trigamma(x)
+    size = math.exp(math.lgamma(order + 1.0)) * _zeta(np.float64(order + 1), x)
+    return size if order % 2 == 1 else -size
+
+
 @pointwise(result="float", install=(), name="polygamma", domain=(0.5, 3.0))
 def _polygamma(input, *, n):
-    order = int(n)
-    if order == 0:
-        return digamma(input)
-    if order == 1:
-        return _trigamma(np.float64(input))
-    size = math.exp(math.lgamma(order + 1.0)) * _zeta(np.float64(order + 1), np.float64(input))
-    return size if order % 2 == 1 else -size
+    return polygamma_value(np.float64(input), int(n))
 
 
 @digamma.backward
@@ -110,15 +125,16 @@ def _(g, input, n):
 
 
 def _checked_order(n):
+    n = integer("polygamma", "n", n)
     if n < 0:
         raise RuntimeError(f"polygamma: polygamma(n, x) does not support negative n, got {n}")
-    return int(n)
+    return n
 
 
 @function(install=("ng",))
-def polygamma(n: int, input) -> Tensor:
+def polygamma(n: int, input, *, out=None) -> Tensor:
     """The ``n``-th derivative of `digamma`."""
-    return _polygamma(input, _checked_order(n))
+    return _polygamma(input, _checked_order(n), out=out)
 
 
 @method(name="polygamma")
@@ -134,8 +150,9 @@ def polygamma_(self, n: int) -> Tensor:
 
 
 @function(install=("ng", "Tensor"))
-def mvlgamma(input, p: int) -> Tensor:
+def mvlgamma(input, p: int, *, out=None) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
+    p = integer("mvlgamma", "p", p)
     if p < 1:
         raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1, got {p}")
     input = as_tensor_operand("mvlgamma", input, "input")
@@ -144,7 +161,8 @@ def mvlgamma(input, p: int) -> Tensor:
     total = lgamma(input)
     for k in range(1, p):
         total = total + lgamma(input - 0.5 * k)
-    return total + 0.25 * p * (p - 1) * math.log(math.pi)
+    found = total + 0.25 * p * (p - 1) * math.log(math.pi)
+    return found if out is None else write_out("mvlgamma", found, out)
 
 
 @method
@@ -155,170 +173,6 @@ def mvlgamma_(self, p: int) -> Tensor:
             f"mvlgamma_: result type Float can't be cast to the output type {self._m.dtype!r}; use .float() first"
         )
     return self.copy_(mvlgamma(self.clone(), p))
-
-
-# --- the incomplete gamma function ------------------------------------------------------------------------------------
-
-
-def _lower_series(a, x):
-    """P(a, x) by its power series, for x < a + 1."""
-    term = 1.0 / a
-    total = term
-    k = a
-    while fabs(term) > EPSILON * fabs(total):
-        k += 1.0
-        term *= x / k
-        total += term
-    return total * math.exp(a * math.log(x) - x - math.lgamma(a))
-
-
-def _upper_fraction(a, x):
-    """Q(a, x) by its continued fraction (Lentz's method), for x >= a + 1."""
-    tiny = 1e-36
-    b = x + 1.0 - a
-    c = 1.0 / tiny
-    d = 1.0 / b
-    h = d
-    for k in range(1, 10000):
-        factor = -k * (k - a)
-        b += 2.0
-        d = factor * d + b
-        c = b + factor / c
-        d = 1.0 / (tiny if d == 0.0 else d)
-        c = tiny if c == 0.0 else c
-        change = d * c
-        h *= change
-        if fabs(change - 1.0) < 4.0 * EPSILON:
-            break
-    return h * math.exp(a * math.log(x) - x - math.lgamma(a))
-
-
-def _incomplete(a, x, upper):
-    """P(a, x), or Q(a, x) with ``upper``."""
-    if not (a >= 0.0 and x >= 0.0):
-        return np.nan
-    if a == 0.0 or math.isinf(a) or x == 0.0 or math.isinf(x):
-        if (a == 0.0 and x == 0.0) or (math.isinf(a) and math.isinf(x)):
-            return np.nan
-        low = 1.0 if a == 0.0 or math.isinf(x) else 0.0
-        return 1.0 - low if upper else low
-    if x < a + 1.0:
-        found = _lower_series(a, x)
-        return 1.0 - found if upper else found
-    found = _upper_fraction(a, x)
-    return found if upper else 1.0 - found
-
-
-@pointwise(refuse="bi", reference=_scipy("gammainc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))
-def igamma(input, other):
-    """The regularized lower incomplete gamma function P(``input``, ``other``)."""
-    return _incomplete(np.float64(input), np.float64(other), False)
-
-
-@igamma.backward
-def _(g, input, other):
-    return 0.0, g * exp((input - 1.0) * log(other) - other - lgamma(input))
-
-
-@pointwise(refuse="bi", reference=_scipy("gammaincc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))
-def igammac(input, other):
-    """The regularized upper incomplete gamma function Q(``input``, ``other``)."""
-    return _incomplete(np.float64(input), np.float64(other), True)
-
-
-@igammac.backward
-def _(g, input, other):
-    return 0.0, -g * exp((input - 1.0) * log(other) - other - lgamma(input))
-
-
-# --- modified Bessel functions ----------------------------------------------------------------------------------------
-
-
-def _scaled_bessel(x, order):
-    """exp(-|x|) times the modified Bessel function of the first kind of order 0 or 1, of |x|."""
-    x = fabs(x)
-    if x <= 25.0:
-        term = 0.5 * x if order else 1.0
-        total = term
-        square = 0.25 * x * x
-        k = 1.0
-        while term > EPSILON * total:
-            term *= square / (k * (k + order))
-            total += term
-            k += 1.0
-        return total * math.exp(-x)
-    if math.isinf(x):
-        return 0.0
-    term = 1.0
-    total = 1.0
-    for k in range(1, 40):
-        odd = 2.0 * k - 1.0
-        change = -(4.0 * order - odd * odd) / (8.0 * k * x)
-        if fabs(term * change) < EPSILON * fabs(total):
-            break
-        term *= change
-        total += term
-    return total / math.sqrt(2.0 * math.pi * x)
-
-
-def _bessel(x, order):
-    # At infinity NaN, the product of 0 and infinity, which is PyTorch's value too.
-    return _scaled_bessel(x, order) * math.exp(fabs(x))
-
-
-@pointwise(result="float", reference=_scipy("i0"), differs=True)
-def i0(input):
-    """The modified Bessel function of the first kind of order 0."""
-    return _bessel(np.float64(input), 0)
-
-
-@pointwise(result="float", reference=_scipy("i1"), differs=True, install=("special",), inplace=False,
-           grad_name="SpecialI1Backward0")  # fmt: skip
-def i1(input):
-    """The modified Bessel function of the first kind of order 1."""
-    size = _bessel(np.float64(input), 1)
-    return where(input < 0.0, -size, size)
-
-
-@pointwise(result="float", reference=_scipy("i0e"), differs=True, install=("special",), inplace=False,
-           grad_name="SpecialI0EBackward0")  # fmt: skip
-def i0e(input):
-    """``exp(-|input|) * i0(input)``."""
-    return _scaled_bessel(np.float64(input), 0)
-
-
-@pointwise(result="float", reference=_scipy("i1e"), differs=True, install=("special",), inplace=False,
-           grad_name="SpecialI1EBackward0")  # fmt: skip
-def i1e(input):
-    """``exp(-|input|) * i1(input)``."""
-    size = _scaled_bessel(np.float64(input), 1)
-    return where(input < 0.0, -size, size)
-
-
-def _over(value, x):
-    """``value / x`` and its limit 1/2 at 0."""
-    return where(x == 0.0, 0.5, value / where(x == 0.0, 1.0, x))
-
-
-@i0.backward
-def _(g, input):
-    return g * i1(input)
-
-
-@i1.backward
-def _(g, input, out):
-    return g * (i0(input) - _over(out, input))
-
-
-@i0e.backward
-def _(g, input, out):
-    return g * (i1e(input) - where(input < 0.0, -out, where(input > 0.0, out, 0.0)))
-
-
-@i1e.backward
-def _(g, input, out):
-    slope = where(input < 0.0, -out, where(input > 0.0, out, 0.0))
-    return g * (i0e(input) - slope - _over(out, input))
 
 
 # --- mantissa and exponent --------------------------------------------------------------------------------------------
@@ -348,9 +202,10 @@ frexp_result = return_type("frexp", "mantissa", "exponent")
 
 
 @function
-def frexp(input):
+def frexp(input, *, out=None):
     """``input`` as ``mantissa * 2**exponent`` with a mantissa of magnitude in [0.5, 1) and an int32 exponent."""
     input = as_tensor_operand("frexp", input, "input")
-    return frexp_result(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
+    found = frexp_result(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
+    return found if out is None else frexp_result(*[write_out("frexp", a, b) for a, b in zip(found, out, strict=True)])
 
 

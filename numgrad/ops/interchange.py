@@ -24,11 +24,21 @@ class _Carrier:
         return dlpack.CPU, 0
 
 
-def from_dlpack(ext_tensor) -> Tensor:
+def from_dlpack(ext_tensor, *, device=None, copy=None) -> Tensor:
     """A tensor over the memory of an object with ``__dlpack__``, or of a DLPack capsule, on the CPU or a CUDA device.
 
-    Raises ValueError for used capsules, TypeError for dtypes that numgrad lacks.
+    ``device``: where the tensor is to be, ``copy``: whether to copy in any case (True) or not at all (False). Raises
+    ValueError for used capsules and where a copy would be needed, TypeError for dtypes that numgrad lacks.
     """
+    found = _shared(ext_tensor)
+    if device is not None and resolve(device) != found.device:
+        if copy is False:
+            raise ValueError(f"from_dlpack: the memory is on {found.device}: a tensor on {device} would be a copy, and copy=False")
+        return found.to(device)
+    return found.clone() if copy else found
+
+
+def _shared(ext_tensor):
     if isinstance(ext_tensor, Tensor):
         return ext_tensor.detach()
     if not hasattr(ext_tensor, "__dlpack__"):

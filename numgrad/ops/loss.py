@@ -2,11 +2,13 @@
 
 import warnings
 
-from ..kernels.vocab import exp, fabs, log, log1p, maximum, sigmoid as logistic, where
+from ..kernels.vocab import exp, fabs, log, log1p, maximum, where
 from ..op import as_tensor_operand, called, function
 from ..pointwise import pointwise
 from ..tensor import Tensor
+from .activation import log_sigmoid
 from .arithmetic import mul
+from .math import logistic
 from .reduce import mean, sum
 
 
@@ -173,28 +175,48 @@ def _(g, input, target):
     return by_input, g * (log1p(-input) - log(input))
 
 
+@_binary_cross_entropy.backward_as_ops
+def _(g, input, target):
+    # In two terms, whose derivatives do not cancel; where the product above is cut, as it is cut.
+    cut = ((1.0 - input) * input <= 1e-12).detach()
+    inner = input.masked_fill(cut, 0.5)
+    slope = ((1.0 - target) / (1.0 - inner) - target / inner).masked_fill(cut, 0.0)
+    by_input = g * (slope + ((input - target) * 1e12).masked_fill(~cut, 0.0))
+    return by_input, g * (log1p(-input) - log(input))
+
+
+# Both with logits are in terms of softplus and the logistic function of the input and of its negative: neither the loss of
+# a certain and right answer nor its gradient is then a difference of large numbers.
+
+
 @pointwise(name="binary_cross_entropy_with_logits", install=(), inplace=False, refuse="bi")
 def _logistic_cross_entropy(input, target):
-    return (1.0 - target) * input + log1p(exp(-fabs(input))) + maximum(-input, 0.0)
+    return maximum(input, 0.0) - target * input + log1p(exp(-fabs(input)))
 
 
 @_logistic_cross_entropy.backward
 def _(g, input, target):
-    return g * (logistic(input) - target), -g * input
+    decay = exp(-fabs(input))
+    slope = where(input < 0.0, (1.0 - target) * decay - target, 1.0 - target - target * decay)
+    return g * (slope / (1.0 + decay)), -g * input
+
+
+@_logistic_cross_entropy.backward_as_ops
+def _(g, input, target):
+    return g * ((1.0 - target) * logistic(input) - target * logistic(-input)), -g * input
 
 
 @pointwise(name="positive_weighted_cross_entropy", install=(), inplace=False, refuse="bi")
 def _positive_weighted_cross_entropy(input, target, pos_weight):
-    scale = 1.0 + (pos_weight - 1.0) * target
-    return (1.0 - target) * input + scale * (log1p(exp(-fabs(input))) + maximum(-input, 0.0))
+    rest = log1p(exp(-fabs(input)))
+    return (1.0 - target) * (maximum(input, 0.0) + rest) + pos_weight * target * (maximum(-input, 0.0) + rest)
 
 
 @_positive_weighted_cross_entropy.backward
 def _(g, input, target, pos_weight):
-    cost = log1p(exp(-fabs(input))) + maximum(-input, 0.0)
-    scale = 1.0 + (pos_weight - 1.0) * target
-    by_input = g * (1.0 - target - scale * logistic(-input))
-    return by_input, g * ((pos_weight - 1.0) * cost - input), g * (target * cost)
+    by_input = g * ((1.0 - target) * logistic(input) - pos_weight * target * logistic(-input))
+    no, yes = -log_sigmoid(-input), -log_sigmoid(input)
+    return by_input, g * (pos_weight * yes - no), g * (target * yes)
 
 
 def check_probabilities(name, input):

@@ -19,9 +19,9 @@ def _scipy(name):
     return reference
 
 
-def _word(name, doc, reference=None, domain=(-3.0, 3.0), **options):
+def _word(word, doc, reference=None, domain=(-3.0, 3.0), **options):
     return pointwise_word(
-        name, doc=doc, module=__name__, result="float", domain=domain, reference=reference or getattr(np, name),
+        word, doc=doc, module=__name__, result="float", domain=domain, reference=reference or getattr(np, word),
         **options,
     )  # fmt: skip
 
@@ -30,6 +30,7 @@ LN_2, LN_10, PI = 0.6931471805599453, 2.302585092994046, 3.141592653589793
 TWO_OVER_SQRT_PI, HALF_SQRT_PI = 1.1283791670955126, 0.886226925452758
 SQRT_HALF, NORMAL_DENSITY = 0.7071067811865476, 0.3989422804014327
 INF, NAN = float("inf"), float("nan")
+_INNER = {"install": (), "inplace": False}
 
 # --- exponentials and logarithms -----------------------------------------------------------------------------------
 
@@ -55,8 +56,8 @@ def _(g, out):
 
 
 @expm1.backward
-def _(g, out):
-    return g * (out + 1.0)
+def _(g, input):
+    return g * exp(input)  # of the result -1 + 1 would be left far below 0
 
 
 @log.backward
@@ -96,9 +97,16 @@ def logaddexp(input, other):
     return where(input < other, other, input) + log1p(exp(-gap))
 
 
+def _gap(input, other):
+    """``input - other``, 0 for equal infinities."""
+    alike = (input == other) & (fabs(input) == INF)
+    return where(alike, 0.0, where(alike, 0.0, input) - where(alike, 0.0, other))
+
+
 @logaddexp.backward
 def _(g, input, other):
-    return g * sigmoid(input - other), g * sigmoid(other - input)
+    gap = _gap(input, other)
+    return g * logistic(gap), g * logistic(-gap)
 
 
 @pointwise(reference=np.logaddexp2, refuse="bi")
@@ -110,8 +118,8 @@ def logaddexp2(input, other):
 
 @logaddexp2.backward
 def _(g, input, other):
-    gap = (input - other) * LN_2
-    return g * sigmoid(gap), g * sigmoid(-gap)
+    gap = _gap(input, other) * LN_2
+    return g * logistic(gap), g * logistic(-gap)
 
 
 @pointwise(reference=_scipy("xlogy"), domain=(0.1, 3.0), result="float")
@@ -241,10 +249,28 @@ def sinc(input):
     return where(input == 0.0, 1.0, sin(angle) / angle)
 
 
+@pointwise(install=(), name="sinc_slope", result="float", inplace=False)
+def _sinc_slope(input):
+    """The derivative of `sinc`; near 0, where its two terms cancel, by its series."""
+    angle = PI * input
+    near = fabs(input) < 0.25
+    s = where(near, angle, 0.0)
+    z = s * s
+    series = 1.0 / 3991680.0 - z * (1.0 / 518918400.0 - z * (1.0 / 93405312000.0 - z / 22230464256000.0))
+    series = 1.0 / 3.0 - z * (1.0 / 30.0 - z * (1.0 / 840.0 - z * (1.0 / 45360.0 - z * series)))
+    far = where(near, 1.0, input)
+    return where(near, -PI * s * series, (angle * cos(angle) - sin(angle)) / (angle * far))
+
+
 @sinc.backward
 def _(g, input):
-    angle = PI * input
-    return g * where(input == 0.0, 0.0, (angle * cos(angle) - sin(angle)) / (angle * input))
+    return g * _sinc_slope(input)
+
+
+@_sinc_slope.backward
+def _(g, input, out):
+    over = out / where(input == 0.0, 1.0, input)
+    return g * (-PI * PI * sinc(input) - 2.0 * where(input == 0.0, -PI * PI / 3.0, over))
 
 
 DEGREES, RADIANS = 180.0 / PI, PI / 180.0
@@ -365,6 +391,47 @@ digamma = _word("digamma", "The derivative of `lgamma`.", _scipy("digamma"), dom
 @sigmoid.backward
 def _(g, out):
     return g * (1.0 - out) * out
+
+
+# What gradients are made of. The derivatives of `sigmoid` and `tanh` are taken from their results, 1 minus which has no
+# digits left where they are near 1; those of the same functions here are taken from the input and keep theirs.
+
+logistic = _word("sigmoid", "`sigmoid`, with a derivative from the input.", _scipy("expit"), name="logistic", **_INNER)
+hyperbolic_tangent = _word("tanh", "`tanh`, with a derivative from the input.", name="hyperbolic_tangent", **_INNER)
+
+
+@pointwise(result="float", name="logistic_slope", **_INNER)
+def logistic_slope(input):
+    """The derivative of the logistic function."""
+    decay = exp(-fabs(input))
+    return decay / ((1.0 + decay) * (1.0 + decay))
+
+
+@logistic.backward
+def _(g, input):
+    return g * logistic_slope(input)
+
+
+@pointwise(result="float", name="squared_secant", **_INNER)
+def squared_secant(input):
+    """The derivative of the hyperbolic tangent, ``1 / cosh(input)**2``."""
+    decay = exp(-2.0 * fabs(input))
+    return 4.0 * decay / ((1.0 + decay) * (1.0 + decay))
+
+
+@hyperbolic_tangent.backward
+def _(g, input):
+    return g * squared_secant(input)
+
+
+@logistic_slope.backward
+def _(g, input, out):
+    return g * (-out * hyperbolic_tangent(0.5 * input))
+
+
+@squared_secant.backward
+def _(g, input, out):
+    return g * (-2.0 * out * hyperbolic_tangent(input))
 
 
 @erf.backward

@@ -2,6 +2,7 @@
 
 from ..kernels import gemm
 from ..layout import broadcast_shapes, broadcast_strides
+from ..names import warn_of_order
 from ..op import ENTRIES, as_tensor_operand, called, function, method, plain, same_device, sum_to
 from ..storage import Meta, meta
 from ..structured import structured
@@ -140,7 +141,7 @@ def _rows(shape):
     return count
 
 
-@structured(install=("nn.functional",), raw=True, grad_name="AddmmBackward0")
+@structured(install=("nn.functional",), raw=True, out=True, grad_name="AddmmBackward0")
 def linear(input, weight, bias=None):
     """``input @ weight.T + bias``: ``(..., in) x (out, in) + (out) -> (..., out)``."""
     bias_meta = None if bias is None else bias._m
@@ -272,15 +273,31 @@ def _scaled(name, inputs, beta, alpha):
     return found + (base if beta == 1 else base * beta)
 
 
+def _in_order(name, new, arguments, beta, alpha):
+    """(input, two factors, beta, alpha) of a call in the old order, with the numbers before what they multiply."""
+    tensors = [value for value in arguments if isinstance(value, Tensor)]
+    numbers = [value for value in arguments if not isinstance(value, Tensor)]
+    if len(tensors) != 3 or len(numbers) > 2:
+        raise TypeError(f"{name}() takes 3 tensors as positional arguments, got {len(tensors)} and {len(numbers)} other values")
+    warn_of_order(name, new)
+    return (*tensors, *numbers, *(beta, alpha)[len(numbers) :])
+
+
 def _adding(name, product, doc, first, second):
+    new = f"Tensor {first}, Tensor {second}, *, Number beta = 1, Number alpha = 1"
+    unpacked = f"input, {first}, {second}, beta, alpha"
     source = (
-        f"def {name}(input, {first}, {second}, *, beta=1, alpha=1, out=None) -> Tensor:\n"
+        f"def {name}(input, {first}, {second}, *older, beta=1, alpha=1, out=None) -> Tensor:\n"
+        f"    if older:\n"
+        f"        {unpacked} = in_order({name!r}, {new!r}, (input, {first}, {second}, *older), beta, alpha)\n"
         f"    found = called(scaled({name!r}, (input, product({first}, {second})), beta, alpha), {name.capitalize()!r} + 'Backward0')\n"
         f"    return found if out is None else entries['write_out']({name!r}, found, out)\n\n"
-        f"def {name}_(self, {first}, {second}, *, beta=1, alpha=1):\n"
+        f"def {name}_(self, {first}, {second}, *older, beta=1, alpha=1):\n"
+        f"    if older:\n"
+        f"        {unpacked.replace('input', 'self')} = in_order('{name}_', {new!r}, (self, {first}, {second}, *older), beta, alpha)\n"
         f"    return self.copy_({name}(self, {first}, {second}, beta=beta, alpha=alpha))\n"
     )
-    env = {"Tensor": Tensor, "scaled": _scaled, "product": product, "entries": ENTRIES, "called": called}
+    env = {"Tensor": Tensor, "scaled": _scaled, "product": product, "entries": ENTRIES, "called": called, "in_order": _in_order}
     exec(compile(source, f"<{name}>", "exec"), env)
     env[name].__doc__ = doc
     env[f"{name}_"].__doc__ = f"In-place version of `{name}`."

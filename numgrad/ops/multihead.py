@@ -5,7 +5,7 @@ import math
 from ..config import warn_once
 from ..op import function
 from ..tensor import Tensor
-from .attention import scaled_dot_product_attention
+from .attention import scaled_dot_product_attention, without_keys
 from .join import cat
 from .matmul import baddbmm, bmm, linear
 from .pad import pad
@@ -129,10 +129,14 @@ def multi_head_attention_forward(
         hidden = key_padding_mask.reshape(batch, 1, 1, keys).expand(-1, num_heads, -1, -1).reshape(batch * num_heads, 1, keys)
         attn_mask = hidden if attn_mask is None else attn_mask + hidden
     probability = dropout_p if training else 0.0
-    weights = None
+    weights = blind = None
     if need_weights:
         q, keys_first = q * math.sqrt(1.0 / size), k.transpose(-2, -1)
-        weights = softmax(bmm(q, keys_first) if attn_mask is None else baddbmm(attn_mask, q, keys_first), -1)
+        blind = without_keys(attn_mask)
+        if blind is None:
+            weights = softmax(bmm(q, keys_first) if attn_mask is None else baddbmm(attn_mask, q, keys_first), -1)
+        else:
+            weights = softmax(baddbmm(attn_mask.masked_fill(blind, 0.0), q, keys_first), -1).masked_fill(blind, 0.0)
         if probability > 0.0:
             weights = dropout(weights, probability, True)
         found = bmm(weights, v)
@@ -147,6 +151,11 @@ def multi_head_attention_forward(
         found = found.reshape(batch * num_heads, length, size)
     out = linear(found.transpose(0, 1).reshape(length * batch, embed), out_proj_weight, out_proj_bias)
     out = out.reshape(length, batch, embed)
+    if blind is not None:  # NaN is what a query without keys sees, but no gradient passes through it
+        weights = weights.masked_fill(blind, math.nan)
+        by_head = blind.shape[0] == batch * num_heads
+        queries = blind.reshape(batch, num_heads, *blind.shape[1:]).any(1) if by_head else blind
+        out = out.masked_fill(queries.transpose(0, 1), math.nan)
     if weights is not None:
         weights = weights.reshape(batch, num_heads, length, keys)
         weights = weights.mean(1) if average_attn_weights else weights

@@ -232,6 +232,23 @@ def _(g, input, other, out):
     return g * (input / out), g * (other / out)
 
 
+@_hypot.backward_as_ops
+def _(g, input, other, out):
+    return g * _share(input, other), g * _share(other, input)
+
+
+@pointwise(install=(), name="share_of_hypot", inplace=False)
+def _share(input, other):
+    """``input / hypot(input, other)``, whose derivative by the larger of the two is no difference."""
+    return input / hypot(input, other)
+
+
+@_share.backward
+def _(g, input, other):
+    out = hypot(input, other)
+    return g * (other / out) * (other / out) / out, -g * (other / out) * (input / out) / out
+
+
 @function
 def ldexp(input, other, *, out=None) -> Tensor:
     """``input * 2 ** other``."""

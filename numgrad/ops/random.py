@@ -83,10 +83,7 @@ def _ends(a=0.0, b=1.0, **ends):
 
 
 def _uniform(flat, *args, generator, **ends):
-    a, b = _ends(*args, **ends)
-    if a > b:
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    streams.fill_uniform(flat, a, b, generator)
+    streams.fill_uniform(flat, *_ends(*args, **ends), generator)
 
 
 def _normal(flat, mean=0.0, std=1.0, *, generator, contiguous=True):
@@ -95,7 +92,10 @@ def _normal(flat, mean=0.0, std=1.0, *, generator, contiguous=True):
     streams.fill_normal(flat, mean, std, generator, contiguous)
 
 
-def _random(flat, *args, generator):
+def _random(flat, *args, generator, low=0, high=None, to=None, **start):
+    if high is not None or to is not None:
+        args = args or (start.get("from", low),)
+        args = (args[0], to if high is None else high)
     if not args:
         streams.fill_random(flat, generator)
     elif len(args) == 1:
@@ -158,24 +158,24 @@ def _floating(op, tensor):
     return tensor
 
 
-def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def rand(*shape, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    found = _new("rand", size, dtype, device, out)
+    found = _new("rand", shape if size is None else (size,), dtype, device, out)
     kind, ends = ("uniform", 0.0, 1.0), (0.0, 1.0)
     _draw(_parts("rand", found), lambda flat: streams.fill_uniform(flat, 0.0, 1.0, generator), kind, generator, ends)
     return found.requires_grad_() if requires_grad else found
 
 
-def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def randn(*shape, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Normal numbers with mean 0 and variance 1; of complex ones both parts have variance 1/2."""
-    found = _new("randn", size, dtype, device, out)
+    found = _new("randn", shape if size is None else (size,), dtype, device, out)
     std = math.sqrt(0.5) if found._m.dtype.is_complex else 1.0
     _draw(_parts("randn", found), lambda flat: streams.fill_normal(flat, 0.0, std, generator), ("normal", 0.0, std), generator)
     return found.requires_grad_() if requires_grad else found
 
 
 def randint(low=0, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None,
-            requires_grad=False) -> Tensor:  # fmt: skip
+            requires_grad=False, pin_memory=False) -> Tensor:  # fmt: skip
     """Integers from [low, high) (low 0 by default), int64 unless given."""
     if size is None:
         low, high, size = 0, low, high
@@ -222,7 +222,7 @@ def _like(name, make, fill, doc):
             as_input = memory_format is not contiguous_format
         if as_input:
             found = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
-            getattr(found, fill)(*args, *kwargs.values(), **extra)  # elements are drawn as they lie in memory
+            getattr(found, fill)(*args, **kwargs, **extra)  # elements are drawn as they lie in memory
             return found.requires_grad_() if requires_grad else found
         return make(*args, **kwargs, size=tuple(m.shape), dtype=dtype or m.dtype, device=device or m.device,
                     requires_grad=requires_grad, **extra)  # fmt: skip
@@ -236,7 +236,7 @@ rand_like = _like("rand_like", lambda size, **options: rand(size, **options), "u
 randn_like = _like("randn_like", lambda size, **options: randn(size, **options), "normal_", "`randn` in the shape and dtype of ``input``.")
 
 
-def _randint_like(low, high=None, *, size, **options):
+def _randint_like(low=0, high=None, *, size, **options):
     return randint(0, low, size, **options) if high is None else randint(low, high, size, **options)
 
 

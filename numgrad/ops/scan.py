@@ -1,13 +1,13 @@
 """Running folds along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp; and differences of neighbours."""
 
-from math import inf, nan
+from math import inf
 
 import numpy as np
 
 from .. import dtypes
 from ..inplace import write_out
 from ..kernels import scan as kernels
-from ..layout import normalize_axis
+from ..layout import integer, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording
 from ..storage import meta
 from ..structured import structured
@@ -133,10 +133,10 @@ def _signed_sums(weights, exponents, dim, scan):
 
 @structured(install=(), name="later_shares", cases="none", grad_name="LogcumsumexpBackwardBackward0")
 def _later_shares(weights, input, totals, *, dim):
-    """The sums over ``k >= i`` of ``weights[k] exp(input[i] - totals[k])``; NaN where the total is still -inf."""
+    """The sums over ``k >= i`` of ``weights[k] exp(input[i] - totals[k])``; 0 where the total is still -inf."""
     empty = totals == -inf
     up, down = _signed_sums(weights.masked_fill(empty, 0.0), -totals.masked_fill(empty, 0.0), dim, _from_end)
-    return ((up + input).exp() - (down + input).exp()).masked_fill(empty, nan)
+    return ((up + input).exp() - (down + input).exp()).masked_fill(empty, 0.0)
 
 
 @_later_shares.backward
@@ -270,6 +270,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None) -> Tensor:
             raise RuntimeError(
                 f"diff expects {name} and input to be the same dimension, got {part._m.ndim} and {input._m.ndim}"
             )
+    n = integer("diff", "n", n)
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     parts = [part for part in (prepend, input, append) if part is not None] if n else [input]

@@ -1,5 +1,6 @@
 """Writing along one dimension: scatter, scatter_add, scatter_reduce, index_reduce."""
 
+from ..errors import no_complex_form
 from ..inplace import check_inplace, write_out
 from ..kernels.index import ADD, MAX, MIN, MUL, SET
 from ..layout import normalize_axis
@@ -117,6 +118,8 @@ def scatter_add_(self, dim, index, src):
 
 @structured(install=(), name="scatter_reduce", cases="none")
 def _reduced(input, src, *, at, reduce, include_self):
+    if input._m.dtype.is_complex and reduce in ("amax", "amin"):
+        raise no_complex_form(f"scatter_reduce with reduce={reduce!r}")
     out = contiguous_copy(input)
     _reduce_into(out, src, at, reduce, include_self)
     return out
@@ -137,7 +140,7 @@ def _reduce_into(out, src, at, reduce, include_self):
     put(out, src, at, _MODES[reduce])
     if reduce == "mean":
         counts = _counts(out, at, include_self)
-        if out._m.dtype.is_floating_point:
+        if out._m.dtype.differentiable:
             quotient = out / counts
         else:
             quotient = out.div(counts, rounding_mode="floor")
@@ -148,7 +151,7 @@ def _counts(like, at, include_self):
     """How many values meet at each element; 1 where none do."""
     one = one_value("scatter_reduce", 1, like)
     counts = like * 0 + 1 if include_self else like * 0
-    if like._m.dtype.is_floating_point:
+    if like._m.dtype.differentiable:
         counts = like.new_full(tuple(like._m.shape), float(include_self))
     put(counts, one, at, ADD)
     return counts if include_self else counts.masked_fill(counts == 0, 1)

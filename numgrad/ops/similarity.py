@@ -7,7 +7,7 @@ import math
 
 from ..op import as_tensor_operand, function
 from ..tensor import Tensor
-from .activation import logsigmoid, softplus
+from .activation import logsigmoid
 from .distance import pairwise_distance
 from .loss import legacy_reduction, reduced
 
@@ -108,7 +108,7 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction: s
         raise RuntimeError(
             f"soft_margin_loss: expected target of the shape of input, {list(input.shape)}, got {list(target.shape)}"
         )
-    return reduced("soft_margin_loss", softplus(-target * input), reduction)
+    return reduced("soft_margin_loss", -logsigmoid(target * input), reduction)
 
 
 def _classes(name, input, target, per_class=False):

@@ -4,7 +4,7 @@ import warnings
 
 from .. import dtypes
 from ..inplace import write_out
-from ..kernels.vocab import exp, lanes, log, maxnum, row_max, row_sum
+from ..kernels.vocab import difference, exp, lanes, log, log1p, maxnum, row_max, row_sum, where
 from ..layout import normalize_axes, normalize_axis
 from ..op import as_tensor_operand, cast, function
 from ..rowwise import rowwise
@@ -14,6 +14,8 @@ from .view import transpose
 
 INF = float("inf")
 NEG_INF = float("-inf")
+# The largest exponential of a row is 1. Where the others add less than 1/50 to it, they are added without it, for log1p.
+ALMOST_ONE = 1.02
 
 
 @rowwise("x(r,n) -> y(r,n)", install=(), name="softmax_rows", grad_name="SoftmaxBackward0")
@@ -58,9 +60,15 @@ def log_softmax_rows(x, y, *, n):
     total = 0.0
     for j in lanes(n):
         total += exp(x[j] - top)
-    shift = top + log(row_sum(total))
+    total = row_sum(total)
+    log_total = log(total)
+    if total < ALMOST_ONE:
+        others = 0.0
+        for j in lanes(n):
+            others += where(x[j] == top, 0.0, exp(x[j] - top))
+        log_total = log1p(row_sum(others))
     for j in lanes(n):
-        y[j] = x[j] - shift
+        y[j] = difference(x[j] - top, log_total)
 
 
 @log_softmax_rows.backward
@@ -78,31 +86,51 @@ def _(g, y):
     return g - y.exp() * g.sum(-1, True)
 
 
-@rowwise("x(r,n) -> y(r,1)", install=(), name="logsumexp_rows", grad_name="LogsumexpBackward0")
-def logsumexp_rows(x, y, *, n):
+@rowwise("x(r,n) -> y(r,1), peak(r,1), rest(r,1)", install=(), name="logsumexp_rows", grad_name="LogsumexpBackward0")
+def logsumexp_rows(x, y, peak, rest, *, n):
     """``log(sum(exp(x)))`` of every row, without overflow."""
     top = NEG_INF
     for j in lanes(n):
         top = maxnum(top, x[j])
     top = row_max(top)
-    # An infinite maximum is the result itself: inf - inf would be NaN.
-    shift = top if NEG_INF < top < INF else 0.0
+    shift = top if top > NEG_INF else 0.0
     total = 0.0
     for j in lanes(n):
-        total += exp(x[j] - shift)
-    y[0] = shift + log(row_sum(total))
+        total += exp(where(x[j] == shift, 0.0, x[j] - shift))  # inf - inf would be NaN
+    total = row_sum(total)
+    log_total = log(total)
+    if total < ALMOST_ONE:
+        others = 0.0
+        for j in lanes(n):
+            others += where(x[j] == shift, 0.0, exp(x[j] - shift))
+        log_total = log1p(row_sum(others)) if total > 0.5 else NEG_INF
+    y[0] = shift + log_total
+    # The gradient needs the two apart: their sum has lost digits of the smaller.
+    peak[0] = shift
+    rest[0] = log_total if log_total > NEG_INF else 0.0
 
 
 @logsumexp_rows.backward
-def _(g, x, y, dx, *, n):
-    shift = y[0] if NEG_INF < y[0] < INF else 0.0
+def _(g, x, peak, rest, dx, *, n):
+    shift, log_total = peak[0], rest[0]
     for j in lanes(n):
-        dx[j] = g[0] * exp(x[j] - shift)
+        dx[j] = g[0] * exp(difference(where(x[j] == shift, 0.0, x[j] - shift), log_total))
 
 
 @logsumexp_rows.backward_as_ops
-def _(g, x, y):
-    return g.unsqueeze(-1) * (x - y.unsqueeze(-1)).exp()
+def _(g, x, peak, rest):
+    return g.unsqueeze(-1) * shares(x)
+
+
+def shares(x):
+    """The softmax of every row, with a value where all elements are -inf (0) or some are inf (equal parts)."""
+    top = x.detach().amax(-1, True)
+    odd = top.abs() == INF
+    found = softmax_rows(x.masked_fill(odd, 0.0))
+    if not bool(odd.any()):
+        return found
+    full = ((x == INF) & odd).to(x._m.dtype)
+    return found.masked_fill(odd, 0.0) + full / full.sum(-1, True).clamp_min(1.0)
 
 
 def _along(name, rows, input, dim, dtype):

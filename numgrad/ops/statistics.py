@@ -5,9 +5,9 @@ from math import inf, prod
 
 from .. import dtypes
 from ..inplace import write_out
-from ..kernels.vocab import lanes, leader, row_sum, sqrt, where
+from ..kernels.vocab import lanes, leader, row_moments, row_sum, sqrt, where
 from ..layout import normalize_axes
-from ..op import as_tensor_operand, cast, function
+from ..op import ENTRIES, as_tensor_operand, cast, function
 from ..pointwise import pointwise
 from ..rowwise import rowwise
 from ..tensor import Tensor
@@ -17,6 +17,8 @@ from .parts import diagonal
 from .reduce import mean as arithmetic_mean, sum as total_sum
 from .view import permute, reshape, transpose
 
+LONG = 1 << 14  # elements
+
 # --- variance ------------------------------------------------------------------------------------------------------
 
 
@@ -25,8 +27,15 @@ def _var_rows(x, y, mean, *, n, freedom=1.0):
     """``sum((x - mean(x))^2) / freedom`` of every row, in two passes.
 
     The mean is summed up of halved differences from the first element, each divided by n: none of the sums overflows,
-    and equal elements have exactly the variance 0.
+    and equal elements have exactly the variance 0. Long rows take the moments of pieces, joined in pairs, since a plain
+    sum loses a digit for every hundredfold length.
     """
+    if n > LONG:
+        m, square = row_moments(x, n, 1.0)
+        if leader():
+            mean[0] = m
+            y[0] = square * (float(n) / freedom)
+        return
     half, share, total = 0.5 * x[0], 1.0 / float(n), 0.0
     for j in lanes(n):
         total += (0.5 * x[j] - half) * share
@@ -214,7 +223,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None) -> Tensor:
         raise RuntimeError("cov(): bool dtype is not supported for input; convert it with .float()")
     rows = input if input._m.ndim == 2 else reshape(input, (1, -1))
     count = rows._m.shape[1]
-    if not rows._m.dtype.is_floating_point:
+    if not rows._m.dtype.differentiable:
         rows = cast(rows, dtypes.get_default_dtype())
     repeats, importance = (
         _weights("cov()", weights, label, count) for weights, label in ((fweights, "fweights"), (aweights, "aweights"))
@@ -237,6 +246,8 @@ def cov(input, *, correction=1, fweights=None, aweights=None) -> Tensor:
     if low:
         warnings.warn("cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.", stacklevel=2)
         freedom = 0.0
+    if rows._m.dtype.is_complex:
+        centered = ENTRIES["conj"](centered)
     found = matmul(weighted, transpose(centered, 0, 1)) / freedom
     return found if found._m.numel != 1 else reshape(found, ())
 
@@ -252,5 +263,10 @@ def corrcoef(input) -> Tensor:
     found = cov(input)
     if not found._m.ndim:
         return found / found
-    deviation = _root(diagonal(found))
-    return (found / deviation.unsqueeze(-1) / deviation.unsqueeze(-2)).clamp(-1.0, 1.0)
+    of_complex = found._m.dtype.is_complex
+    variances = diagonal(found)
+    deviation = _root(ENTRIES["real"](variances) if of_complex else variances)
+    found = found / deviation.unsqueeze(-1) / deviation.unsqueeze(-2)
+    if of_complex:
+        return ENTRIES["complex"](*[ENTRIES[part](found).clamp(-1.0, 1.0) for part in ("real", "imag")])
+    return found.clamp(-1.0, 1.0)

@@ -3,6 +3,7 @@
 from ..config import warn_once
 from ..inplace import check_inplace
 from ..layout import infer_size, integers, normalize_axes, normalize_axis, view_strides
+from ..names import door
 from ..op import ENTRIES, as_tensor_operand, function, method, put_on_tensor, sum_to
 from ..storage import meta
 from ..structured import structured
@@ -34,8 +35,10 @@ def _(g, input_meta):
 
 
 @method
-def view(self, *shape, dtype=None) -> Tensor:
+def view(self, *shape, size=None, dtype=None) -> Tensor:
     """The same elements under another shape, sharing memory; one size may be -1. With a dtype, the same bytes."""
+    if size is not None:
+        shape = (size,)
     if len(shape) == 1 and hasattr(shape[0], "np"):
         dtype, shape = shape[0], ()
     if dtype is not None:
@@ -71,8 +74,9 @@ def _view_dtype(self, dtype):
 
 
 @function
-def reshape(input, *shape) -> Tensor:
+def reshape(input, *size, shape=None) -> Tensor:
     """The same elements under another shape: a view where possible, else a copy. One size may be -1."""
+    shape = size if shape is None else (shape,)
     input = as_tensor_operand("reshape", input, "input")
     try:
         plan = _reshapes.get((input._m, shape))
@@ -127,8 +131,9 @@ def _(g, dims):
 
 
 @function
-def permute(input, *dims) -> Tensor:
+def permute(input, *axes, dims=None) -> Tensor:
     """The dimensions in another order; ``dims`` names all of them."""
+    dims = axes if dims is None else (dims,)
     wanted = sizes("permute", dims)
     m = input._m
     if len(wanted) != m.ndim:
@@ -282,8 +287,9 @@ def _(g, input_meta):
 
 
 @method
-def expand(self, *shape, implicit=False) -> Tensor:
+def expand(self, *shape, size=None, implicit=False) -> Tensor:
     """A view in which dimensions of size 1, and new ones in front, repeat; -1 keeps a size."""
+    shape = shape if size is None else (size,)
     wanted = sizes("expand", shape)
     m = self._m
     lead = len(wanted) - m.ndim
@@ -316,7 +322,10 @@ def broadcast_to(input, size) -> Tensor:
     return expand(input, *sizes("broadcast_to", (size,)))
 
 
-Tensor.broadcast_to = lambda self, *size: expand(self, *sizes("broadcast_to", size))
+@method(name="broadcast_to")
+def _broadcast_to(self, *shape, size=None) -> Tensor:
+    """`expand` under NumPy's name."""
+    return expand(self, *sizes("broadcast_to", shape if size is None else (size,)))
 
 
 @structured(kind="view", install=(), name="unsqueeze")
@@ -358,6 +367,8 @@ def squeeze(input, dim=None) -> Tensor:
 
 def install_inplace(name, change):
     """Give Tensor the in-place form ``name`` of a view: the tensor itself becomes the view that ``change`` returns."""
+
+    change = door(change, name, method=True)
 
     def inplace(self, *args, **named):
         """In-place version: this tensor takes the other shape."""
@@ -405,12 +416,11 @@ def ravel(input) -> Tensor:
 def unflatten(input, dim, sizes) -> Tensor:
     """Dimension ``dim`` as several of the given sizes, one of which may be -1."""
     dim = normalize_axis("unflatten", dim, input._m.ndim)
+    sizes = integers("unflatten", "sizes", sizes)
     if not sizes:
         raise RuntimeError("unflatten: sizes must be non-empty")
-    if isinstance(sizes, int):
-        sizes = (sizes,)
     shape = tuple(input._m.shape)
-    inner = infer_size("unflatten", tuple(sizes), shape[dim])
+    inner = infer_size("unflatten", sizes, shape[dim])
     return view(input, shape[:dim] + inner + shape[dim + 1 :])
 
 

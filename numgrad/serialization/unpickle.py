@@ -22,6 +22,7 @@ from .files import Outside
 
 _DEPTH = 1000  # containers in containers; Python's own pickle writes no more by default
 _SHORT = 1 << 20  # what any pickle may cost, in steps of some nanoseconds
+_WORD = 1 << 62
 _PER_BYTE = 16  # and what each of its bytes adds
 
 
@@ -99,22 +100,43 @@ class Interpreter:
         return found
 
     def _loop(self, data, at):
-        table, none = _TABLE, _none
+        table, memo = _TABLE, self.memo
         while True:
             self.at = at
             code = data[at]
             at += 1
-            if code == 46:  # STOP
-                break
-            width, operand, action = table[code]
-            if width == 0:
-                action(self, none)
-            elif width > 0:
+            form, width, operand, action = table[code]
+            if form == _PUSHED:  # the usual ones first, without a call of their own
+                end = at + width
+                if data[end] == code and data[end : end + 4 * width + 4 : width + 1] == bytes((code,)) * 4:
+                    values = _run(data, at - 1, code, action)
+                    self.stack.extend(values)
+                    at += (width + 1) * len(values) - 1
+                else:
+                    self.stack.append(operand(data, at)[0])
+                    at = end
+            elif form == _TEXT:
+                begin = at + width
+                at = begin + operand(data, at)[0]
+                if at > len(data):
+                    raise Damaged("no end")
+                self.stack.append(str(data[begin:at], "utf-8", "surrogatepass"))
+            elif form == _READ:
+                value, at = operand(data, at)
+                self.stack.append(value)
+            elif form == _KEPT:
+                memo[operand(data, at)[0]] = self.stack[-1]
+                at += width
+            elif form == _BARE:
+                action(self, None)
+            elif form == _FIXED:
                 action(self, operand(data, at)[0])
                 at += width
-            else:
+            elif form == _VARIED:
                 value, at = operand(data, at)
                 action(self, value)
+            else:
+                break
         self.at = at
         if self.below or len(self.stack) != 1:
             if not self.refused:
@@ -132,8 +154,16 @@ class Interpreter:
 
     def depth(self, items) -> int:
         """How deep a container of these items is nested."""
-        if set(map(type, items)) <= _LEAVES:
-            return 1
+        leaves = _LEAVES
+        if len(items) > 8:
+            if set(map(type, items)) <= leaves:
+                return 1
+        else:
+            for item in items:
+                if type(item) not in leaves:
+                    break
+            else:
+                return 1
         depths = self.depths
         deepest = 1 + max(depths[id(item)][0] if id(item) in depths else type(item) not in _LEAVES for item in items)
         if deepest > _DEPTH:
@@ -150,7 +180,7 @@ class Interpreter:
     def hashed(self, keys) -> list:
         """``keys``, which can be hashed in bounded time."""
         kinds = set(map(type, keys))
-        if int in kinds:
+        if int in kinds and (len(kinds) > 1 or not -_WORD < min(keys) <= max(keys) < _WORD):
             self.charge(sum(key.bit_length() for key in keys if type(key) is int) >> 6)
         if kinds <= _QUICK:
             return keys
@@ -297,10 +327,10 @@ class Interpreter:
 
     def extend(self, items):
         target = self.top()
-        if isinstance(target, Unknown):
-            return
         if isinstance(target, list):
             target.extend(items)
+        elif isinstance(target, Unknown):
+            return
         elif hasattr(target, "extend") and not isinstance(target, Tensor):
             target.extend(items)
         elif hasattr(target, "append"):
@@ -324,13 +354,15 @@ class Interpreter:
         self.note(target, items)
 
     def set_items(self, items):
-        target = self.top()
+        target, plain = self.top(), type(self.stack[-1]) is dict
         if isinstance(target, Unknown):
             return
-        if len(items) % 2 or not hasattr(target, "__setitem__") or isinstance(target, (Tensor, list, np.ndarray)):
+        if len(items) % 2 or not plain and (
+            not hasattr(target, "__setitem__") or isinstance(target, (Tensor, list, np.ndarray))
+        ):
             raise Damaged(f"keys for {type(target).__name__}")
         keys, values = self.hashed(items[::2]), items[1::2]
-        if type(target) is dict:
+        if plain:
             target.update(zip(keys, values))
         else:
             for key, value in zip(keys, values):
@@ -423,10 +455,6 @@ def _counted(form, convert):
     return operand
 
 
-def _utf8(data) -> str:
-    return str(data, "utf-8", "surrogatepass")
-
-
 def _long(data) -> int:
     return int.from_bytes(data, "little", signed=True)
 
@@ -445,79 +473,101 @@ def _refused_opcode(what):
     return action
 
 
-def _fixed(form):
+# How an opcode is handled: what follows it is pushed (of a fixed width, a text, or what has to be read), names an entry of the
+# memo, or is handed to an action, if there is any; or it is the end.
+_PUSHED, _TEXT, _READ, _KEPT, _BARE, _FIXED, _VARIED, _END = range(8)
+
+
+def _packed(form, handled=_PUSHED, action=None):
     packed = struct.Struct(form)
-    return packed.size, packed.unpack_from
+    if handled == _PUSHED:  # many of them in a row are read at once
+        action = np.dtype([("code", np.uint8), ("value", form)])
+    return handled, packed.size, packed.unpack_from, action
 
 
-_none = None
-_table: dict[bytes, tuple[int, Any, Callable[[Interpreter, Any], Any]]] = {
-    b"\x80": (*_fixed("<B"), lambda it, n: setattr(it, "protocol", n)),
-    b"\x95": (*_fixed("<Q"), _nothing),
-    b"N": (0, None, lambda it, _: it.stack.append(None)),
-    b"\x88": (0, None, lambda it, _: it.stack.append(True)),
-    b"\x89": (0, None, lambda it, _: it.stack.append(False)),
-    b"J": (*_fixed("<i"), Interpreter.push),
-    b"K": (*_fixed("<B"), Interpreter.push),
-    b"M": (*_fixed("<H"), Interpreter.push),
-    b"G": (*_fixed(">d"), Interpreter.push),
-    b"I": (-1, _lined(_int), Interpreter.push),
-    b"L": (-1, _lined(lambda line: _number(line.rstrip(b"L"))), Interpreter.push),
-    b"F": (-1, _lined(_float), Interpreter.push),
-    b"\x8a": (-1, _counted("<B", _long), Interpreter.push),
-    b"\x8b": (-1, _counted("<i", _long), Interpreter.push),
-    b"V": (-1, _lined(lambda line: line.decode("raw-unicode-escape")), Interpreter.push),
-    b"X": (-1, _counted("<I", _utf8), Interpreter.push),
-    b"\x8c": (-1, _counted("<B", _utf8), Interpreter.push),
-    b"\x8d": (-1, _counted("<Q", _utf8), Interpreter.push),
-    b"B": (-1, _counted("<I", bytes), Interpreter.push),
-    b"C": (-1, _counted("<B", bytes), Interpreter.push),
-    b"\x8e": (-1, _counted("<Q", bytes), Interpreter.push),
-    b"\x96": (-1, _counted("<Q", bytearray), Interpreter.push),
-    b"S": (-1, _lined(_quoted), Interpreter.text),
-    b"T": (-1, _counted("<i", bytes), Interpreter.text),
-    b"U": (-1, _counted("<B", bytes), Interpreter.text),
-    b"p": (-1, _lined(_number), Interpreter.keep),
-    b"q": (*_fixed("<B"), Interpreter.keep),
-    b"r": (*_fixed("<I"), Interpreter.keep),
-    b"\x94": (0, None, Interpreter.keep_next),
-    b"g": (-1, _lined(_number), Interpreter.recall),
-    b"h": (*_fixed("<B"), Interpreter.recall),
-    b"j": (*_fixed("<I"), Interpreter.recall),
-    b"(": (0, None, Interpreter.mark),
-    b"0": (0, None, Interpreter.drop),
-    b"1": (0, None, lambda it, _: it.above_mark()),
-    b"2": (0, None, lambda it, _: it.push(it.top())),
-    b")": (0, None, lambda it, _: it.stack.append(())),
-    b"]": (0, None, lambda it, _: it.stack.append([])),
-    b"}": (0, None, lambda it, _: it.stack.append({})),
-    b"\x8f": (0, None, lambda it, _: it.stack.append(set())),
-    b"t": (0, None, lambda it, _: it.tuple_of(it.above_mark())),
-    b"\x85": (0, None, lambda it, _: it.few(1)),
-    b"\x86": (0, None, lambda it, _: it.few(2)),
-    b"\x87": (0, None, lambda it, _: it.few(3)),
-    b"l": (0, None, lambda it, _: it.list_of(it.above_mark())),
-    b"d": (0, None, lambda it, _: it.dict_of(it.above_mark())),
-    b"\x91": (0, None, lambda it, _: it.frozen(it.above_mark())),
-    b"a": (0, None, lambda it, _: it.extend([it.pop()])),
-    b"e": (0, None, lambda it, _: it.extend(it.above_mark())),
-    b"\x90": (0, None, lambda it, _: it.add(it.above_mark())),
-    b"s": (0, None, lambda it, _: it.set_items([it.pop(), it.pop()][::-1])),
-    b"u": (0, None, lambda it, _: it.set_items(it.above_mark())),
-    b"c": (-1, _two_lines, lambda it, names: it.name(*names)),
-    b"\x93": (0, None, Interpreter.stacked_name),
-    b"R": (0, None, Interpreter.reduce),
-    b"\x81": (0, None, Interpreter.instantiate),
-    b"\x92": (0, None, Interpreter.instantiate_named),
-    b"i": (-1, _two_lines, Interpreter.instance),
-    b"o": (0, None, Interpreter.instance_on_stack),
-    b"b": (0, None, Interpreter.build),
-    b"P": (-1, _lined(lambda line: line.decode("ascii")), Interpreter.persistent),
-    b"Q": (0, None, lambda it, _: it.persistent(it.pop())),
-    b"\x97": (0, None, _refused_opcode("buffers outside of it")),
-    b"\x98": (0, None, _nothing),
+def _run(data, at: int, code: int, layout: np.dtype) -> list:
+    """The numbers of the opcodes ``code`` that follow each other from ``at`` on, as far as a batch reaches."""
+    found = np.frombuffer(data, layout, min((len(data) - at) // layout.itemsize, 1024), at)
+    others = np.flatnonzero(found["code"] != code)
+    return found["value"][: others[0] if len(others) else len(found)].tolist()
+
+
+def _read(operand, action=None):
+    return _READ if action is None else _VARIED, 0, operand, action
+
+
+def _bare(action):
+    return _BARE, 0, None, action
+
+
+_table: dict[bytes, tuple] = {
+    b"\x80": _packed("<B", _FIXED, lambda it, n: setattr(it, "protocol", n)),
+    b"\x95": _packed("<Q", _FIXED, _nothing),
+    b".": (_END, 0, None, None),
+    b"N": _bare(lambda it, _: it.stack.append(None)),
+    b"\x88": _bare(lambda it, _: it.stack.append(True)),
+    b"\x89": _bare(lambda it, _: it.stack.append(False)),
+    b"J": _packed("<i"),
+    b"K": _packed("<B"),
+    b"M": _packed("<H"),
+    b"G": _packed(">d"),
+    b"I": _read(_lined(_int)),
+    b"L": _read(_lined(lambda line: _number(line.rstrip(b"L")))),
+    b"F": _read(_lined(_float)),
+    b"\x8a": _read(_counted("<B", _long)),
+    b"\x8b": _read(_counted("<i", _long)),
+    b"V": _read(_lined(lambda line: line.decode("raw-unicode-escape"))),
+    b"X": _packed("<I", _TEXT),
+    b"\x8c": _packed("<B", _TEXT),
+    b"\x8d": _packed("<Q", _TEXT),
+    b"B": _read(_counted("<I", bytes)),
+    b"C": _read(_counted("<B", bytes)),
+    b"\x8e": _read(_counted("<Q", bytes)),
+    b"\x96": _read(_counted("<Q", bytearray)),
+    b"S": _read(_lined(_quoted), Interpreter.text),
+    b"T": _read(_counted("<i", bytes), Interpreter.text),
+    b"U": _read(_counted("<B", bytes), Interpreter.text),
+    b"p": _read(_lined(_number), Interpreter.keep),
+    b"q": _packed("<B", _KEPT),
+    b"r": _packed("<I", _KEPT),
+    b"\x94": _bare(Interpreter.keep_next),
+    b"g": _read(_lined(_number), Interpreter.recall),
+    b"h": _packed("<B", _FIXED, Interpreter.recall),
+    b"j": _packed("<I", _FIXED, Interpreter.recall),
+    b"(": _bare(Interpreter.mark),
+    b"0": _bare(Interpreter.drop),
+    b"1": _bare(lambda it, _: it.above_mark()),
+    b"2": _bare(lambda it, _: it.push(it.top())),
+    b")": _bare(lambda it, _: it.stack.append(())),
+    b"]": _bare(lambda it, _: it.stack.append([])),
+    b"}": _bare(lambda it, _: it.stack.append({})),
+    b"\x8f": _bare(lambda it, _: it.stack.append(set())),
+    b"t": _bare(lambda it, _: it.tuple_of(it.above_mark())),
+    b"\x85": _bare(lambda it, _: it.few(1)),
+    b"\x86": _bare(lambda it, _: it.few(2)),
+    b"\x87": _bare(lambda it, _: it.few(3)),
+    b"l": _bare(lambda it, _: it.list_of(it.above_mark())),
+    b"d": _bare(lambda it, _: it.dict_of(it.above_mark())),
+    b"\x91": _bare(lambda it, _: it.frozen(it.above_mark())),
+    b"a": _bare(lambda it, _: it.extend([it.pop()])),
+    b"e": _bare(lambda it, _: it.extend(it.above_mark())),
+    b"\x90": _bare(lambda it, _: it.add(it.above_mark())),
+    b"s": _bare(lambda it, _: it.set_items([it.pop(), it.pop()][::-1])),
+    b"u": _bare(lambda it, _: it.set_items(it.above_mark())),
+    b"c": _read(_two_lines, lambda it, names: it.name(*names)),
+    b"\x93": _bare(Interpreter.stacked_name),
+    b"R": _bare(Interpreter.reduce),
+    b"\x81": _bare(Interpreter.instantiate),
+    b"\x92": _bare(Interpreter.instantiate_named),
+    b"i": _read(_two_lines, Interpreter.instance),
+    b"o": _bare(Interpreter.instance_on_stack),
+    b"b": _bare(Interpreter.build),
+    b"P": _read(_lined(lambda line: line.decode("ascii")), Interpreter.persistent),
+    b"Q": _bare(lambda it, _: it.persistent(it.pop())),
+    b"\x97": _bare(_refused_opcode("buffers outside of it")),
+    b"\x98": _bare(_nothing),
 }
-_TABLE = [_table.get(bytes([code]), (0, None, _refused_opcode(f"the opcode {code:#04x}"))) for code in range(256)]
+_TABLE = [_table.get(bytes([code]), _bare(_refused_opcode(f"the opcode {code:#04x}"))) for code in range(256)]
 
 
 def element_type(value) -> str:

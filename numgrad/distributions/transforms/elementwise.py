@@ -3,7 +3,7 @@
 import math
 
 import numgrad as ng
-from numgrad.nn.functional import softplus
+from numgrad.nn.functional import logsigmoid, softplus
 
 from .. import constraints
 from ..distribution import broadcast_all, sum_rightmost
@@ -82,7 +82,7 @@ class SigmoidTransform(_Rising):
         return y.log() - ng.log1p(-y)
 
     def log_abs_det_jacobian(self, x, y):
-        return -softplus(-x) - softplus(x)
+        return logsigmoid(x) + logsigmoid(-x)
 
 
 def clipped_sigmoid(x):
@@ -103,7 +103,7 @@ class SoftplusTransform(_Rising):
         return (-ng.expm1(-y)).log() + y
 
     def log_abs_det_jacobian(self, x, y):
-        return -softplus(-x)
+        return logsigmoid(x)
 
 
 class TanhTransform(_Rising):
@@ -118,7 +118,7 @@ class TanhTransform(_Rising):
         return y.atanh()
 
     def log_abs_det_jacobian(self, x, y):
-        return 2.0 * (math.log(2.0) - x - softplus(-2.0 * x))
+        return 2.0 * (math.log(2.0) - x + logsigmoid(2.0 * x))
 
 
 class AbsTransform(Transform):

@@ -3,7 +3,7 @@
 import math
 
 import numgrad as ng
-from numgrad.nn.functional import logsigmoid, pad, softplus
+from numgrad.nn.functional import logsigmoid, pad
 
 from .. import constraints
 from .base import Transform, _need
@@ -117,7 +117,7 @@ class CorrCholeskyTransform(Transform):
     def log_abs_det_jacobian(self, x, y):
         """That of the map to the numbers below the diagonal."""
         left = _below(1 - y.square().cumsum(-1), -2)
-        return 0.5 * left.log().sum(-1) - 2 * (x + softplus(-2 * x) - math.log(2.0)).sum(-1)
+        return 0.5 * left.log().sum(-1) - 2 * (x - logsigmoid(2 * x) - math.log(2.0)).sum(-1)
 
     def forward_shape(self, shape):
         _need(len(shape), 1)

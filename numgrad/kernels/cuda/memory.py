@@ -11,6 +11,7 @@ import numpy as np
 
 from ...device import current
 from ...errors import DeviceError, OutOfMemoryError
+from ...layout import geometry
 from ...storage import pinned
 from ..dlpack import CUDA, capsule
 
@@ -384,6 +385,7 @@ def adopt(owner) -> Buffer:
     interface = owner.__cuda_array_interface__
     dtype = np.dtype(interface["typestr"])
     size, step = 1, dtype.itemsize
+    geometry("adopt", interface["shape"], interface.get("strides") or (0,) * len(interface["shape"]))
     for n, stride in zip(reversed(interface["shape"]), reversed(interface.get("strides") or ())):
         if stride != step and n != 1:
             raise ValueError("adopt: expected row-major device memory, got other strides; make it contiguous first")

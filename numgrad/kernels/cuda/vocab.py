@@ -209,6 +209,7 @@ WORDS = {
     "minnum": _extremum("<", "fmin"),
     "maxnum": _extremum(">", "fmax"),
     "fmod": _word(2, _common, _remainder),
+    "difference": _word(2, _common, lambda builder, kind, x, y: builder.fsub(x, y)),
     "where": _word(3, _chosen, lambda builder, kind, condition, x, y: builder.select(condition, x, y)),
 }
 

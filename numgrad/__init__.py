@@ -11,6 +11,7 @@ from . import (
     overrides as overrides,
     paths as paths,
     testing as testing,
+    unsigned as unsigned,
 )
 from .autograd import (
     enable_grad as enable_grad,
@@ -21,7 +22,10 @@ from .autograd import (
     set_grad_enabled as set_grad_enabled,
 )
 from .compiler import compile as compile
-from .config import get_num_threads as get_num_threads, set_num_threads as set_num_threads
+from .config import (
+    get_num_threads as get_num_threads,
+    set_num_threads as set_num_threads,
+)
 from .device import Device as device
 from .dtypes import (
     bfloat16 as bfloat16,
@@ -46,6 +50,9 @@ from .dtypes import (
     promote as promote_types,
     set_default_dtype as set_default_dtype,
     uint8 as uint8,
+    uint16 as uint16,
+    uint32 as uint32,
+    uint64 as uint64,
 )
 from .errors import OutOfMemoryError as OutOfMemoryError
 from .function import Function as _Function
@@ -356,6 +363,7 @@ from .ops.matmul import (
     addmv as addmv,
     addr as addr,
     baddbmm as baddbmm,
+    bilinear as bilinear,
     bmm as bmm,
     dot as dot,
     inner as inner,
@@ -470,6 +478,57 @@ from .ops.rejection import (
     _sample_dirichlet as _sample_dirichlet,
     _standard_gamma as _standard_gamma,
     binomial as binomial,
+)
+from .ops.root_forms import (
+    alias_copy as alias_copy,
+    alpha_dropout as alpha_dropout,
+    alpha_dropout_ as alpha_dropout_,
+    as_strided_copy as as_strided_copy,
+    cosine_embedding_loss as cosine_embedding_loss,
+    detach_copy as detach_copy,
+    diagonal_copy as diagonal_copy,
+    dropout_ as dropout_,
+    embedding as embedding,
+    expand_copy as expand_copy,
+    feature_alpha_dropout as feature_alpha_dropout,
+    frobenius_norm as frobenius_norm,
+    get_device as get_device,
+    gru_cell as gru_cell,
+    hinge_embedding_loss as hinge_embedding_loss,
+    is_same_size as is_same_size,
+    is_signed as is_signed,
+    is_warn_always_enabled as is_warn_always_enabled,
+    kl_div as kl_div,
+    lstm_cell as lstm_cell,
+    margin_ranking_loss as margin_ranking_loss,
+    nonzero_static as nonzero_static,
+    nuclear_norm as nuclear_norm,
+    permute_copy as permute_copy,
+    rnn_relu_cell as rnn_relu_cell,
+    rnn_tanh_cell as rnn_tanh_cell,
+    select_copy as select_copy,
+    set_flush_denormal as set_flush_denormal,
+    set_warn_always as set_warn_always,
+    slice_copy as slice_copy,
+    split_copy as split_copy,
+    split_with_sizes_copy as split_with_sizes_copy,
+    squeeze_copy as squeeze_copy,
+    sym_float as sym_float,
+    sym_int as sym_int,
+    sym_ite as sym_ite,
+    sym_max as sym_max,
+    sym_min as sym_min,
+    sym_not as sym_not,
+    sym_sqrt as sym_sqrt,
+    sym_sum as sym_sum,
+    t_copy as t_copy,
+    transpose_copy as transpose_copy,
+    triplet_margin_loss as triplet_margin_loss,
+    typename as typename,
+    unbind_copy as unbind_copy,
+    unfold_copy as unfold_copy,
+    unsqueeze_copy as unsqueeze_copy,
+    view_copy as view_copy,
 )
 from .ops.scan import (
     cummax as cummax,

@@ -13,11 +13,23 @@ from pathlib import Path
 from . import cpus, forks
 
 _warned: set[str] = set()
+_always = False
+
+
+def warn_always(b: bool, /) -> None:
+    """Whether warnings that are issued once in a process are issued every time (``set_warn_always``)."""
+    global _always
+    _always = bool(b)
+
+
+def warnings_always() -> bool:
+    """What `warn_always` was given last."""
+    return _always
 
 
 def warn_once(message: str, category=UserWarning, stacklevel: int = 3) -> None:
     """Issue ``message`` as a warning, once in this process."""
-    if message not in _warned:
+    if _always or message not in _warned:
         _warned.add(message)
         warnings.warn(message, category, stacklevel=stacklevel)
 

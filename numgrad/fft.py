@@ -13,7 +13,7 @@ import numpy as np
 from . import dtypes
 from .device import resolve
 from .inplace import write_out
-from .layout import normalize_axis
+from .layout import integer, integers, normalize_axis
 from .names import open_doors
 from .op import as_tensor_operand, cast
 from .ops.complex import conj
@@ -50,10 +50,8 @@ def _axis(name, input, dim):
 def _axes(name, input, s, dim):
     """(dimensions, their sizes) from the arguments ``s`` and ``dim``."""
     ndim = input._m.ndim
-    if isinstance(s, int):
-        s = (s,)
-    if isinstance(dim, int):
-        dim = (dim,)
+    s = s if s is None else integers(name, "s", s)
+    dim = dim if dim is None else integers(name, "dim", dim)
     if s is not None and dim is not None and len(s) != len(dim):
         raise RuntimeError(
             f"{name}: When given, dim and shape arguments must have the same length, got {len(dim)} dims and {len(s)} sizes"
@@ -135,18 +133,18 @@ def _one(name, input, n, dim):
     """(axes, sizes) of a transform over one dimension."""
     input = as_tensor_operand(name, input, "input")
     axis = _axis(name, input, dim)
-    return [axis], [input._m.shape[axis] if n is None else n]
+    return [axis], [input._m.shape[axis] if n is None else integer(name, "n", n)]
 
 
 def _one_completed(name, input, n, dim):
     axes, sizes = _one(name, input, None, dim)
-    return axes, [2 * (sizes[0] - 1) if n is None else n]
+    return axes, [2 * (sizes[0] - 1) if n is None else integer(name, "n", n)]
 
 
 def _some_completed(name, input, s, dim):
     input = as_tensor_operand(name, input, "input")
     axes, sizes = _axes(name, input, s, dim)
-    if sizes and (s is None or (s[-1] if not isinstance(s, int) else s) == -1):
+    if sizes and (s is None or integers("irfftn", "s", s)[-1] == -1):
         sizes[-1] = 2 * (sizes[-1] - 1)
     return axes, sizes
 
@@ -273,12 +271,14 @@ def _frequencies(name, numbers, n, d, out, dtype, device, requires_grad):
 
 def fftfreq(n, d=1.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """The frequencies of `fft`'s values, in cycles per unit of the sample spacing ``d``: ``[0, 1, ..., -1] / (d n)``."""
+    n = integer("fftfreq", "n", n)
     numbers = np.concatenate([np.arange((n - 1) // 2 + 1), np.arange(-(n // 2), 0)])
     return _frequencies("fftfreq", numbers, n, d, out, dtype, device, requires_grad)
 
 
 def rfftfreq(n, d=1.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """The frequencies of `rfft`'s values: ``[0, 1, ..., n // 2] / (d n)``."""
+    n = integer("rfftfreq", "n", n)
     return _frequencies("rfftfreq", np.arange(n // 2 + 1), n, d, out, dtype, device, requires_grad)
 
 
@@ -286,7 +286,7 @@ def _shift(name, input, dim, up):
     input = as_tensor_operand(name, input, "input")
     if dim is None:
         dim = tuple(range(input._m.ndim))
-    axes = [_axis(name, input, k) for k in ((dim,) if isinstance(dim, int) else dim)]
+    axes = [_axis(name, input, k) for k in integers(name, "dim", dim)]
     if not axes:
         return clone(input)
     return roll(input, [(input._m.shape[axis] + up) // 2 for axis in axes], axes)

@@ -229,6 +229,8 @@ def integer(op, name, value) -> int:
 
 def integers(op, name, values) -> tuple[int, ...]:
     """`integer` of each of ``values``, a sequence or a single one."""
+    if type(values) is int:
+        return (values,)
     if not isinstance(values, (tuple, list)):
         if getattr(values, "ndim", 0) == 1:
             values = values.tolist()

@@ -37,8 +37,10 @@ OWN: dict[str, dict[str, tuple[str, ...]]] = {
     "resize_as_": {"other": ("the_template",)},
     "result_type": {"tensor1": ("tensor", "scalar1"), "tensor2": ("other", "scalar", "scalar2")},
     "split": {"split_size_or_sections": ("split_size",)},
+    "split_copy": {"tensor": ("input",), "split_size_or_sections": ("split_size",)},
     "tensor_split": {"indices_or_sections": ("indices", "sections", "tensor_indices_or_sections")},
     "triangular_solve": {"b": ("input",)},
+    "unsafe_split": {"tensor": ("input",)},
     "vsplit": {"indices_or_sections": ("indices", "sections")},
 }
 

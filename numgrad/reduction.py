@@ -12,10 +12,10 @@ from math import prod
 from . import dtypes
 from .autograd import is_grad_enabled, next_seq, no_grad, switch
 from .deferral import deferred
-from .errors import no_complex_form
+from .errors import no_complex_form, not_implemented_for
 from .inplace import write_out
 from .kernels import emit
-from .layout import dense_strides, inner_to_outer, is_dense, normalize_axes
+from .layout import dense_strides, inner_to_outer, integer, integers, is_dense, normalize_axes
 from .names import absent, bound, meanings
 from .op import (
     ENTRIES,
@@ -150,7 +150,9 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
         return ENTRIES["batched_reduction"](op, tensor, attributes, dim, keepdim, dtype, out)
     if dtype is not None:
         tensor = cast(tensor, dtypes.as_dtype(dtype))
-    key = (tensor._m, tuple(dim) if type(dim) is list else dim, keepdim, *map(type, attributes))
+    if dim is not None and type(dim) is not int:  # a tensor's number may change: plans are kept for numbers
+        dim = integers(op.name, "dim", dim) if isinstance(dim, (list, tuple)) else integer(op.name, "dim", dim)
+    key = (tensor._m, dim, keepdim, *map(type, attributes))
     plan = op.plans.get(key)
     if plan is None:
         if len(op.plans) > 1 << 14:
@@ -313,6 +315,8 @@ def _dtypes(op, d):
         if op.takes_complex:
             return d, d, d
         raise no_complex_form(op.name, repr(d))
+    if d.barebones and op.result not in ("sum", "bool", "float"):
+        raise not_implemented_for(op.name, d)
     if op.result == "sum":
         wide = dtypes.int64 if d.kind in "bi" else d
         return d, wide, wide

@@ -4,7 +4,7 @@ import functools
 import inspect
 import weakref
 
-from .autograd import is_grad_enabled, next_seq, switch
+from .autograd import is_grad_enabled, local, next_seq, switch
 from .deferral import deferred
 from .op import (
     ENTRIES,
@@ -30,8 +30,9 @@ class Structured(Op):
 
     form = "structured"
 
-    def __init__(self, fn, *, kind="new", raw=False, node=StructuredNode, **options):
+    def __init__(self, fn, *, kind="new", raw=False, out=False, node=StructuredNode, **options):
         super().__init__(fn, **options)
+        self.takes_out = out  # the entry has the argument ``out=``
         self.kind = kind  # "new": the result has memory of its own; "view": it shares its first input's
         self.raw = raw  # the body only touches data and metas, so that its inputs need not lose their history
         self.plans: dict = {}
@@ -57,7 +58,7 @@ def structured(fn=None, **options):
         "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq, "SavedResult": SavedResult,
         "storage_of": storage_of, "note_result": note_result, "note_recorded": note_recorded,
         "admitted": admitted, "kinds": KINDS, "entries": ENTRIES, "inf": float("inf"), "nan": float("nan"),
-        "onto": getattr(op.node_class, "onto", None), "follow": follow,
+        "onto": getattr(op.node_class, "onto", None), "follow": follow, "local": local,
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _structured_source(op), names))
 
@@ -65,6 +66,7 @@ def structured(fn=None, **options):
 _STRUCTURED = """
 def {name}({signature}):
     {checks}
+    {target}
     out = fn({arguments})
     context = None
     if type(out) is tuple:
@@ -72,7 +74,7 @@ def {name}({signature}):
     {record}
     if switch.anywhere:
         note_result(out)
-    return out
+    return {result}
 """
 
 _VIEW = """
@@ -95,7 +97,7 @@ def {name}({signature}):
     out._n = None
     base = {first}._base
     if switch.anywhere and not is_grad_enabled():
-        if base is not None or {first}._n is not None:
+        if (base is not None or {first}._n is not None or local.inference) and not storage.inference:
             follow(out, {first}, storage)
     else:
         if base is None:
@@ -185,7 +187,10 @@ def _structured_source(op):
             saved="".join(f"{text}, " for text in saved), storages=storages,
         )  # fmt: skip
     return (_VIEW if op.kind == "view" else _STRUCTURED).format(
-        name=op.name, signature=signature_text(op), checks="\n    ".join(checks) or "pass", record=record,
+        name=op.name, signature=signature_text(op) + (", *, out=None" if op.takes_out else ""),
+        target="target = out" if op.takes_out else "",
+        result="out if target is None else entries['write_out'](op.name, out, target)" if op.takes_out else "out",
+        checks="\n    ".join(checks) or "pass", record=record,
         arguments=", ".join(arguments + [f"{name}={name}" for name in op.attributes]),
         first=inputs[0] if inputs else "", key="".join(f"{name}, " for name in op.attributes),
     )  # fmt: skip

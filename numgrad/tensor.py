@@ -12,7 +12,7 @@ from . import autograd, dtypes
 from .autograd import Leaf, OutputNode, local, switch
 from .config import warn_once
 from .device import CPU, Device
-from .layout import Size, in_format, inside, is_dense, layout, strided
+from .layout import Size, in_format, inside, integer, is_dense, layout, strided
 from .printing import tensor_text
 from .storage import InferenceStorage, Meta, Storage, flat, pinned, segment_of, shaped, shared_segment, strided_meta
 
@@ -67,7 +67,7 @@ class Tensor:
         """The shape, or one dimension's size."""
         if dim is None:
             return self._m.shape
-        shape = self._m.shape
+        dim, shape = integer("size", "dim", dim), self._m.shape
         if not -len(shape) <= dim < len(shape):
             raise IndexError(
                 f"size: Dimension out of range (expected to be in range of [{-max(len(shape), 1)}, "
@@ -77,7 +77,7 @@ class Tensor:
 
     def stride(self, dim: int | None = None):
         """Steps in elements, all or one dimension's."""
-        return self._m.strides if dim is None else self._m.strides[dim]
+        return self._m.strides if dim is None else self._m.strides[integer("stride", "dim", dim)]
 
     @property
     def dtype(self) -> dtypes.dtype:
@@ -220,7 +220,10 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        return self._n is not None
+        if self._n is not None:
+            return True
+        base = self._base if self._creation is not None else None  # a view made in `no_grad` needs what its base needs
+        return base is not None and base._n is not None
 
     @requires_grad.setter
     def requires_grad(self, wanted):
@@ -286,6 +289,8 @@ class Tensor:
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
             if value._m.shape != self._m.shape:
                 raise RuntimeError(
                     f"assigned grad has data of a different size: expected {list(self._m.shape)}, got "

@@ -102,15 +102,15 @@ DENSITIES = {
         by_logits("Geometric"), lambda v, x: -v * J.softplus(x) - J.softplus(-x), pairs((0.0, 1.0, 40.0), ODDS), orders=1),
     "ContinuousBernoulli": Case(
         lambda v, x: D.ContinuousBernoulli(logits=x, validate_args=False).log_prob(v),
-        lambda v, x: v * x - J.softplus(x) + J.log(x / J.tanh(x / 2)), pairs((0.03, 0.7), (*ODDS, 0.49, 0.51))),
+        lambda v, x: v * x - J.softplus(x) + J.log(x / J.tanh(x / 2)), pairs((0.03, 0.7), (-90.0, -20.0, -3.0, -0.6, 0.8, 5.0, 30.0)), orders=1),
     "LogitRelaxedBernoulli": Case(
         lambda v, x: D.relaxed.LogitRelaxedBernoulli(ng.tensor(1.0, dtype=x.dtype), logits=x, validate_args=False).log_prob(v),
-        lambda v, x: x - v - 2 * J.softplus(x - v), pairs(FEW)),
+        lambda v, x: x - v - 2 * J.softplus(x - v), pairs(FEW), orders=0),
 }  # fmt: skip
 ENTROPIES = {
     "Bernoulli": Case(by_logits("Bernoulli", "entropy"), entropy_of_odds, ODDS),
     "Bernoulli by probs": Case(lambda p: D.Bernoulli(p).entropy(), lambda p: -p * J.log(p) - (1 - p) * J.log1p(-p), SHARES),
-    "Geometric": Case(by_logits("Geometric", "entropy"), lambda x: entropy_of_odds(x) / J.sigmoid(x), ODDS[1:]),
+    "Geometric": Case(by_logits("Geometric", "entropy"), lambda x: entropy_of_odds(x) / J.sigmoid(x), ODDS[2:]),
     "Gamma": Case(
         lambda a, r: D.Gamma(a, r).entropy(), lambda a, r: a - J.log(r) + J.lgamma(a) + (1 - a) * J.digamma(a),
         pairs((0.02, 0.7, 1.0, 3.5, 40.0))),

@@ -131,7 +131,7 @@ def take_places(operands, begin, end, *, T):
             places, target = shifted(indices, j * channels), shifted(out, j * channels)
             for c in range(channels):
                 place = places[c]
-                target[c] = source[place * channels + c] if place >= 0 else T(0)
+                target[c] = source[place * channels + c] if 0 <= place < plane else T(0)
 
 
 @kernel_template
@@ -148,7 +148,7 @@ def add_places(operands, begin, end, *, T):
             places, source = shifted(indices, j * channels), shifted(x, j * channels)
             for c in range(channels):
                 place = places[c]
-                if place >= 0:
+                if 0 <= place < plane:
                     target[place * channels + c] += source[c]
 
 

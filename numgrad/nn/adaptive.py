@@ -3,6 +3,7 @@
 from collections import namedtuple
 from collections.abc import Sequence
 
+from ..layout import integer, integers
 from ..ops.join import cat
 from ..tensor import Tensor
 from . import functional as F
@@ -25,6 +26,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         head_bias: bool = False, device=None, dtype=None,
     ):  # fmt: skip
         super().__init__()
+        name = "AdaptiveLogSoftmaxWithLoss"
+        in_features, n_classes = integer(name, "in_features", in_features), integer(name, "n_classes", n_classes)
         cutoffs = list(cutoffs)
         if not cutoffs:
             raise ValueError("cutoffs should be a sequence of length larger than 0")
@@ -38,7 +41,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             )
         self.in_features = in_features
         self.n_classes = n_classes
-        self.cutoffs = [*cutoffs, n_classes]
+        self.cutoffs = [*integers(name, "cutoffs", cutoffs), n_classes]
         self.div_value = div_value
         self.head_bias = head_bias
         self.shortlist_size = self.cutoffs[0]

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from ..layout import integers
 from ..tensor import Tensor
 from . import functional as F, init
 from .lazy import LazyModuleMixin
@@ -14,7 +15,8 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 def _several(value, n) -> tuple:
     """``value`` as a tuple: a number stands for ``n`` of it."""
-    return (value,) * n if isinstance(value, int) else tuple(value)
+    found = integers("Conv", "size", value)
+    return found if isinstance(value, (tuple, list)) else found * n
 
 
 class _Conv(Module):

@@ -1,5 +1,6 @@
 """Flatten and Unflatten."""
 
+from ..layout import integer, integers
 from ..tensor import Tensor
 from .module import Module
 
@@ -24,18 +25,13 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size):
         super().__init__()
-        if not isinstance(dim, int):
-            raise TypeError(f"Unflatten: expected dim to be an int, got {type(dim).__name__}; name no dimensions")
+        dim = integer("Unflatten", "dim", dim)
         if not isinstance(unflattened_size, (tuple, list)):
             raise TypeError(
                 f"unflattened_size must be a tuple or list, but found type {type(unflattened_size).__name__}"
             )
-        for k, size in enumerate(unflattened_size):
-            if not isinstance(size, int):
-                kind = type(size).__name__
-                raise TypeError(f"unflattened_size must be tuple of ints, but found element of type {kind} at pos {k}")
         self.dim = dim
-        self.unflattened_size = unflattened_size
+        self.unflattened_size = integers("Unflatten", "unflattened_size", unflattened_size)
 
     def forward(self, input: Tensor) -> Tensor:
         return input.unflatten(self.dim, self.unflattened_size)

@@ -1,5 +1,6 @@
 """Normalization over the last dimensions."""
 
+from ..layout import integers
 from ..tensor import Tensor
 from . import functional as F, init
 from .module import Module
@@ -7,7 +8,7 @@ from .parameter import Parameter, empty_parameter
 
 
 def _shape(normalized_shape) -> tuple[int, ...]:
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    return integers("LayerNorm", "normalized_shape", normalized_shape)
 
 
 class _Affine(Module):

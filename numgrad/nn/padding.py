@@ -1,5 +1,6 @@
 """Padding layers: what they add around the last one to three dimensions."""
 
+from ..layout import integers
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -13,7 +14,9 @@ class _Pad(Module):
 
     def __init__(self, padding):
         super().__init__()
-        self.padding = (padding,) * (2 * self._dims) if isinstance(padding, int) else tuple(padding)
+        self.padding = integers(type(self).__name__, "padding", padding)
+        if not isinstance(padding, (tuple, list)):
+            self.padding *= 2 * self._dims
         if len(self.padding) != 2 * self._dims:
             raise ValueError(
                 f"{type(self).__name__}: expected padding to be an int or {2 * self._dims} ints, got {len(self.padding)}"

@@ -9,6 +9,7 @@ from .. import dtypes
 from ..autograd import Leaf
 from ..device import Device, default, resolve
 from ..errors import DTypeError
+from ..layout import integers
 from ..overrides import _disabled_torch_function_impl
 from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array, wrap_as
@@ -128,7 +129,7 @@ _ALLOWED = frozenset((
     "materialize", "cls_to_become", "device", "dtype", "is_cuda", "is_floating_point", "is_complex", "name",
     "requires_grad", "requires_grad_", "is_leaf", "grad", "grad_fn", "data", "detach", "persistent",
     "share_memory_", "to", "type", "cpu", "cuda", "float", "double",
-    "_n", "_grad", "_label", "_is_buffer", "_dtype", "_device", "_move",
+    "_n", "_base", "_creation", "_grad", "_label", "_is_buffer", "_dtype", "_device", "_move",
 ))  # fmt: skip
 
 
@@ -311,7 +312,4 @@ def is_lazy(tensor) -> bool:
 def empty_parameter(shape, device=None, dtype=None) -> Parameter:
     """An uninitialised Parameter, of the default dtype on the default device unless told otherwise."""
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    for size in shape:
-        if size < 0:
-            raise RuntimeError(f"Trying to create tensor with negative dimension {size}: {list(shape)}")
-    return Parameter(empty_tensor(meta(d, tuple(int(size) for size in shape), resolve(device))))
+    return Parameter(empty_tensor(meta(d, integers("empty", "size", shape), resolve(device))))

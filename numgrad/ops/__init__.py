@@ -51,6 +51,7 @@ from . import (
     recurrent as recurrent,
     reduce as reduce,
     resample as resample,
+    root_forms as root_forms,
     scan as scan,
     scatter as scatter,
     search as search,

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..dtypes import check_number
+from ..inplace import write_out
 from ..kernels.vocab import (
     cosh,
     exp,
@@ -16,7 +18,7 @@ from ..layout import normalize_axis
 from ..op import as_tensor_operand, function, method
 from ..pointwise import pointwise, pointwise_word
 from ..tensor import Tensor, from_array
-from .math import hyperbolic_tangent, logistic, sigmoid as sigmoid, squared_secant, tanh as tanh
+from .math import hyperbolic_tangent, logistic, logistic_slope, sigmoid as sigmoid, squared_secant, tanh as tanh
 
 NORMAL_DENSITY = 0.3989422804014327
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -103,11 +105,14 @@ def _(g, input, threshold):
 
 
 @function(install=("ng",))
-def threshold(input, threshold: float, value: float, inplace: bool = False) -> Tensor:
+def threshold(input, threshold: float, value: float, inplace: bool = False, *, out=None) -> Tensor:
     """``input`` where it is above ``threshold``, else ``value``."""
     if isinstance(input, Tensor) and not input._m.dtype.is_floating_point:
+        check_number("threshold", threshold, input._m.dtype)
+        check_number("threshold", value, input._m.dtype)
         threshold, value = int(threshold), int(value)
-    return _apply(_threshold, input, inplace, threshold, value)
+    found = _apply(_threshold, input, inplace, threshold, value)
+    return found if out is None else write_out("threshold", found, out)
 
 
 @pointwise(name="prelu", install=(), refuse="bi", inplace=False)
@@ -197,9 +202,9 @@ def _(g, input, lambd):
 
 
 @function
-def hardshrink(input, lambd: float = 0.5) -> Tensor:
+def hardshrink(input, lambd: float = 0.5, *, out=None) -> Tensor:
     """``input`` where its magnitude is above ``lambd``, else 0."""
-    return _hardshrink(input, lambd)
+    return _hardshrink(input, lambd, out=out)
 
 
 @pointwise(name="softshrink", install=(), refuse="bi", inplace=False)
@@ -213,11 +218,11 @@ def _(g, input, lambd):
 
 
 @function(install=("F",))
-def softshrink(input, lambd: float = 0.5) -> Tensor:
+def softshrink(input, lambd: float = 0.5, *, out=None) -> Tensor:
     """``input`` brought nearer to 0 by ``lambd``."""
     if lambd < 0:
         raise RuntimeError(f"softshrink: lambda must be greater or equal to 0, but found to be {lambd}.")
-    return _softshrink(input, lambd)
+    return _softshrink(input, lambd, out=out)
 
 
 # --- exponential ---------------------------------------------------------------------------------------------------
@@ -334,9 +339,9 @@ def _(g, input, beta, threshold):
 
 
 @function(install=("F",))
-def softplus(input, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input, beta: float = 1.0, threshold: float = 20.0, *, out=None) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``; ``input`` itself where ``beta * input > threshold``."""
-    return _softplus(input, beta, threshold)
+    return _softplus(input, beta, threshold, out=out)
 
 
 @pointwise(name="log_sigmoid", install=(), refuse="bi", inplace=False)
@@ -350,9 +355,9 @@ def _(g, input):
 
 
 @function(install=("F",))
-def logsigmoid(input) -> Tensor:
+def logsigmoid(input, *, out=None) -> Tensor:
     """``log(sigmoid(input))``, without overflow."""
-    return log_sigmoid(input)
+    return log_sigmoid(input, out=out)
 
 
 @pointwise(name="softsign", install=(), refuse="b", result="float", inplace=False)
@@ -429,13 +434,13 @@ def _(g, input):
 
 
 @function(install=("F",))
-def gelu(input, *, approximate: str = "none") -> Tensor:
+def gelu(input, *, approximate: str = "none", out=None) -> Tensor:
     """``input`` times the standard normal distribution function of it (arXiv:1606.08415); ``approximate="tanh"`` uses
     the tangent form."""
     if approximate == "none":
-        return _gelu(input)
+        return _gelu(input, out=out)
     if approximate == "tanh":
-        return _gelu_tanh(input)
+        return _gelu_tanh(input, out=out)
     raise RuntimeError(f"gelu: approximate argument must be either none or tanh, got {approximate!r}")
 
 
@@ -449,8 +454,7 @@ def _gate(input, gate):
 
 @_gate.backward
 def _(g, input, gate):
-    s = logistic(gate)
-    return g * s, g * (input * (logistic(-gate) * s))
+    return g * logistic(gate), g * (input * logistic_slope(gate))
 
 
 @function(install=("F",))

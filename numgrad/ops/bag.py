@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..layout import integer
 from ..op import as_tensor_operand, function
 from ..tensor import Tensor, from_array
 from .index import _limit_norms, index_select
@@ -69,6 +70,7 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
         _limit_norms(weight, flat, max_norm, norm_type)
     samples = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     if padding_idx is not None:
+        padding_idx = integer(name, "padding_idx", padding_idx)
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise RuntimeError(f"{name}: padding_idx must be within the number of embeddings, {weight.shape[0]}, got {padding_idx}")
         kept = np.flatnonzero(chosen != padding_idx % weight.shape[0])

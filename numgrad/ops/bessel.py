@@ -11,6 +11,7 @@ EPSILON = 2.0**-53
 EULER, PI, AIRY_AT_0, AIRY_SLOPE_AT_0 = map(
     np.float64, (0.5772156649015329, 3.141592653589793, 0.3550280538878172, -0.2588194037928068)
 )  # of NumPy's type, which stays float64 in a float32 kernel
+SMALL, LARGE = np.float64(1e-250), np.float64(1e200)  # a recurrence begins with the one and is scaled at the other
 INF, NAN = float("inf"), float("nan")
 
 
@@ -309,7 +310,7 @@ def _hankel(x, order):
 def _first_by_recurrence(x):
     """(J0, J1, Neumann's sum for Y0) for x from 0 to 30: Miller's recurrence downwards, scaled by J0 + 2 J2 + 2 J4 + ... = 1."""
     n = 2 * int(0.5 * (x + 25.0 + 3.0 * math.sqrt(x)))
-    above, here = 0.0, 1e-300
+    above, here = 0.0, SMALL
     total, neumann, one = 0.0, 0.0, 0.0
     for k in range(n, 0, -1):
         if k % 2 == 0:
@@ -319,8 +320,8 @@ def _first_by_recurrence(x):
         if k == 1:
             one = here
         above, here = here, 2.0 * k / x * here - above
-        if fabs(here) > 1e250:
-            above, here, total, neumann = above * 1e-250, here * 1e-250, total * 1e-250, neumann * 1e-250
+        if fabs(here) > LARGE:
+            above, here, total, neumann = above / LARGE, here / LARGE, total / LARGE, neumann / LARGE
     total += here
     return here / total, one / total, neumann / total
 
@@ -371,7 +372,7 @@ def _second(x, order):
 def _second_order_1(x):
     """Y1 = -Y0', from Neumann's sum differentiated: J_2k' = (J_(2k-1) - J_(2k+1)) / 2."""
     n = 2 * int(0.5 * (x + 25.0 + 3.0 * math.sqrt(x)))
-    above, here = 0.0, 1e-300
+    above, here = 0.0, SMALL
     total, sums, one, zero = 0.0, 0.0, 0.0, 0.0
     for k in range(n, 0, -1):
         below = 2.0 * k / x * here - above
@@ -383,8 +384,8 @@ def _second_order_1(x):
         if k == 1:
             one, zero = here, below
         above, here = here, below
-        if fabs(here) > 1e250:
-            above, here, total, sums = above * 1e-250, here * 1e-250, total * 1e-250, sums * 1e-250
+        if fabs(here) > LARGE:
+            above, here, total, sums = above / LARGE, here / LARGE, total / LARGE, sums / LARGE
     total += here
     slope = zero / x - (math.log(0.5 * x) + EULER) * one + 2.0 * sums
     return -2.0 / PI * slope / total
@@ -470,7 +471,7 @@ def _fractional_first(x, order):
     """J of an order between -1 and 1, for x from 1 to 30: Miller's recurrence, scaled by the sum of
     ``(order + 2k) gamma(order + k) / k! J(order + 2k) = (x / 2)**order``."""
     n = 2 * int(0.5 * (x + 25.0 + 3.0 * math.sqrt(x)))
-    above, here, total = 0.0, 1e-280, 0.0
+    above, here, total = 0.0, SMALL, 0.0
     weight = math.exp(math.lgamma(order + n // 2) - math.lgamma(n // 2 + 1.0))  # gamma(order + k) / k! for k = n / 2
     for j in range(n, 0, -1):
         if j % 2 == 0:
@@ -478,8 +479,8 @@ def _fractional_first(x, order):
             total += (order + j) * weight * here
             weight *= k / (order + k - 1.0)
         above, here = here, 2.0 * (order + j) / x * here - above
-        if fabs(here) > 1e200:
-            above, here, total = above * 1e-200, here * 1e-200, total * 1e-200
+        if fabs(here) > LARGE:
+            above, here, total = above / LARGE, here / LARGE, total / LARGE
     total += order * weight * here
     return here / total * (0.5 * x) ** order
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..device import CPU
 from ..kernels.vocab import difference, exp, expm1, lanes, leader, log, log1p, maxnum, row_max, row_sum, where
+from ..layout import integer
 from ..op import as_tensor_operand, called
 from ..rowwise import rowwise
 from ..tensor import Tensor
@@ -240,7 +241,7 @@ def _reduce(name, loss, target, weight, reduction, ignore_index, shape, classes)
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean") -> Tensor:
     """Negative log-likelihood of log-probabilities: ``(N, C, ...)``, classes ``(N, ...)`` -> scalar, or ``(N, ...)``
     with ``reduction="none"``."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction, ignore_index = _reduction(reduction, size_average, reduce), integer("nll_loss", "ignore_index", ignore_index)
     rows, target, shape = _rows("nll_loss", input, target, weight)
     loss = nll_rows(rows, target, weight, ignore_index)
     return _reduce("nll_loss", loss, target, weight, reduction, ignore_index, shape, rows._m.shape[-1])
@@ -251,6 +252,7 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
     """Cross entropy of logits: ``(N, C, ...)`` with classes ``(N, ...)``, or probabilities of the input's shape,
     as target -> scalar, or ``(N, ...)`` with ``reduction="none"``."""
     reduction = _reduction(reduction, size_average, reduce)
+    ignore_index = integer("cross_entropy", "ignore_index", ignore_index)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if isinstance(target, Tensor) and target._m.shape == input._m.shape and target._m.dtype.is_floating_point:

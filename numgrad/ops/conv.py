@@ -5,6 +5,7 @@ from math import prod
 
 from ..device import CPU
 from ..kernels import conv, conv_last
+from ..layout import integer, integers
 from ..op import as_tensor_operand, dense, function, same_device
 from ..structured import structured
 from ..tensor import Tensor
@@ -160,11 +161,10 @@ def _(gg, g, input, stride, padding, dilation, groups, format):
 
 
 def _several(name, what, value, n):
-    """``value`` as a tuple of ``n`` ints."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (value,) * n
-    if not isinstance(value, (tuple, list)) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-        raise TypeError(f"{name}(): argument '{what}' must be int or tuple of ints, not {value!r}")
+    """``value`` as a tuple of ``n`` ints, of 32 bits: kernels multiply and add them."""
+    value = integers(name, what, value)
+    if any(not -(1 << 31) <= v < 1 << 31 for v in value):
+        raise RuntimeError(f"{name}: integer out of range: {what}={list(value)}")
     if len(value) == 1:
         return tuple(value) * n
     if len(value) != n:
@@ -206,6 +206,7 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
             f"{name}: Expected {n + 2}-dimensional weight (out_channels, in_channels / groups, *kernel_size), but got "
             f"weight of size {list(w.shape)}"
         )
+    groups = integer(name, "groups", groups)
     if groups <= 0:
         raise RuntimeError(f"{name}: non-positive groups is not supported, got groups={groups}")
     if any(s <= 0 for s in stride):
@@ -277,6 +278,7 @@ def _transposed(name, n, input, weight, bias, stride, padding, output_padding, g
         bias = as_tensor_operand(name, bias, "bias")
     same_device(name, [tensor for tensor in (input, weight, bias) if tensor is not None])
     x, w = input._m, weight._m
+    groups = integer(name, "groups", groups)
     stride, dilation, padding, extra = (
         _several(name, what, value, n)
         for what, value in (("stride", stride), ("dilation", dilation), ("padding", padding), ("output_padding", output_padding))

@@ -5,6 +5,7 @@ import numpy as np
 from .. import dtypes
 from ..gradients import grad
 from ..kernels import ctc as kernels
+from ..layout import integer, integers
 from ..op import as_tensor_operand, cast, dense, function
 from ..storage import meta
 from ..structured import structured
@@ -91,7 +92,7 @@ def _recursion(log_probs, targets, spans, width, blank):
 
 def _lengths(name, argument, lengths, batch):
     """Lengths given as a tensor or as numbers, on the host."""
-    values = lengths._host() if isinstance(lengths, Tensor) else np.asarray(lengths)
+    values = lengths._host() if isinstance(lengths, Tensor) else np.array(integers(name, argument, lengths), np.int64)
     if values.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: {argument} must be integral, got {values.dtype}")
     values = values.astype(np.int64).reshape(-1)
@@ -128,6 +129,7 @@ def ctc_loss(
     steps, batch, classes = scores._m.shape
     if not steps:
         raise RuntimeError(f"{name}: log_probs tensor must not be empty")
+    blank = integer(name, "blank", blank)
     if not 0 <= blank < classes:
         raise RuntimeError(f"{name}: blank must be in label range: expected 0 to {classes - 1}, got {blank}")
     times = _lengths(name, "input_lengths", input_lengths, batch)

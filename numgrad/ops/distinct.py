@@ -5,7 +5,7 @@ import numpy as np
 from .. import dtypes
 from ..inplace import write_out
 from ..kernels import sort as kernels
-from ..layout import normalize_axis
+from ..layout import integer, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, plain, same_device
 from ..reduction import reduction
 from ..storage import meta
@@ -170,6 +170,7 @@ def bincount(input, weights=None, minlength=0) -> Tensor:
         raise RuntimeError(
             f"bincount only supports 1-d non-negative integral inputs, got shape {list(m.shape)} of {m.dtype!r}"
         )
+    minlength = integer("bincount", "minlength", minlength)
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
     if weights is not None and weights._m.shape != m.shape:
@@ -179,7 +180,7 @@ def bincount(input, weights=None, minlength=0) -> Tensor:
         )
     if m.numel and input.amin().item() < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    size = max(int(input.amax().item()) + 1 if m.numel else 0, int(minlength))
+    size = max(int(input.amax().item()) + 1 if m.numel else 0, minlength)
     if weights is None:
         d, source, step = dtypes.int64, from_array(np.ones(1, np.int64)).to(m.device), 0
     else:
@@ -199,6 +200,7 @@ def histc(input, bins=100, min=0, max=0, *, out=None) -> Tensor:
     m = input._m
     if m.dtype.kind == "b":
         raise RuntimeError(f'"histc" not implemented for {m.dtype!r}; convert with .float()')
+    bins = integer("histc", "bins", bins)
     if bins <= 0:
         raise RuntimeError("histc: bins must be > 0")
     low, high = float(min), float(max)
@@ -210,8 +212,8 @@ def histc(input, bins=100, min=0, max=0, *, out=None) -> Tensor:
         raise RuntimeError(f"histc: range of [{low}, {high}] is not finite")
     if low > high:
         raise RuntimeError("histc: max must be larger than min")
-    found = zeros(int(bins), dtype=m.dtype, device=m.device)
-    slots = dense(plain(input))._d, found._d, m.numel, int(bins), np.array([low, high])
+    found = zeros(bins, dtype=m.dtype, device=m.device)
+    slots = dense(plain(input))._d, found._d, m.numel, bins, np.array([low, high])
     launch(kernels.count_bins, {"T": m.np.type}, slots, 1, m.numel, m.device)
     return found if out is None else write_out("histc", found, out)
 
@@ -286,7 +288,7 @@ def count_nonzero(input, dim=None) -> Tensor:
 
 
 @function(install=("ng",))
-def isin(elements, test_elements, *, assume_unique=False, invert=False) -> Tensor:
+def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None) -> Tensor:
     """Whether each element is among ``test_elements`` (or, with ``invert``, is not)."""
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): at least one of 'elements' and 'test_elements' must be a Tensor")
@@ -304,4 +306,5 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False) -> Tenso
         ordered = sorted_rows(among, 0)[0]
         places = searchsorted(ordered, wanted).clamp(max=among._m.numel - 1)
         found = ordered[places] == wanted
-    return ~found if invert else found
+    found = ~found if invert else found
+    return found if out is None else write_out("isin", found, out)

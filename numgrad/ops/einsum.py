@@ -6,6 +6,7 @@ from math import prod
 from typing import NamedTuple
 
 from ..inplace import write_out
+from ..layout import integer, integers
 from ..op import as_tensor_operand, function
 from ..tensor import Tensor
 from .arithmetic import mul
@@ -333,7 +334,8 @@ def tensordot(a, b, dims=2, out=None) -> Tensor:
     a, b = as_tensor_operand("tensordot", a, "a"), as_tensor_operand("tensordot", b, "b")
     if isinstance(dims, Tensor):
         dims = dims.tolist()
-    if isinstance(dims, int):
+    if not isinstance(dims, (tuple, list)):
+        dims = integer("tensordot", "dims", dims)
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
         if dims > min(a._m.ndim, b._m.ndim):
@@ -342,7 +344,7 @@ def tensordot(a, b, dims=2, out=None) -> Tensor:
             )
         left, right = list(range(a._m.ndim - dims, a._m.ndim)), list(range(dims))
     else:
-        left, right = ([dim] if isinstance(dim, int) else list(dim) for dim in dims)
+        left, right = (list(integers("tensordot", "dims", dim)) for dim in dims)
     if len(left) != len(right):
         raise RuntimeError(f"tensordot: both dimension lists should have same length, got {left} and {right}")
     labels_a, labels_b = list(range(a._m.ndim)), list(range(a._m.ndim, a._m.ndim + b._m.ndim))

@@ -6,7 +6,9 @@ from math import frexp as split
 import numpy as np
 
 from .. import dtypes
+from ..inplace import write_out
 from ..kernels.vocab import exp2, fabs, lgamma
+from ..layout import integer
 from ..op import as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
 from ..tensor import Tensor
@@ -123,15 +125,16 @@ def _(g, input, n):
 
 
 def _checked_order(n):
+    n = integer("polygamma", "n", n)
     if n < 0:
         raise RuntimeError(f"polygamma: polygamma(n, x) does not support negative n, got {n}")
-    return int(n)
+    return n
 
 
 @function(install=("ng",))
-def polygamma(n: int, input) -> Tensor:
+def polygamma(n: int, input, *, out=None) -> Tensor:
     """The ``n``-th derivative of `digamma`."""
-    return _polygamma(input, _checked_order(n))
+    return _polygamma(input, _checked_order(n), out=out)
 
 
 @method(name="polygamma")
@@ -147,8 +150,9 @@ def polygamma_(self, n: int) -> Tensor:
 
 
 @function(install=("ng", "Tensor"))
-def mvlgamma(input, p: int) -> Tensor:
+def mvlgamma(input, p: int, *, out=None) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
+    p = integer("mvlgamma", "p", p)
     if p < 1:
         raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1, got {p}")
     input = as_tensor_operand("mvlgamma", input, "input")
@@ -157,7 +161,8 @@ def mvlgamma(input, p: int) -> Tensor:
     total = lgamma(input)
     for k in range(1, p):
         total = total + lgamma(input - 0.5 * k)
-    return total + 0.25 * p * (p - 1) * math.log(math.pi)
+    found = total + 0.25 * p * (p - 1) * math.log(math.pi)
+    return found if out is None else write_out("mvlgamma", found, out)
 
 
 @method
@@ -197,9 +202,10 @@ frexp_result = return_type("frexp", "mantissa", "exponent")
 
 
 @function
-def frexp(input):
+def frexp(input, *, out=None):
     """``input`` as ``mantissa * 2**exponent`` with a mantissa of magnitude in [0.5, 1) and an int32 exponent."""
     input = as_tensor_operand("frexp", input, "input")
-    return frexp_result(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
+    found = frexp_result(_mantissa(input), cast(_exponent(input.detach()), dtypes.int32))
+    return found if out is None else frexp_result(*[write_out("frexp", a, b) for a, b in zip(found, out, strict=True)])
 
 

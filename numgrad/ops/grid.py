@@ -10,6 +10,7 @@ from math import prod
 from .. import dtypes
 from ..config import warn_once
 from ..kernels import grid as kernels
+from ..layout import integers
 from ..op import as_tensor_operand, called, conform, dense, function, same_device
 from ..storage import meta
 from ..structured import structured
@@ -250,7 +251,7 @@ def affine_grid(theta, size, align_corners=None) -> Tensor:
     if align_corners is None:
         _warn_of_corners()
     theta = as_tensor_operand("affine_grid", theta, "theta")
-    m, size = theta._m, tuple(size)
+    m, size = theta._m, integers("affine_grid", "size", size)
     if not m.dtype.is_floating_point:
         raise ValueError(f"Expected theta to have floating point type, but got {m.dtype!r}; convert with .float()")
     n = len(size) - 2

@@ -7,6 +7,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import no_grad
 from ..kernels import group_norm as kernels
+from ..layout import integer
 from ..op import as_tensor_operand, cast, dense, function, same_device
 from ..storage import meta
 from ..structured import structured
@@ -125,6 +126,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enable
     """
     input = _checked("group_norm", input, 2, {"weight": weight, "bias": bias})
     n, channels, *size = input._m.shape
+    num_groups = integer("group_norm", "num_groups", num_groups)
     if num_groups <= 0:
         raise RuntimeError(f"group_norm: Expected num groups to be greater than 0, got {num_groups}")
     if channels % num_groups:
@@ -180,7 +182,7 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0) -> Tensor:
         raise ValueError(f"Expected 3D or higher dimensionality input (got {m.ndim} dimensions)")
     if not m.numel:
         return input.clone()
-    squares = input * input
+    squares, size = input * input, integer("local_response_norm", "size", size)
     before, after = size // 2, (size - 1) // 2
     if m.ndim == 3:
         mean = avg_pool2d(pad(squares.unsqueeze(1), (0, 0, before, after)), (size, 1), 1).squeeze(1)

@@ -40,9 +40,9 @@ def householder_product(A, tau, *, out=None) -> Tensor:
 
 
 @function
-def orgqr(input, tau) -> Tensor:
+def orgqr(input, tau, *, out=None) -> Tensor:
     """`linalg.householder_product` under its old name."""
-    return householder_product(input, tau)
+    return householder_product(input, tau, out=out)
 
 
 @function

@@ -6,7 +6,7 @@ from .. import dtypes
 from ..autograd import no_grad
 from ..inplace import write_out
 from ..kernels.index import ADD, SET
-from ..layout import broadcast_shapes, normalize_axis
+from ..layout import broadcast_shapes, integer, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain
 from ..storage import meta
 from ..structured import structured
@@ -369,12 +369,13 @@ def embedding(
     input, weight = as_tensor_operand("embedding", input, "input"), as_tensor_operand("embedding", weight, "weight")
     if weight._m.ndim != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight._m.shape)}")
-    if input._m.dtype.kind != "i" or input._m.dtype.itemsize < 4:
+    if input._m.dtype.kind != "i" or input._m.dtype.itemsize < 4 or input._m.dtype.barebones:
         raise RuntimeError(
             f"embedding: expected 'input' to be int64 or int32 indices, got {input._m.dtype!r}; use .long()"
         )
     rows = weight._m.shape[0]
     if padding_idx is not None:
+        padding_idx = integer("embedding", "padding_idx", padding_idx)
         if not -rows <= padding_idx < rows:
             raise AssertionError(f"embedding: padding_idx must be within num_embeddings ({rows}), got {padding_idx}")
         padding_idx += rows if padding_idx < 0 else 0
@@ -399,7 +400,7 @@ def _limit_norms(weight, index, max_norm, norm_type):
 def one_hot(tensor, num_classes=-1) -> Tensor:
     """Classes (*) as int64 rows of zeros with a one at the class, (*, num_classes)."""
     tensor = as_tensor_operand("one_hot", tensor, "tensor")
-    m = tensor._m
+    m, num_classes = tensor._m, integer("one_hot", "num_classes", num_classes)
     if m.dtype is not dtypes.int64:
         raise RuntimeError(
             f"one_hot is only applicable to index tensor of type LongTensor, got {m.dtype!r}; use .long()"

@@ -1,13 +1,14 @@
 """Putting tensors together: cat, stack and their relatives, blocks, meshes and products."""
 
 import itertools
+from math import comb
 
 from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..inplace import write_out
-from ..layout import Size, broadcast_shapes, integers, normalize_axis
+from ..layout import Size, broadcast_shapes, geometry, integer, integers, normalize_axis
 from ..op import ENTRIES, as_tensor_operand, cast, function, note_recorded, recording, same_device
-from ..storage import meta, strided_meta
+from ..storage import check_memory, meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
 from .create import tensor as tensor_of, zeros
@@ -81,6 +82,7 @@ def _skipped(tensor):
 def cat(tensors, dim=0, *, out=None) -> Tensor:
     """The tensors one after the other along ``dim``; their other sizes agree, the dtype is the common one."""
     tensors = tensor_list("cat", tensors)
+    dim = dim if type(dim) is int else integer("cat", "dim", dim)
     key = (dim, *[tensor._m for tensor in tensors])
     plan = _JOINS.get(key)
     if plan is None:
@@ -174,6 +176,7 @@ def concatenate(tensors, axis=None, *, dim=0, out=None) -> Tensor:
 def stack(tensors, dim=0, *, out=None) -> Tensor:
     """The tensors, of one shape, along a new dimension ``dim``."""
     tensors = tensor_list("stack", tensors)
+    dim = dim if type(dim) is int else integer("stack", "dim", dim)
     key = ("stack", dim, *[tensor._m for tensor in tensors])
     plan = _JOINS.get(key)
     if plan is None:
@@ -385,10 +388,15 @@ def combinations(input, r=2, with_replacement=False) -> Tensor:
     """All ways to choose ``r`` elements of a vector, one row each, in order."""
     if input._m.ndim != 1:
         raise RuntimeError(f"combinations: Expect a 1D vector, but got shape {list(input._m.shape)}")
+    r = integer("combinations", "r", r)
     if r < 0:
         raise RuntimeError(f"combinations: Expect a non-negative number, but got {r}")
     if r == 0:
         return zeros(0, dtype=input._m.dtype, device=input._m.device)
+    n = input._m.numel
+    count = comb(n + r - 1, r) if with_replacement and n else comb(n, r)
+    geometry("combinations", (count, r), (r, 1))
+    check_memory(count * r * 8)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = list(choose(range(input._m.numel), r))
     index = tensor_of(rows, dtype=dtypes.int64) if rows else zeros(0, r, dtype=dtypes.int64)

@@ -141,7 +141,7 @@ def _rows(shape):
     return count
 
 
-@structured(install=("nn.functional",), raw=True, grad_name="AddmmBackward0")
+@structured(install=("nn.functional",), raw=True, out=True, grad_name="AddmmBackward0")
 def linear(input, weight, bias=None):
     """``input @ weight.T + bias``: ``(..., in) x (out, in) + (out) -> (..., out)``."""
     bias_meta = None if bias is None else bias._m

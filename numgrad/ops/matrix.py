@@ -7,7 +7,7 @@ from ..autograd import NodeName
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import lapack
-from ..layout import normalize_axes
+from ..layout import integers, normalize_axes
 from ..op import as_tensor_operand, cast, function, plain
 from ..structured import structured
 from ..tensor import Tensor
@@ -127,7 +127,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> T
     x = _in_dtype(name, x, dtype)
     if isinstance(ord, str):
         raise TypeError(f"{name}(): argument 'ord' must be a number, not {ord!r}; linalg.matrix_norm takes names")
-    found = norm_along(name, x, ord, dim if dim is None or isinstance(dim, int) or len(dim) else None, keepdim)
+    found = norm_along(name, x, ord, dim if dim is None or hasattr(dim, "__index__") or len(dim) else None, keepdim)
     return found if out is None else write_out(name, found, out, x)
 
 
@@ -138,7 +138,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=No
     A = _in_dtype(name, A, dtype)
     if A._m.ndim < 2:
         raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions, got {A._m.ndim}")
-    if isinstance(dim, int) or len(dim) != 2:
+    if hasattr(dim, "__index__") or len(dim) != 2:
         raise RuntimeError(f"{name}: dim must be a 2-tuple, got {dim}")
     dim = tuple(dim)
     rows, columns = normalize_axes(name, dim, A._m.ndim)
@@ -174,7 +174,7 @@ def norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None) -> Tenso
     name = "linalg.norm"
     A = _in_dtype(name, A, dtype)
     if dim is not None:
-        dim = (dim,) if isinstance(dim, int) else tuple(dim)
+        dim = integers(name, "dim", dim)
     if ord is not None:
         if dim is not None and len(dim) not in (1, 2):
             raise RuntimeError(f"{name}: If dim is specified, it must be of length 1 or 2. Got {list(dim)}")
@@ -316,7 +316,7 @@ def _(g, A, B):
 _DRIVERS = ("gelsy", "gels", "gelsd", "gelss")
 
 
-def lstsq(A, B, rcond=None, *, driver=None):
+def lstsq(A, B, rcond=None, *, driver=None, out=None):
     """(solution, residuals, rank, singular_values) of ``min |A X - B|``: (..., m, n), (..., m, k) -> (..., n, k).
 
     ``driver`` is LAPACK's: "gelsy" (the default), "gels" for full rank, "gelsd" or "gelss". Residuals are given for
@@ -349,12 +349,13 @@ def lstsq(A, B, rcond=None, *, driver=None):
     if driver != "gelsy" and m > n and (driver == "gels" or bool((rank == n).all())):
         error = matmul(A, solution) - rhs
         residuals = total_sum(error * error, -2)
-    return lstsq_result(
+    found = lstsq_result(
         solution.squeeze(-1) if vector else solution,
         residuals,
         zeros(0, dtype=dtypes.int64, device=A._m.device) if driver == "gels" else from_host(rank, A),
         from_host(values, A) if driver in ("gelsd", "gelss") else plain(nothing),
     )
+    return results(name, found, out, A, B)
 
 
 # --- exponentials --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from math import prod
 
 from ..dtypes import finfo, of
 from ..kernels.vocab import fma, lanes, leader, row_moments, row_products, row_sum, rsqrt, sqrt
+from ..layout import integers
 from ..op import as_tensor_operand, function
 from ..rowwise import rowwise
 from .view import reshape
@@ -125,6 +126,8 @@ def _as_rows(name, input, normalized_shape, *shared):
                 f"{name}: Expected {what} to be of same shape as normalized_shape, but got {what} of shape "
                 f"{list(tensor._m.shape)} and normalized_shape = {list(shape)}"
             )
+    if tuple(input._m.shape[-len(shape) :]) != shape:
+        shape = integers(name, "normalized_shape", shape)
     if tuple(input._m.shape[-len(shape) :]) != shape or input._m.ndim < len(shape):
         raise RuntimeError(
             f"{name}: Given normalized_shape={list(shape)}, expected input with shape [*, "

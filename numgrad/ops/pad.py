@@ -1,9 +1,9 @@
 """Padding: a constant, or what is inside reflected, repeated or taken round."""
 
 from ..device import CPU
-from ..dtypes import python_number
+from ..dtypes import check_number, python_number
 from ..kernels import rearrange as kernels
-from ..layout import contiguous_format
+from ..layout import contiguous_format, integers
 from ..op import ENTRIES, as_tensor_operand, function
 from ..structured import structured
 from ..tensor import Tensor, view as make_view
@@ -95,7 +95,7 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
     """
     input = as_tensor_operand("pad", input, "input")
     m = input._m
-    given = [int(width) for width in (pad.tolist() if isinstance(pad, Tensor) else pad)]
+    given = integers("pad", "pad", pad)
     if len(given) % 2:
         raise RuntimeError(f"pad: Padding length must be divisible by 2, got {len(given)}")
     if len(given) // 2 > m.ndim:
@@ -118,8 +118,8 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
         if isinstance(fill, complex) and m.dtype.is_complex:
             real, imag = ENTRIES["real"](input), ENTRIES["imag"](input)
             return ENTRIES["complex"](_padded(real, tuple(widths), fill.real), _padded(imag, tuple(widths), fill.imag))
-        if isinstance(fill, complex):
-            raise RuntimeError(f"pad: value {fill} cannot be converted to type {m.dtype!r} without overflow; pad a complex tensor")
+        check_number("pad", fill, m.dtype)
+        fill = fill.real if isinstance(fill, complex) else fill
         fill = int(fill) if m.dtype.kind in "bi" else float(fill)
         return _padded(input, tuple(widths), fill)
     if mode not in _MODES:

@@ -3,7 +3,7 @@
 from .. import dtypes
 from ..autograd import engine
 from ..inplace import write_out
-from ..layout import normalize_axis
+from ..layout import integer, integers, normalize_axis
 from ..op import called, function, method
 from ..storage import meta
 from ..structured import structured
@@ -54,6 +54,7 @@ def _(g, dim, start, step, length):
 
 def slice_along(input, dim, start, stop, step=1):
     """``input[start:stop:step]`` along ``dim`` with Python's rules for bounds; ``step`` must be positive."""
+    step = integer("slice", "step", step)
     if step <= 0:
         raise ValueError("step must be greater than zero")
     start, stop, step = slice(start, stop, step).indices(input._m.shape[dim])
@@ -86,7 +87,7 @@ def select(input, dim, index) -> Tensor:
     if not input._m.ndim:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     dim = normalize_axis("select", dim, input._m.ndim)
-    index = int(index)
+    index = integer("select", "index", index)
     size = input._m.shape[dim]
     if not -size <= index < size:
         raise IndexError(
@@ -106,6 +107,7 @@ def narrow(input, dim, start, length) -> Tensor:
         if start._m.ndim or start._m.dtype.is_floating_point or start._m.dtype.name == "bool":
             raise RuntimeError("narrow: start must be an 0-dim integral Tensor.")
         start = start.item()
+    start, length = integer("narrow", "start", start), integer("narrow", "length", length)
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -size <= start <= size:
@@ -152,15 +154,15 @@ def _split(tensor, split_size_or_sections, dim):
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     dim = normalize_axis("split", dim, tensor._m.ndim)
     size = tensor._m.shape[dim]
-    if hasattr(split_size_or_sections, "__index__"):
-        step = split_size_or_sections.__index__()
+    if hasattr(split_size_or_sections, "__index__") and getattr(split_size_or_sections, "ndim", 0) == 0:
+        step = integer("split", "split_size_or_sections", split_size_or_sections)
         if step < 0 or (step == 0 and size):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
         sections = [min(step, size - at) for at in range(0, size, step)] if size else [0]
         name = "SplitBackward0"
     else:
         name = "SplitWithSizesBackward0"
-        sections = list(split_size_or_sections)
+        sections = list(integers("split_with_sizes", "split_sizes", split_size_or_sections))
         if any(n < 0 for n in sections) or sum(sections) != size:
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), "
@@ -199,6 +201,7 @@ def chunk(input, chunks, dim=0) -> tuple[Tensor, ...]:
     """At most ``chunks`` views of equal size along ``dim``; the last may be smaller."""
     if not input._m.ndim:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    chunks = integer("chunk", "chunks", chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     dim = normalize_axis("chunk", dim, input._m.ndim)
@@ -241,8 +244,11 @@ def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
                 "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but "
                 f"got a tensor with {m.ndim} dims"
             )
-        indices_or_sections = indices_or_sections.tolist()
-    if isinstance(indices_or_sections, int):
+    sections = getattr(indices_or_sections, "ndim", 0) == 0 and hasattr(indices_or_sections, "__index__")
+    if not sections:
+        indices_or_sections = integers("tensor_split", "indices", indices_or_sections)
+    else:
+        indices_or_sections = integer("tensor_split", "sections", indices_or_sections)
         if indices_or_sections <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {indices_or_sections}")
         small, more = divmod(size, indices_or_sections)
@@ -254,7 +260,7 @@ def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
 @function
 def diagonal(input, offset=0, dim1=0, dim2=1) -> Tensor:
     """A view of the diagonals of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
-    ndim = input._m.ndim
+    ndim, offset = input._m.ndim, integer("diagonal", "offset", offset)
     dim1, dim2 = normalize_axis("diagonal", dim1, ndim), normalize_axis("diagonal", dim2, ndim)
     if dim1 == dim2:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -334,6 +340,7 @@ def unfold(self, dimension, size, step) -> Tensor:
     m = self._m
     dimension = normalize_axis("unfold", dimension, m.ndim)
     length = m.shape[dimension] if m.ndim else 1
+    size, step = integer("unfold", "size", size), integer("unfold", "step", step)
     if size < 0:
         raise RuntimeError(f"size is {size} but must be >= 0")
     if size > length:

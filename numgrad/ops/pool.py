@@ -8,7 +8,9 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU
+from ..inplace import write_out
 from ..kernels import pool as kernels, pool_last as last_kernels
+from ..layout import integer, integers
 from ..op import as_tensor_operand, called, function, plain, record, recording
 from ..structured import structured
 from .formats import arranged, conform_in, empty_in, meta_in, restored
@@ -233,6 +235,8 @@ def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_inc
     m = input._m
     if m.dtype.kind == "b":
         raise RuntimeError(f"\"{name}\" not implemented for 'Bool'; convert with .float() or .long()")
+    if divisor_override is not None:
+        divisor_override = integer(name, "divisor_override", divisor_override)
     if divisor_override == 0:
         raise RuntimeError(f"{name}: divisor must be not zero; leave divisor_override None for the size of the window")
     taps, stride, padding, _, out_size = _sliding(name, n, tuple(m.shape), kernel_size, stride, padding, 1, ceil_mode)
@@ -260,11 +264,10 @@ def _adaptive_avg_pool(name, n, input, output_size):
 
 
 def several(name, what, value, n):
-    """``value`` as a tuple of ``n`` ints."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (value,) * n
-    if not isinstance(value, (tuple, list)) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-        raise TypeError(f"{name}(): argument '{what}' must be int or tuple of ints, not {value!r}")
+    """``value`` as a tuple of ``n`` ints, of 32 bits: kernels multiply and add them."""
+    value = integers(name, what, value)
+    if any(not -(1 << 31) <= v < 1 << 31 for v in value):
+        raise RuntimeError(f"{name}: integer out of range: {what}={list(value)}")
     if len(value) not in (1, n):
         raise RuntimeError(f"{name}: {what} must either be {_SINGLE[n]}, got {list(value)}")
     return tuple(value) * (n if len(value) == 1 else 1)
@@ -318,20 +321,25 @@ def _out_size(size, taps, stride, padding, dilation, ceil_mode):
 
 
 def _sliding(name, n, shape, *arguments):
-    arguments = [tuple(value) if isinstance(value, list) else value for value in arguments]
+    arguments = [
+        value if type(value) is int or value is None or isinstance(value, tuple) and not value else integers(name, what, value)
+        for what, value in zip(("kernel_size", "stride", "padding", "dilation"), arguments)
+    ] + [arguments[-1]]
     return _checked(name, n, shape, *arguments[:-1], bool(arguments[-1]))
 
 
 def _adaptive_size(name, n, m, output_size):
     """``output_size`` as a tuple; None stands for the input's size."""
-    if isinstance(output_size, int) or output_size is None:
+    if output_size is None or hasattr(output_size, "__index__"):
         output_size = (output_size,) * n
     if len(output_size) != n:
         raise RuntimeError(f"{name}: output_size must be {n}, got {len(output_size)} numbers: {tuple(output_size)}")
     _batched(name, n, m.shape)
     if not m.dtype.is_floating_point:
         raise RuntimeError(f'"{name}" not implemented for {m.dtype!r}; convert with .float()')
-    found = tuple(size if k is None else k for k, size in zip(output_size, m.shape[-n:]))
+    found = tuple(
+        size if k is None else integer(name, "output_size", k) for k, size in zip(output_size, m.shape[-n:])
+    )
     if any(k < 0 for k in found):
         raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 but received {found}")
     return found
@@ -377,11 +385,13 @@ def _family(n):
     else:
 
         def avg_pool(
-            input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+            input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None,
+            *, out=None,
         ):
-            return _avg_pool(
+            found = _avg_pool(
                 avg_name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
             )
+            return found if out is None else write_out(avg_name, found, out)
 
     def adaptive_avg_pool(input, output_size):
         return _adaptive_avg_pool(adaptive_avg_name, n, input, output_size)

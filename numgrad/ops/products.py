@@ -3,9 +3,10 @@
 from .. import dtypes
 from ..dtypes import bool_
 from ..inplace import write_out
-from ..layout import broadcast_shapes, normalize_axis
+from ..layout import broadcast_shapes, integer, normalize_axis
 from ..op import ENTRIES, as_tensor_operand, cast, function
 from ..pointwise import pointwise
+from ..storage import check_memory, meta
 from ..tensor import Tensor
 from .arithmetic import mul
 from .create import eye, ones
@@ -209,6 +210,7 @@ def linalg_vander(x, *, N=None) -> Tensor:
         if x._m.ndim == 0:
             raise RuntimeError("linalg.vander: expected a vector, got a 0-d tensor")
         N = x._m.shape[-1]
+    N = integer("linalg.vander", "N", N)
     if N <= 1:
         raise RuntimeError(f"linalg.vander: N must be greater than 1, got {N}")
     x = x if x._m.ndim else x.unsqueeze(0)
@@ -223,11 +225,12 @@ def vander(x, N=None, increasing=False) -> Tensor:
     x = as_tensor_operand("vander", x, "x")
     if x._m.ndim != 1:
         raise RuntimeError(f"vander: x must be a one-dimensional tensor, got {x._m.ndim} dimensions")
-    N = x._m.numel if N is None else N
+    N = x._m.numel if N is None else integer("vander", "N", N)
     if N < 0:
         raise RuntimeError(f"vander: N must be non-negative, got {N}")
     d = x._m.dtype if x._m.dtype.is_floating_point else dtypes.int64
     base = cast(x, d)
+    check_memory(meta(d, (x._m.numel, N), x._m.device).numel * d.itemsize)
     columns = [ones(x._m.numel, 1, dtype=d, device=x._m.device)][: min(N, 1)]
     if N > 1:
         columns.append(base.unsqueeze(-1).expand(x._m.numel, N - 1).cumprod(-1))
@@ -244,6 +247,7 @@ def matrix_power(input, n, *, out=None) -> Tensor:
     shape = input._m.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
         raise RuntimeError(f"{name}: A must be batches of square matrices, but got shape {list(shape)}")
+    n = integer(name, "n", n)
     if n == 0:
         nothing = input.masked_fill(ones(1, dtype=bool_, device=input._m.device), 0)  # its gradient is 0, not absent
         found = nothing + eye(shape[-1], dtype=input._m.dtype, device=input._m.device)

@@ -7,9 +7,9 @@ from ..device import CPU, resolve
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import rearrange as kernels
-from ..layout import dense_strides, normalize_axes, normalize_axis
+from ..layout import contiguous_strides, dense_strides, geometry, integer, integers, normalize_axes, normalize_axis
 from ..op import as_tensor_operand, called, cast, dense, function, method
-from ..storage import meta, strided_meta
+from ..storage import check_memory, meta, strided_meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .copy import clone, contiguous_copy, laid_out
@@ -70,13 +70,14 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None) -> Ten
         input = reshape(input, (1,))
     size = input._m.shape[dim]
     if isinstance(repeats, (list, tuple)):
-        repeats = from_array(np.array(repeats, np.int64))
+        repeats = from_array(np.array(integers("repeat_interleave", "repeats", repeats), np.int64))
     if isinstance(repeats, Tensor):
         if repeats._m.ndim > 1:
             raise RuntimeError("repeat_interleave: repeats must be 0-dim or 1-dim tensor")
         if repeats._m.numel == 1:
             repeats = int(repeats.item())
     if not isinstance(repeats, Tensor):
+        repeats = integer("repeat_interleave", "repeats", repeats)
         if repeats < 0:
             raise RuntimeError("repeat_interleave: repeats has to be non-negative")
         shape = tuple(input._m.shape)
@@ -178,6 +179,7 @@ def flipud(input) -> Tensor:
 @function
 def rot90(input, k=1, dims=(0, 1)) -> Tensor:
     """The plane of two dimensions rotated by ``k`` quarter turns, from the first towards the second."""
+    dims = integers("rot90", "dims", dims)
     if len(dims) != 2:
         raise RuntimeError(f"rot90: expected total rotation dims == 2, but got dims = {len(dims)}")
     ndim = input._m.ndim
@@ -191,7 +193,7 @@ def rot90(input, k=1, dims=(0, 1)) -> Tensor:
         if not -ndim <= dim < ndim:
             raise RuntimeError(f"Rotation dim{place} out of range, dim{place} = {dim}; it runs from {-ndim} to {ndim - 1}")
     a, b = normalize_axis("rot90", dims[0], ndim), normalize_axis("rot90", dims[1], ndim)
-    k %= 4
+    k = integer("rot90", "k", k) % 4
     if k == 1:
         return flip(input, b).transpose(a, b)
     if k == 2:
@@ -207,14 +209,14 @@ def roll(input, shifts, dims=None) -> Tensor:
     the
     other."""
     input = as_tensor_operand("roll", input, "input")
-    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    shifts = integers("roll", "shifts", shifts)
     if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         if not input._m.numel:
             return clone(input)
         return as_own(reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape)))
-    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    dims = integers("roll", "dims", dims)
     if not shifts:
         raise RuntimeError("`shifts` required")
     if len(shifts) != len(dims):
@@ -266,7 +268,9 @@ def _triangular(name, lower, doc):
             raise RuntimeError(
                 f"{name}: input tensor must have at least 2 dimensions, got shape {list(input._m.shape)}"
             )
-        found = called(_triangle(input, int(diagonal), lower), f"{name.capitalize()}Backward0")
+        # beyond the corners nothing changes any more, and kernels count in 64 bits
+        edge = max(-input._m.shape[-2] - 1, min(integer(name, "diagonal", diagonal), input._m.shape[-1] + 1))
+        found = called(_triangle(input, edge, lower), f"{name.capitalize()}Backward0")
         return found if out is None else write_out(name, found, out)
 
     def inplace(self, diagonal=0):
@@ -285,8 +289,11 @@ triu = _triangular("triu", False, "The matrices in the last two dimensions on an
 
 
 def _triangle_indices(name, row, col, offset, dtype, device, lower):
+    row, col, offset = integer(name, "row", row), integer(name, "col", col), integer(name, "offset", offset)
     if row < 0 or col < 0:
         raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
+    geometry(name, (row, col), contiguous_strides((row, col)))
+    check_memory(17 * row * col)  # of the mask and the two rows of indices
     found = (np.tril_indices if lower else np.triu_indices)(row, offset, col)
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
     return from_array(np.ascontiguousarray(d.encode(np.stack(found)))).to(resolve(device))
@@ -309,7 +316,7 @@ def triu_indices(row, col, offset=0, *, dtype=None, device=None, layout=None, re
 @function
 def diag_embed(input, offset=0, dim1=-2, dim2=-1) -> Tensor:
     """Matrices, in dimensions ``dim1`` and ``dim2``, with the last dimension of ``input`` on a diagonal, else 0."""
-    ndim = input._m.ndim + 1
+    ndim, offset = input._m.ndim + 1, integer("diag_embed", "offset", offset)
     dim1, dim2 = normalize_axis("diag_embed", dim1, ndim), normalize_axis("diag_embed", dim2, ndim)
     if dim1 == dim2:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -388,10 +395,11 @@ def select_scatter(input, src, dim, index) -> Tensor:
 
 
 @function
-def slice_scatter(input, src, dim=0, start=None, end=None, step=1) -> Tensor:
+def slice_scatter(input, src, dim=0, start=None, end=None, step=1, *, out=None) -> Tensor:
     """``input`` with ``start:end:step`` of ``dim`` replaced by ``src``."""
     axis = normalize_axis("slice_scatter", dim, input._m.ndim)
-    return _replaced("slice_scatter", input, src, lambda out: slice_along(out, axis, start, end, step))
+    found = _replaced("slice_scatter", input, src, lambda copy: slice_along(copy, axis, start, end, step))
+    return found if out is None else write_out("slice_scatter", found, out)
 
 
 @function
@@ -424,8 +432,9 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None) -> Tensor:
     """
     input = as_tensor_operand("as_strided_scatter", input, "input")
     src = as_tensor_operand("as_strided_scatter", src, "src")
-    offset = 0 if storage_offset is None else storage_offset - input.storage_offset()
-    return AsStridedScatter.apply(input, src, tuple(size), tuple(stride), offset)
+    name = "as_strided_scatter"
+    offset = 0 if storage_offset is None else integer(name, "storage_offset", storage_offset) - input.storage_offset()
+    return AsStridedScatter.apply(input, src, integers(name, "size", size), integers(name, "stride", stride), offset)
 
 
 # --- several parts -------------------------------------------------------------------------------------------------
@@ -441,7 +450,8 @@ def _several(name, least, dim_of):
                 f"with {ndim} dimensions!"
             )
         dim = dim_of(ndim)
-        if isinstance(indices_or_sections, int):
+        if getattr(indices_or_sections, "ndim", 0) == 0 and hasattr(indices_or_sections, "__index__"):
+            indices_or_sections = integer(name, "sections", indices_or_sections)
             size = input._m.shape[dim]
             if indices_or_sections <= 0 or size % indices_or_sections:
                 raise RuntimeError(

@@ -109,8 +109,8 @@ def amin(input, dim=(), keepdim=False, *, out=None) -> Tensor:
 def _extreme(name, input, dim, keepdim, out):
     input = as_tensor_operand(name, input, "input")
     if input._m.dtype.kind == "b":
-        return (any if name == "amax" else all)(input, None if dim == () else dim, keepdim, out=out)
-    axes = normalize_axes(name, None if dim == () else dim, input._m.ndim)
+        return (any if name == "amax" else all)(input, None if type(dim) is tuple and not dim else dim, keepdim, out=out)
+    axes = normalize_axes(name, None if type(dim) is tuple and not dim else dim, input._m.ndim)
     found = _EXTREMES[name](input, tuple(axes), keepdim)
     return found if out is None else ENTRIES["write_out"](name, found, out)
 
@@ -139,9 +139,11 @@ _EXTREMES = {"amax": _shared_extreme("amax", _amax), "amin": _shared_extreme("am
 
 
 @function
-def prod(input, dim=None, keepdim=False, *, dtype=None) -> Tensor:
+def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The product over ``dim`` (all by default); bool and integers multiply in int64."""
     input = as_tensor_operand("prod", input, "input")
+    if out is not None:
+        return ENTRIES["write_out"]("prod", prod(input, dim, keepdim, dtype=dtype), out)
     if dtype is None:
         return _product(input, dim, keepdim)
     input = cast(input, dtypes.as_dtype(dtype))

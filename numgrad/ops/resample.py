@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels import resample as kernels
-from ..layout import contiguous_format
+from ..layout import contiguous_format, integers
 from ..op import as_tensor_operand, called, cast, function
+from ..storage import check_memory, meta
 from ..structured import structured
 from ..tensor import Tensor
 from .copy import clone
@@ -192,9 +193,7 @@ def _sizes(m, size, scale_factor, recompute):
     if scale_factor is None:
         if recompute:
             raise ValueError("interpolate: recompute_scale_factor is not meaningful with an explicit size.")
-        if not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
-            raise TypeError(f"interpolate: expected size to be one of int or tuple of ints, but got {given!r}")
-        return tuple(values), (None,) * n
+        return integers("interpolate", "size", values), (None,) * n
     sizes = tuple(floor(float(k) * float(v)) for k, v in zip(m.shape[2:], values))
     return sizes, (None,) * n if recompute else tuple(float(v) for v in values)
 
@@ -234,6 +233,7 @@ def interpolate(
             f"interpolate: Input and output sizes should be greater than 0, but got input {list(m.shape)} and output "
             f"sizes {list(sizes)}"
         )
+    check_memory(meta(m.dtype, (*m.shape[:2], *sizes), m.device).numel * m.dtype.itemsize)
     if mode == "area":
         return _AREA[m.ndim - 2](input, sizes)
     bytes_ = m.dtype is dtypes.uint8

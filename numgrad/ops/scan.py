@@ -7,7 +7,7 @@ import numpy as np
 from .. import dtypes
 from ..inplace import write_out
 from ..kernels import scan as kernels
-from ..layout import normalize_axis
+from ..layout import integer, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording
 from ..storage import meta
 from ..structured import structured
@@ -270,6 +270,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None) -> Tensor:
             raise RuntimeError(
                 f"diff expects {name} and input to be the same dimension, got {part._m.ndim} and {input._m.ndim}"
             )
+    n = integer("diff", "n", n)
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     parts = [part for part in (prepend, input, append) if part is not None] if n else [input]

@@ -4,7 +4,7 @@
 from .. import dtypes
 from ..inplace import write_out
 from ..kernels import sort as kernels
-from ..layout import normalize_axis
+from ..layout import integer, normalize_axis
 from ..op import as_operand, as_tensor_operand, called, cast, dense, function, plain, record, recording
 from ..storage import meta
 from ..structured import structured
@@ -260,7 +260,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True, *, out=None):
     input = as_tensor_operand("topk", input, "input")
     m = input._m
     dim = normalize_axis("topk", dim, m.ndim)
-    k = int(k)
+    k = integer("topk", "k", k)
     if not 0 <= k <= (m.shape[dim] if m.ndim else 1):
         raise RuntimeError(
             f"topk: selected index k out of range: {k} of {m.shape[dim] if m.ndim else 1} along dimension {dim}"
@@ -324,6 +324,7 @@ def kthvalue(input, k, dim=-1, keepdim=False, *, out=None):
     size = input._m.shape[dim] if input._m.ndim else 1
     if input._m.ndim and not size:
         raise IndexError(f"kthvalue(): Expected reduction dim {dim} to have non-zero size.")
+    k = integer("kthvalue", "k", k)
     if not 1 <= k <= size:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}: {k} of {size}")
     return _ranked("kthvalue", input, dim, _RANK, k - 1, kthvalue_result, keepdim, out)

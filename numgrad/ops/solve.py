@@ -9,6 +9,7 @@ from ..device import CPU
 from ..errors import DTypeError, LinAlgError
 from ..inplace import write_out
 from ..kernels import lapack
+from ..layout import integer
 from ..op import as_tensor_operand, function, plain, sum_to
 from ..structured import structured
 from ..tensor import Tensor, from_array
@@ -267,6 +268,7 @@ def tensorinv(A, ind=2, *, out=None) -> Tensor:
     """The inverse for `tensordot`: ``A``'s first ``ind`` dimensions are the rows, the rest the columns."""
     name = "linalg.tensorinv"
     A = floating(name, as_tensor_operand(name, A, "A"))
+    ind = integer(name, "ind", ind)
     if ind <= 0:
         raise RuntimeError(f"{name}: Expected a strictly positive integer for 'ind', got {ind}")
     rows, columns = tuple(A._m.shape[:ind]), tuple(A._m.shape[ind:])

@@ -2,6 +2,7 @@
 
 from math import prod
 
+from ..layout import integer, integers
 from ..op import as_tensor_operand, called, function
 from ..storage import strided_meta
 from ..structured import structured
@@ -36,7 +37,7 @@ def _(g, input_meta, size, stride, padding, dilation):
 
 
 def _two(name, what, value, least):
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = integers(name, what, value)
     pair = pair * 2 if len(pair) == 1 else pair
     if len(pair) != 2:
         raise RuntimeError(f"{name}: It is expected {what} equals to 2, but got size {len(pair)}")
@@ -166,6 +167,7 @@ def _image(name, input, what, factor):
     """(shape, factor) of an image and a factor that are fit for a shuffle."""
     if input._m.ndim < 3:
         raise RuntimeError(f"{name} expects input to have at least 3 dimensions, but got input with {input._m.ndim} dimension(s)")
+    factor = integer(name, what, factor)
     if factor <= 0:
         raise RuntimeError(f"{name} expects a positive {what}, but got {factor}")
     return tuple(input._m.shape), factor
@@ -207,6 +209,7 @@ def channel_shuffle(input, groups: int) -> Tensor:
     shape = tuple(input.shape)
     if len(shape) < 3:
         raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(shape)}")
+    groups = integer("channel_shuffle", "groups", groups)
     if groups <= 0 or shape[1] % groups:
         raise RuntimeError(
             f"channel_shuffle: Number of channels must be divisible by a positive number of groups. Got {shape[1]} channels "

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from ..autograd import no_grad
+from ..layout import integer
 from ..op import as_tensor_operand, function
 from ..tensor import Tensor, from_array
 from .complex import view_as_real
@@ -27,8 +28,8 @@ def _window(name, window, win_length, n_fft, like):
 
 
 def _lengths(name, n_fft, hop_length, win_length):
-    win_length = n_fft if win_length is None else win_length
-    hop_length = n_fft // 4 if hop_length is None else hop_length
+    win_length = n_fft if win_length is None else integer(name, "win_length", win_length)
+    hop_length = n_fft // 4 if hop_length is None else integer(name, "hop_length", hop_length)
     if hop_length <= 0:
         raise RuntimeError(f"{name}: expected hop_length > 0, but got hop_length={hop_length}")
     if not 0 < win_length <= n_fft:
@@ -46,7 +47,7 @@ def stft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tru
     input): ``n_fft // 2 + 1`` frequencies. ``return_complex=False`` gives pairs of reals. Raises RuntimeError for a
     signal shorter than a frame and for lengths that do not fit.
     """
-    input = as_tensor_operand("stft", input, "input")
+    input, n_fft = as_tensor_operand("stft", input, "input"), integer("stft", "n_fft", n_fft)
     if align_to_window is not None and center:
         raise RuntimeError("stft: align_to_window should only be set when center = false")
     if window is None:

@@ -1,7 +1,7 @@
 """Views of any sizes and strides over a tensor's memory, and their gradients."""
 
 from ..device import CPU
-from ..layout import inside, may_overlap
+from ..layout import inside, integer, may_overlap
 from ..op import function
 from ..storage import meta
 from ..structured import structured
@@ -91,7 +91,9 @@ def _(g, input_meta, size, stride, place):
 @function
 def as_strided(input, size, stride, storage_offset=None) -> Tensor:
     """A view with any sizes and strides over the tensor's storage; ``storage_offset`` counts from its start."""
-    size, stride = sizes("as_strided", (size,)), sizes("as_strided", (stride,))
+    size, stride = sizes("as_strided", (size,)), sizes("as_strided", (stride,), "stride")
+    if storage_offset is not None:
+        storage_offset = integer("as_strided", "storage_offset", storage_offset)
     root, offset = as_strided_view(input, size, stride, storage_offset)
     here = 0
     if root is not input._d and len(input._d):

@@ -3,6 +3,7 @@
 from math import prod
 
 from .. import dtypes
+from ..layout import integers
 from ..op import as_tensor_operand, dense, function, plain
 from ..tensor import Tensor
 from .arithmetic import mul
@@ -19,7 +20,7 @@ def _unpooled_size(name, size, taps, stride, padding, output_size):
     found = [(k - 1) * s + t - 2 * p for k, s, t, p in zip(size, stride, taps, padding)]
     if output_size is None:
         return found
-    wanted = list(output_size)
+    wanted = list(integers(name, "output_size", output_size))
     if len(wanted) == len(taps) + 2:
         wanted = wanted[2:]
     if len(wanted) != len(taps):
@@ -52,7 +53,7 @@ def _max_unpool(name, n, input, indices, kernel_size, stride, padding, output_si
             f"indices tensor with shape: {list(im.shape)}"
         )
     taps = several(name, "kernel_size", kernel_size, n)
-    steps = taps if stride is None or stride == () else several(name, "stride", stride, n)
+    steps = taps if stride is None or isinstance(stride, tuple) and not stride else several(name, "stride", stride, n)
     if min(steps) < 1:
         raise RuntimeError(f"{name}: strides should be greater than zero, but got stride: {list(steps)}")
     size = _unpooled_size(name, m.shape[-n:], taps, steps, several(name, "padding", padding, n), output_size)

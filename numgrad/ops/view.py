@@ -416,12 +416,11 @@ def ravel(input) -> Tensor:
 def unflatten(input, dim, sizes) -> Tensor:
     """Dimension ``dim`` as several of the given sizes, one of which may be -1."""
     dim = normalize_axis("unflatten", dim, input._m.ndim)
+    sizes = integers("unflatten", "sizes", sizes)
     if not sizes:
         raise RuntimeError("unflatten: sizes must be non-empty")
-    if isinstance(sizes, int):
-        sizes = (sizes,)
     shape = tuple(input._m.shape)
-    inner = infer_size("unflatten", tuple(sizes), shape[dim])
+    inner = infer_size("unflatten", sizes, shape[dim])
     return view(input, shape[:dim] + inner + shape[dim + 1 :])
 
 

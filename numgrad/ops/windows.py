@@ -4,7 +4,9 @@ import numpy as np
 
 from .. import dtypes
 from ..device import resolve
+from ..layout import integer
 from ..op import function
+from ..storage import check_memory
 from ..tensor import Tensor, from_array
 
 # Each window is a function of the place in the frame, an array of float64 from 0 at one end to 1 at the other.
@@ -34,8 +36,10 @@ def window(name, size, symmetric, formula, dtype=None, device=None, requires_gra
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     if not d.is_floating_point:
         raise RuntimeError(f"{name} expects floating point dtypes, got: {d!r}")
+    size = integer(name, "window_length", size)
     if size < 0:
         raise RuntimeError(f"{name} requires non-negative window_length, got window_length={size}")
+    check_memory(8 * size)
     if size <= 1:
         values = np.ones(size)
     else:

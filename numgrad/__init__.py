@@ -11,6 +11,7 @@ from . import (
     overrides as overrides,
     paths as paths,
     testing as testing,
+    unsigned as unsigned,
 )
 from .autograd import (
     enable_grad as enable_grad,
@@ -21,7 +22,10 @@ from .autograd import (
     set_grad_enabled as set_grad_enabled,
 )
 from .compiler import compile as compile
-from .config import get_num_threads as get_num_threads, set_num_threads as set_num_threads
+from .config import (
+    get_num_threads as get_num_threads,
+    set_num_threads as set_num_threads,
+)
 from .device import Device as device
 from .dtypes import (
     bfloat16 as bfloat16,
@@ -46,6 +50,9 @@ from .dtypes import (
     promote as promote_types,
     set_default_dtype as set_default_dtype,
     uint8 as uint8,
+    uint16 as uint16,
+    uint32 as uint32,
+    uint64 as uint64,
 )
 from .errors import OutOfMemoryError as OutOfMemoryError
 from .function import Function as _Function

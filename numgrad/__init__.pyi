@@ -34,6 +34,7 @@ from . import overrides as overrides
 from . import paths as paths
 from .autograd.modes import set_grad_enabled as set_grad_enabled
 from . import testing as testing
+from . import unsigned as unsigned
 
 _Operand: TypeAlias = "Tensor | np.ndarray | np.generic | builtins.float | builtins.bool"
 
@@ -542,6 +543,9 @@ def triu_indices(row: Any, col: Any, offset: Any = ..., *, dtype: _dtype | None 
 def true_divide(input: _Operand, other: Any, *, out: Tensor | None = ...) -> Tensor: ...
 def trunc(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def typename(obj: Any) -> builtins.str: ...
+uint16: _dtype
+uint32: _dtype
+uint64: _dtype
 uint8: _dtype
 def unbind(input: _Operand, dim: builtins.int | Sequence[builtins.int] | None = ...) -> builtins.tuple[Tensor, ...]: ...
 def unbind_copy(input: _Operand, dim: builtins.int | Sequence[builtins.int] | None = ...) -> builtins.tuple[Tensor, ...]: ...

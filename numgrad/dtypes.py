@@ -17,12 +17,13 @@ class dtype:
     ``np`` is the NumPy dtype of its storage, ``itemsize`` its size in bytes, ``kind`` one of ``"b"`` (bool),
     ``"i"`` (integers), ``"f"`` (floating point) and ``"c"`` (complex), ``rank`` its place in the promotion order.
     ``compute`` is the NumPy scalar type that kernels compute in: float32 for the 16-bit formats, which are storage
-    only, else ``type``. ``differentiable``: floating point or complex. ``unprepared`` is what must happen before the
+    only, else ``type``. ``differentiable``: floating point or complex. ``barebones``: uint16, uint32 or uint64, which few
+    ops take. ``unprepared`` is what must happen before the
     first tensor of this dtype; the table of ops puts it there.
     """
 
     __slots__ = ("name", "np", "itemsize", "kind", "rank", "is_floating_point", "is_complex", "differentiable",
-                 "is_signed", "type", "one", "compute", "unprepared")  # fmt: skip
+                 "is_signed", "barebones", "type", "one", "compute", "unprepared")  # fmt: skip
 
     def __init__(self, name, kind, rank):
         self.name, self.kind, self.rank = name, kind, rank
@@ -35,7 +36,8 @@ class dtype:
         self.is_complex = kind == "c"
         self.differentiable = kind in "fc"
         self.is_signed = kind in "fc" or (kind == "i" and not name.startswith("u"))
-        self.unprepared = _unprepared_complex if kind == "c" else _unprepared_16bit if self.np.type is not self.compute else None
+        self.barebones = name in ("uint16", "uint32", "uint64")
+        self.unprepared = _unprepared_complex if kind == "c" else _unprepared_unsigned if self.barebones else _unprepared_16bit if self.np.type is not self.compute else None
 
     def __repr__(self):
         return f"torch.{self.name}"
@@ -87,6 +89,7 @@ def _named(name):
 
 _unprepared_16bit: list = []
 _unprepared_complex: list = []
+_unprepared_unsigned: list = []
 
 
 bool_ = dtype("bool", "b", 0)
@@ -101,8 +104,10 @@ float32 = dtype("float32", "f", 7)
 float64 = dtype("float64", "f", 8)
 complex64 = dtype("complex64", "c", 9)
 complex128 = dtype("complex128", "c", 10)
+uint16, uint32, uint64 = (dtype(name, "i", 5) for name in ("uint16", "uint32", "uint64"))
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128, uint16,
+       uint32, uint64)  # fmt: skip
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.np: d for d in ALL}
 PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
@@ -168,6 +173,13 @@ def promote(a: dtype, b: dtype) -> dtype:
     """The dtype that can hold both, by PyTorch's table (``promote_types``)."""
     if a is b:
         return a
+    if a.barebones or b.barebones:
+        if a.is_floating_point or b.is_floating_point:
+            return a if a.is_floating_point else b
+        raise RuntimeError(
+            "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
+            f"{a.name} and {b.name}; convert one with .to(...)"
+        )
     if a.kind == b.kind == "i" and (a is uint8 or b is uint8):
         other = b if a is uint8 else a
         return int16 if other is int8 else other

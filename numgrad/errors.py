@@ -16,6 +16,11 @@ class DTypeError(Error, TypeError):
     """A dtype that an op does not support."""
 
 
+def not_implemented_for(name, d) -> NotImplementedError:
+    """The error of an op that has no kernel for dtype ``d``."""
+    return NotImplementedError(f'"{name}" not implemented for {d!r}; convert the tensor first, for example with .to(numgrad.int64)')
+
+
 def no_complex_form(op: str, dtypes: str = "") -> DTypeError:
     """What an op raises that has no form for complex tensors; ``dtypes``: what it got."""
     return DTypeError(

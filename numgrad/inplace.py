@@ -12,12 +12,7 @@ from .tensor import Tensor, address, empty_tensor, storage_of
 
 def check_inplace(name, tensor, *sources):
     """Refuse to write to what must not be written to; ``sources`` are the operands whose values are written."""
-    storage = tensor._s
-    if storage is not None and storage.inference and not is_inference_mode_enabled():
-        raise RuntimeError(
-            f"{name}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
-            "normal tensor before doing inplace update."
-        )
+    refuse_inference(name, tensor)
     m, base = tensor._m, tensor._base
     if (
         (tensor._n is not None or base is not None)
@@ -28,6 +23,16 @@ def check_inplace(name, tensor, *sources):
         check_recorded(name, tensor)
     if overlaps_itself(m.shape, m.strides):
         raise RuntimeError(_ONE_PLACE.format(name))
+
+
+def refuse_inference(name, tensor):
+    """Refuse to write to an inference tensor outside of `inference_mode`."""
+    storage = tensor._s
+    if storage is not None and storage.inference and not is_inference_mode_enabled():
+        raise RuntimeError(
+            f"{name}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
+            "normal tensor before doing inplace update."
+        )
 
 
 def check_recorded(name, tensor):

@@ -13,7 +13,7 @@ import numpy as np
 from . import config, dtypes, entries
 from .autograd import is_grad_enabled, next_seq, switch
 from .device import CPU
-from .errors import DTypeError, no_complex_form
+from .errors import DTypeError, no_complex_form, not_implemented_for
 from .inplace import check_inplace, rebase, write_out, written
 from .layout import (
     broadcast_shapes,
@@ -362,6 +362,10 @@ def _inplace(op, inputs, attributes, options):
 # --- plans -------------------------------------------------------------------------------------------------------
 
 
+# What is computed in uint16, uint32 and uint64; PyTorch has no kernels for other ops.
+_UNSIGNED = {"mul", "eq", "ne", "where", "bitwise_and", "bitwise_or", "bitwise_xor", "isnan", "isinf", "isfinite"}
+
+
 def result_dtypes(op, operands):
     """(compute dtype, result dtype) by the op's rule; a RuntimeError for refused dtypes."""
     seen = []
@@ -370,7 +374,7 @@ def result_dtypes(op, operands):
             seen.append((value._m.dtype, 2 if value._m.ndim else 1))
         else:
             seen.append((dtypes.of_python(value), 0))
-    d = dtypes.result(seen)
+    d = dtypes.result(seen[1:] if op.name == "where" else seen)  # the condition of a choice does not take part
     if op.check is not None:
         op.check(op.name, [d for d, _ in seen])
     if d.kind == "c" and op.complex_fn is None:
@@ -381,6 +385,8 @@ def result_dtypes(op, operands):
         )
     if op.result == "float" and not d.differentiable:
         d = dtypes.get_default_dtype()
+    if d.barebones and op.name not in _UNSIGNED:
+        raise not_implemented_for(op.name, d)
     return d, (dtypes.bool_ if op.result == "bool" else d.to_real() if op.complex_to_real else d)
 
 

@@ -89,7 +89,7 @@ def _laid_out(gradient, m):
 def _refuse_underived(op, parents):
     for name, parent in zip(op.inputs, parents):
         if parent is not None and (op.gradient is None or name in op.no_gradient):
-            raise RuntimeError(
+            raise NotImplementedError(
                 f"the derivative for '{op.name}: {name}' is not implemented; detach() it if its gradient is not needed"
             )
 

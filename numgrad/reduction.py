@@ -12,7 +12,7 @@ from math import prod
 from . import dtypes
 from .autograd import is_grad_enabled, next_seq, no_grad, switch
 from .deferral import deferred
-from .errors import no_complex_form
+from .errors import no_complex_form, not_implemented_for
 from .inplace import write_out
 from .kernels import emit
 from .layout import dense_strides, inner_to_outer, integer, integers, is_dense, normalize_axes
@@ -315,6 +315,8 @@ def _dtypes(op, d):
         if op.takes_complex:
             return d, d, d
         raise no_complex_form(op.name, repr(d))
+    if d.barebones and op.result not in ("sum", "bool", "float"):
+        raise not_implemented_for(op.name, d)
     if op.result == "sum":
         wide = dtypes.int64 if d.kind in "bi" else d
         return d, wide, wide

@@ -220,7 +220,10 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        return self._n is not None
+        if self._n is not None:
+            return True
+        base = self._base if self._creation is not None else None  # a view made in `no_grad` needs what its base needs
+        return base is not None and base._n is not None
 
     @requires_grad.setter
     def requires_grad(self, wanted):
@@ -286,6 +289,8 @@ class Tensor:
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
             if value._m.shape != self._m.shape:
                 raise RuntimeError(
                     f"assigned grad has data of a different size: expected {list(self._m.shape)}, got "

@@ -587,3 +587,17 @@ def test_a_saved_tensor_that_lost_its_history():
     y = h.exp()  # saved as a result: nothing is lost
     h.detach_()
     y.sum().backward()
+
+
+@pytest.mark.parametrize("change", [lambda t: t.set_(), lambda t: t.set_(ng.ones(1, dtype=ng.float64)), lambda t: t.resize_(1), lambda t: t.resize_(9)])
+def test_a_saved_tensor_that_shows_other_memory_is_not_read(change):
+    x, w = ng.ones(4, dtype=ng.float64), leaf(4)
+    y = (x * w).sum()
+    change(x)
+    assert x._version == 1
+    with pytest.raises(RuntimeError, match="changed afterwards by '(set_|resize_)'"):
+        y.backward()
+    with ng.inference_mode():
+        z = ng.ones(4, dtype=ng.float64)
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        change(z)

@@ -67,7 +67,12 @@ def test_processors_without_float16_round_alike():
 def test_promotion_is_pytorchs():
     for a in ng.dtypes.ALL:
         for b in ng.dtypes.ALL:
-            expected = torch.promote_types(getattr(torch, a.name), getattr(torch, b.name))
+            try:
+                expected = torch.promote_types(getattr(torch, a.name), getattr(torch, b.name))
+            except RuntimeError:  # unsigned integers of more than 8 bits
+                with pytest.raises(RuntimeError, match="Promotion"):
+                    ng.promote_types(a, b)
+                continue
             assert repr(ng.promote_types(a, b)) == repr(expected), (a, b)
     h = ng.ones(2, dtype=ng.half)
     assert (h * 2.5).dtype is (h + ng.tensor(2.5)).dtype is (h + ng.ones(2, dtype=ng.int64)).dtype is ng.float16

@@ -14,7 +14,7 @@ LAYERS = {
     "kernels": 2,
     "autograd": 3, "tensor": 3, "exchange": 3, "storages": 3, "gradients": 3, "printing": 3, "generator": 3,
     "deferral": 4, "names": 4, "op": 4, "plans": 4, "pointwise_gradient": 4, "structured": 4, "inplace": 4, "packing": 4, "entries": 4, "function": 4, "pointwise": 4,
-    "reduction": 4, "rowwise": 4, "detours": 4, "complexes": 4,
+    "reduction": 4, "rowwise": 4, "detours": 4, "complexes": 4, "unsigned": 4,
     "ops": 5,
     "compile": 6, "nn": 6, "amp": 6, "cpu": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "special": 6, "linalg": 6, "fft": 6, "cuda": 6, "func": 6,
     "autograd.functional": 6, "autograd.forward_ad": 6, "autograd.graph": 6, "autograd.function": 6, "autograd.variable": 6, "autograd.grad_mode": 3,

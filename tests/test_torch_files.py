@@ -230,11 +230,17 @@ def test_names_can_be_allowed():
         ng.load(saved(obj))
 
 
-def test_dtypes_without_counterpart():
+@pytest.mark.parametrize("name", ["uint16", "uint32", "uint64"])
+def test_unsigned_integers_go_both_ways(name):
     torch = pytest.importorskip("torch")
-    with pytest.raises(FileError, match="dtype uint64, which numgrad does not have"):
-        ng.load(saved(torch.ones(2, dtype=torch.uint64)))
-    assert ng.load(saved(torch.tensor([65535]).to(torch.uint16))).tolist() == [65535]
+    largest = np.iinfo(name).max
+    found = ng.load(saved(torch.tensor([1, largest], dtype=getattr(torch, name))))
+    assert found.dtype is getattr(ng, name) and found.tolist() == [1, largest]
+    file = io.BytesIO()
+    ng.save(found, file)
+    file.seek(0)
+    again = torch.load(file)
+    assert again.dtype is getattr(torch, name) and again.tolist() == [1, largest]
 
 
 def stream_of(pickled, data=()):

@@ -43,7 +43,8 @@ gradgradcheck: Any = None
 # --- parts that most programs do without -------------------------------------------------------------------------
 
 _submodule = submodules(__name__)
-_OF_PARTS = {"Variable": "variable", "SavedTensor": "graph", "set_multithreading_enabled": "grad_mode"}
+_OF_PARTS = {"Variable": "variable", "SavedTensor": "graph", "set_multithreading_enabled": "grad_mode",
+             "is_multithreading_enabled": "grad_mode"}  # fmt: skip
 
 
 def __getattr__(name: str):

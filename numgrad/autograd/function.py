@@ -9,7 +9,15 @@ from ..function import Context as FunctionCtx, Function as Function
 from ..tensor import Tensor, alias
 from . import Node, is_grad_enabled, next_seq, no_grad
 
-__all__ = ["Function", "FunctionCtx", "once_differentiable"]
+__all__ = ["Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
+
+
+class InplaceFunction(Function):
+    """A `Function` that may write to its inputs, which it passes to ``ctx.mark_dirty``. So may every Function."""
+
+    def __init__(self, inplace: bool = False):
+        super().__init__()
+        self.inplace = inplace
 
 
 class _Once(Node):

@@ -3,6 +3,7 @@
 from . import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
+    local,
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
@@ -13,10 +14,15 @@ class set_multithreading_enabled:
     thread that starts it."""
 
     def __init__(self, mode: bool):
-        self.mode = bool(mode)
+        self.before, local.multithreading = local.multithreading, bool(mode)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *exception: object) -> None:
-        pass
+        local.multithreading = self.before
+
+
+def is_multithreading_enabled() -> bool:
+    """What was set by `set_multithreading_enabled` in this thread; on by default."""
+    return local.multithreading

@@ -17,6 +17,7 @@ class _Local(threading.local):
     ends: Any = None  # functions to be called at its end
     anomaly = False
     check_nan = True
+    multithreading = True
     needed = None  # in a walk to some nodes only: those that lead to them
     task: Any = None  # of the walk under way: roots, captures, its number, functions to call at its end
     packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last

@@ -6,8 +6,9 @@ import warnings
 import numpy as np
 
 from .. import config, dtypes
+from ..autograd import is_inference_mode_enabled
 from ..device import CPU, resolve
-from ..inplace import check_inplace, rebase, written
+from ..inplace import check_inplace, rebase, refuse_inference, written
 from ..layout import (
     broadcast_shapes,
     channels_last,
@@ -33,9 +34,9 @@ from ..op import (
     sum_to,
 )
 from ..plans import build_plan
-from ..storage import Meta, meta, same_memory, strided_meta
+from ..storage import Meta, Storage, meta, same_memory, strided_meta
 from ..structured import structured
-from ..tensor import Tensor, alias, empty_tensor, from_array, lay, make, root_of
+from ..tensor import Tensor, alias, empty_tensor, from_array, inference_storage, lay, make, root_of, storage_of
 
 
 def _identity(input):
@@ -372,7 +373,7 @@ def resize_(self, *sizes, size=None, memory_format=None) -> Tensor:
     Raises RuntimeError for negative sizes, and where memory that belongs to others would have to grow.
     """
     shape = integers("resize_", "size", size if size is not None else sizes[0] if len(sizes) == 1 else sizes)
-    if self._n is not None:
+    if self._n is not None and not is_inference_mode_enabled():
         raise RuntimeError("cannot resize variables that require grad")
     m = meta(self._m.dtype, shape, self._m.device)
     if memory_format is not None and memory_format is not contiguous_format:
@@ -381,6 +382,7 @@ def resize_(self, *sizes, size=None, memory_format=None) -> Tensor:
         m = strided_meta(m.dtype, m.shape, memory_format.strides("resize_", m.shape), m.device)
     elif m.shape == self._m.shape:
         return self
+    refuse_inference("resize_", self)
     length = m.numel if m.contiguous else m.span
     if length > len(self._d):
         root = root_of(self)
@@ -396,11 +398,24 @@ def resize_(self, *sizes, size=None, memory_format=None) -> Tensor:
             fresh = m.empty(length, m.np)
             kept = root[first:]
             fresh[: len(kept)] = kept
-            self._d, self._s = fresh, None
+            return _showing(self, "resize_", fresh, m, _fresh_storage(self))
     else:
         self._d = self._d[:length]
-    self._m = m
-    return self
+    return _showing(self, "resize_", self._d, m, storage_of(self))
+
+
+def _fresh_storage(tensor):
+    """The storage for new memory of a tensor."""
+    return inference_storage() if tensor.is_inference() else Storage()
+
+
+def _showing(tensor, name, data, m, storage):
+    """Let a tensor show other memory; that counts as a write, since gradients that saved the tensor cannot use it."""
+    if storage is not tensor._s and tensor._s is not None:
+        storage.version = tensor._s.version
+    tensor._d, tensor._m, tensor._s = data, m, storage
+    written(tensor, name)
+    return tensor
 
 
 @method
@@ -418,9 +433,9 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     ``storage_offset`` counts elements from the start of the storage; ``stride`` is row-major unless given. RuntimeError
     where elements would lie outside of the storage, and for a tensor of another dtype.
     """
+    refuse_inference("set_", self)
     if source is None:
-        self._d, self._m, self._s = np.empty(0, self._m.np), meta(self._m.dtype, (0,)), None
-        return self
+        return _showing(self, "set_", np.empty(0, self._m.np), meta(self._m.dtype, (0,)), _fresh_storage(self))
     if not isinstance(source, Tensor):
         source = source._tensor(self._m.dtype)  # all of a storage
         size = source._m.shape if size is None else size
@@ -435,8 +450,7 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
         stride = contiguous_strides(size) if stride is None else integers("set_", "stride", stride)
         root = root_of(source)
         shared = lay("set_", alias(source, root, meta(source._m.dtype, (len(root),), source._m.device)), storage_offset, size, stride)
-    self._d, self._m, self._s = shared._d, shared._m, shared._s
-    return self
+    return _showing(self, "set_", shared._d, shared._m, shared._s.apart())
 
 
 __all__ = ["write"]

@@ -37,6 +37,8 @@ def _from_data(op, data, dtype):
     elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         array = np.array(data)
     elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__") and not isinstance(data, (dict, set)):
+        if d is dtypes.uint64:  # whose upper half NumPy takes for floats beside smaller numbers
+            return from_array(np.array(_as_plain(data), np.uint64))
         array, found = _sequence(op, data)
         d = d or found
         _check_range(op, array, d)

@@ -369,7 +369,7 @@ def embedding(
     input, weight = as_tensor_operand("embedding", input, "input"), as_tensor_operand("embedding", weight, "weight")
     if weight._m.ndim != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight._m.shape)}")
-    if input._m.dtype.kind != "i" or input._m.dtype.itemsize < 4:
+    if input._m.dtype.kind != "i" or input._m.dtype.itemsize < 4 or input._m.dtype.barebones:
         raise RuntimeError(
             f"embedding: expected 'input' to be int64 or int32 indices, got {input._m.dtype!r}; use .long()"
         )

@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 
 from .. import dtypes
-from ..autograd import is_grad_enabled, switch
+from ..autograd import is_grad_enabled, local, switch
 from ..inplace import check_inplace
 from ..kernels.index import ADD, SET
 from ..op import ENTRIES, as_tensor_operand, cast, function, method
@@ -180,7 +180,7 @@ def _as_index(item):
         return int(item)
     if isinstance(item, Tensor):
         m = item._m
-        if m.dtype.kind == "f":
+        if m.dtype.kind == "f" or m.dtype.barebones:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         if not m.ndim and not m.batched:
             return bool(item.item()) if _is_mask(item) else int(item.item())
@@ -250,7 +250,7 @@ def parse(self, key):
             count = _consumed(item)
             if _is_mask(item):
                 _check_mask(item, position, shape, axis)
-            elif item._m.dtype.itemsize < 4:
+            elif item._m.dtype.itemsize < 4 or item._m.dtype.barebones:
                 raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
             indices.append((place, item))
             for _ in range(count):
@@ -439,7 +439,7 @@ def _window(self, start, stop, m):
     found._m, found._s, found._n = m, storage, None
     base = self._base
     if switch.anywhere and not is_grad_enabled():
-        if base is not None or self._n is not None:
+        if (base is not None or self._n is not None or local.inference) and not storage.inference:
             follow(found, self, storage)
     elif self._creation is not None:
         follow(found, self, storage)
@@ -573,7 +573,7 @@ def _put_arguments(op, input, indices, values):
             continue
         index = as_tensor_operand(op, index, "indices")
         is_mask = _is_mask(index)
-        if index._m.dtype.kind == "f":
+        if index._m.dtype.kind == "f" or index._m.dtype.barebones:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         count = index._m.ndim if is_mask else 1
         if axis + count > input._m.ndim:

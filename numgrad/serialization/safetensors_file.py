@@ -291,12 +291,12 @@ _FORMATS = (
 )
 
 _NUMPY = {
-    "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+    "BOOL": np.bool_, "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64,
+    "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
     "F32": np.float32, "F64": np.float64, "F16": np.float16, "BF16": dtypes.BITS,
     "C64": np.complex64,
 }  # fmt: skip
-_WRITTEN = {**_NUMPY, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64}
-_KINDS = {np.dtype(numpy_type): kind for kind, numpy_type in _WRITTEN.items()}
+_KINDS = {np.dtype(numpy_type): kind for kind, numpy_type in _NUMPY.items()}
 
 
 def _read(data: np.ndarray, label: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -42,13 +42,6 @@ class Endianness:
 
 HEAD = 32  # bytes at the beginning of a file that tell its format
 
-# Dtypes without counterpart here: stored as, read as (the same values, wider).
-_WIDENED = {
-    "uint16": ("<u2", "int32"), "uint32": ("<u4", "int64"),
-}  # fmt: skip
-_REFUSED = {"uint64": 8}
-
-
 def is_stream(head: bytes) -> bool:
     """Whether a file that begins with ``head`` is of PyTorch's before version 1.6: its first pickle is a number."""
     return head.startswith(b"\x80") and MAGIC.to_bytes(10, "little") in head
@@ -56,27 +49,19 @@ def is_stream(head: bytes) -> bool:
 
 def _sizes(name: str) -> int:
     """Bytes of one element."""
-    if name in dtypes.BY_NAME:
-        return dtypes.BY_NAME[name].itemsize
-    return np.dtype(_WIDENED[name][0]).itemsize if name in _WIDENED else _REFUSED[name]
+    return dtypes.BY_NAME[name].itemsize
 
 
 def _elements(data: np.ndarray, name: str, big_endian: bool, label: str) -> np.ndarray:
     """The elements of the dtype ``name`` in ``data``, bytes that are this tensor's own."""
-    if name in _REFUSED:
-        raise FileError(
-            f"load: {label} holds a tensor of the dtype {name}, which numgrad does not have; convert it with PyTorch first"
-        )
-    stored = dtypes.BY_NAME[name].np if name in dtypes.BY_NAME else np.dtype(_WIDENED[name][0])
+    stored = dtypes.BY_NAME[name].np
     if data.__array_interface__["data"][0] % stored.itemsize:
         data = data.copy()
     values = data.view(stored)
     if big_endian and stored.itemsize > 1:
         whole = stored if stored.kind == "c" else np.dtype(f"u{stored.itemsize}")  # a complex number is two of them
         values = values.view(whole).byteswap().view(stored)
-    if name in dtypes.BY_NAME:
-        return values
-    return values.astype(dtypes.BY_NAME[_WIDENED[name][1]].np)
+    return values
 
 
 class _Reader:
@@ -276,11 +261,7 @@ class _StreamReader(_Reader):
         self.available -= count * _sizes(name) + 1
         if self.available < 0:
             raise Damaged(f"storages of more elements than the file holds: {count} in {key!r}")
-        known = name in dtypes.BY_NAME
-        if name in _REFUSED:
-            raise FileError(f"load: {self.label} holds a tensor of the dtype {name}, which numgrad does not have")
-        d = dtypes.BY_NAME[name] if known else dtypes.BY_NAME[_WIDENED[name][1]]
-        return self.placed(np.empty(count, d.np), name, location)
+        return self.placed(np.empty(count, dtypes.BY_NAME[name].np), name, location)
 
     def fill(self, key: str, data: np.ndarray) -> None:
         root, name, _ = self.roots[key]

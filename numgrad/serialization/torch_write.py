@@ -58,6 +58,11 @@ _REBUILD_SUBCLASS = _Name("torch._tensor", "_rebuild_from_type_v2")
 _UNTYPED = _Name("torch.storage", "UntypedStorage")
 
 
+def _unit(block: "_Block") -> int:
+    """How many elements of its storage class an element is: bytes, where PyTorch has no class for the dtype."""
+    return 1 if block.first._m.dtype.name in _CLASSES else block.size
+
+
 class _Block:
     """The numbers of one storage: what part of it the tensors lie in, known when all are pickled."""
 
@@ -278,8 +283,7 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
         self.save(_UNTYPED if whole.untyped else _STORAGE_NAMES.get(dtype, _UNTYPED))
         self.save(block.key)
         self.save(str(block.first._m.device))
-        scale = 1 if dtype in _CLASSES else block.size
-        self.write(lambda: _integer(block.count * scale), self.description, pickle.TUPLE, pickle.BINPERSID)
+        self.write(lambda: _integer(block.count * _unit(block)), self.description, pickle.TUPLE, pickle.BINPERSID)
 
     def _save_offset(self, offset: _Offset):
         self.write(lambda: _integer(offset.block.begin(offset.tensor) - offset.block.low))
@@ -392,5 +396,5 @@ def stream_parts(obj: Any, protocol: int) -> Iterator[Any]:
     yield pickled
     yield pickle.dumps([block.key for block in blocks], protocol)
     for block in blocks:
-        yield struct.pack("<q", block.count)
+        yield struct.pack("<q", block.count * _unit(block))
         yield block.bytes()

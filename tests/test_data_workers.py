@@ -296,7 +296,7 @@ def test_workers_end_with_the_iterator():
     for _ in range(3):
         iterator = iter(loader(Made(lambda k: ng.zeros(10_000))))
         next(iterator)
-        processes = [worker.process for worker in iterator._workers]
+        processes = iterator._workers
         del iterator
         gc.collect()
         assert not any(process.is_alive() for process in processes)

@@ -84,10 +84,10 @@ class DataLoader(Generic[T_co]):
         _check(prefetch_factor is None or prefetch_factor > 0, "prefetch_factor option should be positive")
         _check(not persistent_workers or num_workers > 0, "persistent_workers option needs num_workers > 0")
         if isinstance(dataset, IterableDataset):
-            advice = "expected unspecified: a stream has its own order"
-            _check(not shuffle, f"DataLoader with IterableDataset: shuffle={shuffle}, {advice}")
-            _check(sampler is None, f"DataLoader with IterableDataset: sampler={sampler}, {advice}")
-            _check(batch_sampler is None, f"DataLoader with IterableDataset: batch_sampler={batch_sampler}, {advice}")
+            text = "DataLoader with IterableDataset: expected unspecified {} option, but got {}={}; a stream has its own order"
+            _check(not shuffle, text.format("shuffle", "shuffle", shuffle))
+            _check(sampler is None, text.format("sampler", "sampler", sampler))
+            _check(batch_sampler is None, text.format("batch_sampler", "batch_sampler", batch_sampler))
         _check(
             sampler is None or not shuffle,
             "sampler option is mutually exclusive with shuffle: the sampler decides on the order",
@@ -122,6 +122,7 @@ class DataLoader(Generic[T_co]):
         self.persistent_workers, self.in_order = persistent_workers, in_order
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
         self.multiprocessing_context = multiprocessing_context
+        self._length_told = False  # whether somebody has asked for the number of batches
         self._kept: _WorkerIterator | None = None  # the iterator whose workers live on
         self._ready = True
         self.check_worker_number_rationality()
@@ -171,9 +172,14 @@ class DataLoader(Generic[T_co]):
             warnings.warn(
                 f"This DataLoader will create {self.num_workers} worker processes in total. Our suggested max number of "
                 f"worker in current system is {available}, which is smaller than what this DataLoader is going to "
-                "create: the workers may slow each other down.",
+                "create. Please be aware that excessive worker creation might get DataLoader running slow or even freeze, lower "
+                "the worker number to avoid potential slowness/freeze if necessary.",
                 stacklevel=3,
             )
+
+    @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None
 
     @property
     def _index_sampler(self) -> Any:
@@ -195,6 +201,7 @@ class DataLoader(Generic[T_co]):
         if not isinstance(self.dataset, IterableDataset):
             return len(self._index_sampler)
         count = len(self.dataset)  # type: ignore[arg-type]
+        self._length_told = True
         if self.batch_size is None:
             return count
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
@@ -204,21 +211,15 @@ class DataLoader(Generic[T_co]):
 
 
 class _Counted:
-    """Counts what a stream gives, to say when it is more than its length."""
+    """Counts what a stream gives, to say when it is more than the length that was asked for before."""
 
     def __init__(self, loader: DataLoader):
-        self.loader, self.given, self.warned = loader, 0, False
-        self.expected = None
-        if isinstance(loader.dataset, IterableDataset) and hasattr(type(loader.dataset), "__len__"):
-            try:
-                self.expected = len(loader)
-            except (TypeError, NotImplementedError):  # a stream without a length
-                self.expected = None
+        self.loader, self.given = loader, 0
+        self.expected = len(loader) if loader._length_told else None
 
     def count(self) -> None:
         self.given += 1
-        if self.expected is not None and self.given > self.expected and not self.warned:
-            self.warned = True
+        if self.expected is not None and self.given > self.expected:
             workers = ""
             if self.loader.num_workers > 0:
                 workers = (
@@ -296,7 +297,7 @@ class _WorkerIterator:
 
     def __init__(self, loader: DataLoader):
         self._loader, self._owner, self.closed = loader, os.getpid(), False
-        self._workers: list[_Worker] = []
+        self._crew: list[_Worker] = []
         self._epoch = 0
         self._indices = iter(loader._index_sampler)
         job = Job(
@@ -312,7 +313,7 @@ class _WorkerIterator:
         context = loader.multiprocessing_context or multiprocessing.get_context()
         try:
             for number in range(loader.num_workers):
-                self._workers.append(_Worker(context, shared, number))
+                self._crew.append(_Worker(context, shared, number))
         except BaseException:
             self.close()
             raise
@@ -320,11 +321,16 @@ class _WorkerIterator:
             shared.close()
         self._begin()
 
+    @property
+    def _workers(self) -> list:
+        """The worker processes."""
+        return [worker.process for worker in self._crew]
+
     def start_epoch(self) -> None:
         """Begin another pass with the same workers; what they still make for the last one is dropped."""
         self._epoch += 1
         self._indices = iter(self._loader._index_sampler)
-        for worker in self._workers:
+        for worker in self._crew:
             self._ask(worker, Task(self._epoch, None))
             worker.active = True
         self._begin()
@@ -334,8 +340,8 @@ class _WorkerIterator:
         self._asked = self._given = 0
         self._waiting: dict[int, int] = {}
         self._arrived: dict[int, Result] = {}
-        self._turns = itertools.cycle(range(len(self._workers)))
-        for _ in range((self._loader.prefetch_factor or 2) * len(self._workers)):
+        self._turns = itertools.cycle(range(len(self._crew)))
+        for _ in range((self._loader.prefetch_factor or 2) * len(self._crew)):
             self._ask_next()
 
     def __iter__(self):
@@ -366,9 +372,9 @@ class _WorkerIterator:
 
     def _ask_next(self) -> None:
         """Ask the next worker in turn for the next batch, if there are both."""
-        for _ in self._workers:
+        for _ in self._crew:
             number = next(self._turns)
-            if self._workers[number].active:
+            if self._crew[number].active:
                 break
         else:
             return
@@ -377,7 +383,7 @@ class _WorkerIterator:
         except StopIteration:
             return
         self._waiting[self._asked] = number
-        self._ask(self._workers[number], Task(self._epoch, self._asked, index))
+        self._ask(self._crew[number], Task(self._epoch, self._asked, index))
         self._asked += 1
 
     def _ask(self, worker: _Worker, task: Task) -> None:
@@ -408,7 +414,7 @@ class _WorkerIterator:
             if result.epoch != self._epoch or result.number not in self._waiting:
                 continue
             if result.ended:
-                self._workers[self._waiting[result.number]].active = False
+                self._crew[self._waiting[result.number]].active = False
                 del self._waiting[result.number]
                 self._ask_next()
             elif self._loader.in_order:
@@ -422,7 +428,7 @@ class _WorkerIterator:
         while self._given < self._asked:
             number = self._given
             worker = self._waiting.get(number)
-            if worker is not None and (number in self._arrived or self._workers[worker].active):
+            if worker is not None and (number in self._arrived or self._crew[worker].active):
                 return number
             self._waiting.pop(number, None)
             self._given += 1
@@ -434,14 +440,14 @@ class _WorkerIterator:
             wait = _CHECK_EVERY
             if deadline is not None:
                 wait = min(wait, max(0.0, deadline - time.monotonic()))
-            ready = connection.wait([worker.results for worker in self._workers], wait)
-            for worker in self._workers:
+            ready = connection.wait([worker.results for worker in self._crew], wait)
+            for worker in self._crew:
                 if worker.results in ready:
                     try:
                         return open_parcel(*receive(worker.results))
                     except (EOFError, ConnectionResetError):
                         self._fail(worker)
-            for worker in self._workers:
+            for worker in self._crew:
                 if not worker.process.is_alive() and not worker.results.poll():
                     self._fail(worker)
             if deadline is not None and time.monotonic() >= deadline:
@@ -465,10 +471,10 @@ class _WorkerIterator:
         if self.closed or os.getpid() != self._owner:
             return
         self.closed = True
-        for worker in self._workers:
+        for worker in self._crew:
             worker.close()
         deadline = time.monotonic() + _CHECK_EVERY
-        for worker in self._workers:
+        for worker in self._crew:
             worker.end(deadline)
 
     def __del__(self):

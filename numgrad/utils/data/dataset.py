@@ -66,9 +66,9 @@ class StackDataset(Dataset):
 
     def __init__(self, *args: Dataset, **kwargs: Dataset):
         if args and kwargs:
-            raise ValueError("StackDataset: expected positional or named datasets, got both; name all or none of them")
+            raise ValueError("Supported either ``tuple``- (via ``args``) or ``dict``- (via ``kwargs``) like input datasets, but both types are given")
         if not args and not kwargs:
-            raise ValueError("StackDataset: expected at least one dataset")
+            raise ValueError("StackDataset: At least one dataset should be passed")
         held = args or tuple(kwargs.values())
         self._length = len(held[0])  # type: ignore[arg-type]
         for k, dataset in enumerate(held):
@@ -102,8 +102,8 @@ def _samples(dataset, indices) -> Sequence:
     found = fetch(indices)
     if len(found) != len(indices):
         raise ValueError(
-            f"Nested dataset's output size mismatch: {type(dataset).__name__}.__getitems__ was asked for "
-            f"{len(indices)} samples and returned {len(found)}"
+            f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(found)} samples of "
+            f"{type(dataset).__name__}.__getitems__"
         )
     return found
 

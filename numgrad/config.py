@@ -146,11 +146,12 @@ def number_of_threads(op: str, count) -> int:
     ValueError if it is one that no machine has."""
     if isinstance(count, bool) or not isinstance(count, numbers.Integral):
         raise RuntimeError(f"{op} expects an int, but got {type(count).__name__}: {count!r}")
+    count = int(count)
     if count < 1:
         raise RuntimeError(f"{op} expects a positive integer, but got {count}")
     if count > _MOST_THREADS:
         raise ValueError(f"{op} expects at most {_MOST_THREADS} threads, but got {count}")
-    return int(count)
+    return count
 
 
 def set_num_threads(count: int) -> None:

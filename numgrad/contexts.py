@@ -18,28 +18,40 @@ def within(context: Callable[[], Any], fn: Callable[..., Any]) -> Callable[..., 
     What is sent to, thrown into and closed outside reaches the body, within the context too.
     """
     if inspect.isasyncgenfunction(fn):
-        wrapped = _asynchronous_generator(context, fn)
+        kind = _asynchronous_generator
     elif inspect.iscoroutinefunction(fn):
-
-        async def wrapped(*args, **kwargs):
-            return await _steps(context, fn(*args, **kwargs))
-
+        kind = _coroutine
     elif inspect.isgeneratorfunction(fn):
-
-        def wrapped(*args, **kwargs):
-            return (yield from _steps(context, fn(*args, **kwargs)))
-
+        kind = _generator
     else:
+        kind = _function
+    return functools.wraps(fn)(kind(context, fn))
 
-        def wrapped(*args, **kwargs):
-            with context():
-                return fn(*args, **kwargs)
 
-    return functools.wraps(fn)(wrapped)
+def _function(context, fn):
+    def wrapped(*args, **kwargs):
+        with context():
+            return fn(*args, **kwargs)
+
+    return wrapped
+
+
+def _generator(context, fn):
+    def wrapped(*args, **kwargs):
+        return (yield from _steps(context, fn(*args, **kwargs)))
+
+    return wrapped
+
+
+def _coroutine(context, fn):
+    async def wrapped(*args, **kwargs):
+        return await _steps(context, fn(*args, **kwargs))
+
+    return wrapped
 
 
 @types.coroutine
-def _steps(context, body):
+def _steps(context, body) -> Any:
     """Run ``body``, a generator or a coroutine, step by step within contexts; its result."""
     resume, value = body.send, None
     while True:

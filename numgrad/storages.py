@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class UntypedStorage:
     def __init__(self, *args: Any, device: Any = None):
         if len(args) > 1:
             raise TypeError(f"UntypedStorage: expected a number of bytes or one sequence of them, got {len(args)} arguments")
-        given = args[0] if args else 0
+        given: Any = args[0] if args else 0
         if hasattr(given, "__index__"):
             if given < 0:
                 raise RuntimeError(f"UntypedStorage: Storage size must not be negative, got {given}")
@@ -54,7 +54,7 @@ class UntypedStorage:
 
     def _tensor(self, d: dtypes.dtype, device: Device | None = None) -> Tensor:
         """All of it as a flat tensor of the dtype ``d``."""
-        root = self._record.root
+        root: Any = self._record.root
         if root.dtype != d.np:
             root = root.view(np.dtype(np.uint8))[: root.nbytes // d.itemsize * d.itemsize].view(d.np)
         tensor = make(root, meta(d, (len(root),), device or self._device))
@@ -195,7 +195,7 @@ class UntypedStorage:
 
     def is_shared(self) -> bool:
         """Whether processes share the memory."""
-        return self._device is CPU and segment_of(self._record.root) is not None
+        return self._device is CPU and segment_of(cast(np.ndarray, self._record.root)) is not None
 
     def share_memory_(self) -> "UntypedStorage":
         """Move the bytes into memory that processes share; tensors over them must be moved by `Tensor.share_memory_`."""
@@ -251,7 +251,7 @@ class TypedStorage(metaclass=_TypedType):
             return
         if len(args) > 1:
             raise TypeError(f"TypedStorage: expected a size or one sequence of values, got {len(args)} arguments")
-        given = args[0] if args else 0
+        given: Any = args[0] if args else 0
         if isinstance(given, (TypedStorage, UntypedStorage)):
             given = given.tolist()
         if hasattr(given, "__index__"):

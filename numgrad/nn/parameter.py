@@ -1,7 +1,7 @@
 """Parameter and Buffer: tensors that a Module registers; and their uninitialised forms for lazy modules."""
 
 import copy
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    __torch_function__ = _disabled_torch_function_impl  # results are plain tensors
+    __torch_function__ = cast(Any, _disabled_torch_function_impl)  # results are plain tensors
 
     _label = ""  # "Linear.weight" once a module has registered it; messages name it
 

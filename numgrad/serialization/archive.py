@@ -31,7 +31,7 @@ def parts(prefix: str, entries: Iterable[tuple[str, Contents]]) -> Iterator[Any]
     """The bytes of an archive with these entries, part after part; nothing has to be sought."""
     directory, at = [], 0
     for name, body in entries:
-        data = body() if callable(body) else body
+        data: Any = body() if callable(body) else body
         size = data if isinstance(data, int) else len(data)
         checksum = zlib.crc32(data) if not isinstance(data, int) and Checksums.computed else 0
         header, record = _headers(f"{prefix}/{name}".encode(), size, checksum, at)

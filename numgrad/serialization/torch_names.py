@@ -8,7 +8,7 @@ import builtins
 import collections
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -339,7 +339,7 @@ class Weights(Names):
         elif isinstance(target, np.dtype):
             set_numpy_dtype(target, state)
         elif type(target) in (Tensor, Parameter):
-            fill(target, state)
+            fill(cast(Tensor, target), state)
         elif _is_added(type(target)):
             set_state(target, state)
         else:

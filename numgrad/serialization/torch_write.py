@@ -11,7 +11,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -124,7 +124,7 @@ class _Plain:
         pass
 
     def bytes(self) -> bytes:
-        return b"".join(part() if callable(part) else part for part in self.parts)
+        return b"".join(cast(bytes, part() if callable(part) else part) for part in self.parts)
 
 
 class _Storages:
@@ -225,7 +225,7 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
     Where a tensor lies in its storage is known at the end, so that only the used part of a storage is written.
     """
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: dict[Any, Any] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined,assignment]
 
     def __init__(self, protocol: int, description: bytes = b""):
         super().__init__(io.BytesIO(), protocol)

@@ -23,7 +23,8 @@ def _folded(name, weight, bias, mean, var, eps, scale, shift, axis):
         shape[axis] = -1
         offset = (-mean if bias is None else bias - mean) * factor + shift
         fused = (weight * factor.to(weight.dtype).reshape(shape)).to(dtypes[0]), offset.to(dtypes[1])
-    return tuple(Parameter(value, flag) for value, flag in zip(fused, wanted))
+    weight, bias = (Parameter(value, flag) for value, flag in zip(fused, wanted))
+    return weight, bias
 
 
 def fuse_conv_bn_weights(

@@ -4,8 +4,9 @@ import copyreg
 import sys
 import weakref
 
-from .autograd import Leaf
-from .tensor import Tensor
+from .autograd import Leaf, next_seq, switch
+from .autograd.node import SWAPPED
+from .tensor import Tensor, storage_of
 
 
 def swap_tensors(t1: Tensor, t2: Tensor) -> None:
@@ -27,11 +28,17 @@ def swap_tensors(t1: Tensor, t2: Tensor) -> None:
                 f"Cannot swap {name} because it is the result of {tensor._n.name}: a graph holds it. Only leaves can be "
                 "swapped; use .detach()."
             )
+    recorded = False
     for tensor in (t1, t2):
         node = tensor._n
         # Here and in the tensor, and as the argument of getrefcount; more are edges of graphs.
         if type(node) is Leaf and sys.getrefcount(node) > 3:
             node.register_tensor_hook(_poisoned)
+            recorded = True
+    if recorded:  # what those graphs saved of the tensors is no longer there
+        for storage in (storage_of(t1), storage_of(t2)):
+            storage.modified, storage.writer = next_seq(), "swap_tensors"
+            switch.last_write = storage.modified
     kept = type(t1), t1.__dict__
     t1.__class__, t1.__dict__ = type(t2), t2.__dict__
     t2.__class__, t2.__dict__ = kept
@@ -59,8 +66,4 @@ def _set_slot(tensor, name, value):
 
 
 def _poisoned(gradient):
-    raise RuntimeError(
-        "Trying to execute AccumulateGrad node that was poisoned by swap_tensors: this can happen when you try to run "
-        "backward on a tensor that was swapped. For a module m with set_swap_module_params_on_conversion(True), do not "
-        "change its device or dtype (m.to(), m.half(), ...) between the forward pass and backward()."
-    )
+    raise RuntimeError(SWAPPED)

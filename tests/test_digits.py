@@ -138,7 +138,7 @@ ACTIVATIONS = {
     "selu": Case(F.selu, lambda x: J.where(x.value > 0, x, J.expm1(x) * 1.6732632423543772) * 1.0507009873554805, LINE[1:]),
     "celu": Case(lambda x: F.celu(x, 0.5), lambda x: J.where(x.value > 0, x, J.expm1(x * 2) * half), LINE[1:]),
     "glu": Case(lambda x, y: F.glu(ng.stack((x, y)), 0)[0], lambda x, y: x * J.sigmoid(y), pairs(FEW, (-80.0, *FEW[2:]))),
-    "log_softmax": Case(lambda x, y: F.log_softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: -J.softplus(y - x), pairs(FEW), orders=1),
+    "log_softmax": Case(lambda x, y: F.log_softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: -J.softplus(y - x), pairs(FEW), orders=0),
     "logsumexp": Case(lambda x, y: ng.logsumexp(ng.stack((x, y)), 0), J.logaddexp, pairs(FEW), orders=1),
 }  # fmt: skip
 TARGETS = (0.0, 1.0, 0.25)
@@ -176,9 +176,9 @@ LOSSES = {
         lambda x, t: F.huber_loss(x, t, reduction="none"),
         lambda x, t: (x - t) * (x - t) / 2 if abs((x - t).value) <= 1 else abs(x - t) - half, pairs(FEW)),
 }  # fmt: skip
-# Their derivatives are taken from the results, which have no digits left of 1 minus themselves far out.
+# Their derivatives are taken from the results, as PyTorch takes them: 1 minus those has no digits left far out.
 FROM_RESULTS = {
-    "sigmoid": Case(ng.sigmoid, J.sigmoid, [x for x in LINE if x <= 1]),
+    "sigmoid": Case(ng.sigmoid, J.sigmoid, [x for x in LINE if x <= 1], orders=1),
     "tanh": Case(ng.tanh, J.tanh, [x for x in LINE if abs(x) <= 0.75]),
 }
 GAMMA = {

@@ -87,3 +87,34 @@ def test_what_cannot_be_swapped():
         ng.utils.swap_tensors(b, Slots(ng.ones(2)))
     with pytest.raises(RuntimeError, match="Cannot swap t2 because it is the result of MulBackward"):
         ng.utils.swap_tensors(b, ng.ones(2, requires_grad=True) * 2)
+
+
+def test_backward_after_a_swap_says_so():
+    ng.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        module = nn.Linear(2, 3)
+        loss = module(ng.ones(2, requires_grad=True)).sum()
+        module.load_state_dict({"weight": ng.ones(3, 2), "bias": ng.zeros(3)})
+    finally:
+        ng.__future__.set_swap_module_params_on_conversion(False)
+    with pytest.raises(RuntimeError, match="poisoned by swap_tensors"):  # and computes nothing with the new weight
+        loss.backward()
+
+
+def test_conversion_makes_no_copies():
+    with pytest.raises(RuntimeError, match="takes no copy=True"):
+        nn.Linear(2, 2).to("cpu", copy=True)
+
+
+def test_a_buffer_does_not_replace_an_attribute():
+    module = nn.Module()
+    module.scale = 5
+    with pytest.raises(KeyError, match="attribute 'scale' already exists"):
+        module.scale = nn.Buffer(ng.ones(2))
+    assert module.scale == 5
+
+
+def test_hook_tables_can_be_deleted_before_they_are_made():
+    module = nn.Linear(2, 2)
+    del module._forward_pre_hooks, module._state_dict_hooks
+    assert module(ng.ones(2)).shape == (2,)

@@ -100,7 +100,7 @@ PUBLIC = public()
 
 def arguments(name):
     """What the function is called with: by the table, or with one tensor."""
-    return CALLS[name] if name in CALLS else (X,)
+    return CALLS[name] if name in CALLS else (S if name.startswith("linalg.") else X,)
 
 
 def strided(result):

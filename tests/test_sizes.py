@@ -365,6 +365,7 @@ HELD = {
     "scatter": lambda v, d: ng.zeros(1, dtype=d).scatter(0, ng.tensor([0]), v),
     "fill_diagonal_": lambda v, d: ng.zeros(2, 2, dtype=d).fill_diagonal_(v),
     "pad": lambda v, d: F.pad(ng.zeros(1, dtype=d), (1, 1), value=v),
+    "threshold": lambda v, d: ng.threshold(ng.zeros(1, dtype=d), 0, v),
 }
 
 
@@ -377,6 +378,14 @@ def test_numbers_that_a_dtype_cannot_hold(name):
             make(wrong, d)
     for right, d in ((255, ng.uint8), (-128, ng.int8), (1.5, ng.int32), (float("inf"), ng.float32), (True, ng.int8)):
         make(right, d)
+
+
+def test_bounds_that_a_dtype_cannot_hold():
+    x = ng.zeros(1, dtype=ng.int8)
+    for call in (lambda: x.clamp(-1000, 1000), lambda: x.clamp(max=1000), lambda: x.clamp_(min=-1000)):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            call()
+    assert x.clamp(-1000.0, 1000.0).dtype is ng.float32
 
 
 def test_numbers_of_floats_round_in_sequences_and_are_refused_elsewhere():
@@ -392,7 +401,7 @@ def test_numbers_of_floats_round_in_sequences_and_are_refused_elsewhere():
 def test_read_only_memory_is_said_to_be_so():
     array = np.arange(3.0)
     array.setflags(write=False)
-    for make in (lambda: ng.frombuffer(bytes(8), dtype=ng.uint8), lambda: ng.from_numpy(array), lambda: ng.as_tensor(array)):
+    for make in (lambda: ng.frombuffer(bytes(8), dtype=ng.uint8), lambda: ng.from_numpy(array), lambda: ng.as_tensor(array), lambda: ng.from_dlpack(array)):
         with pytest.warns(UserWarning, match="not writable"):
             make()
     with pytest.raises(ValueError, match="must not be 0"):

@@ -178,11 +178,20 @@ class Hooks:
         self.tensor, self.pre, self.post, self.accumulated = {}, {}, {}, {}
 
 
+SWAPPED = (
+    "Trying to execute AccumulateGrad node that was poisoned by swap_tensors: this can happen when you try to run backward on "
+    "a tensor that was swapped. For a module m with set_swap_module_params_on_conversion(True), do not change its device or "
+    "dtype (m.to(), m.half(), ...) between the forward pass and backward()."
+)
+
+
 def _advice(writer):
     if writer is not None and writer.endswith(".step"):
         return ". That was an optimizer step: call backward() before step(), or run the forward pass again."
     if writer == ".data":
         return ". It was written through .data: use detach().clone(), or write before the forward pass."
+    if writer == "swap_tensors":
+        return f". {SWAPPED}"
     return ". Use the out-of-place form of that op, or clone() the value before changing it."
 
 

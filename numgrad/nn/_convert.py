@@ -24,6 +24,8 @@ def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, me
             raise TypeError(
                 f"to() received an invalid argument: expected a device, dtype or tensor, got {type_name(value)}"
             )
+    if copy:
+        raise RuntimeError("nn.Module.to converts in place and takes no copy=True: use copy.deepcopy(module).to(...)")
     if tensor is not None:
         device, dtype = tensor.device, tensor.dtype
     return (None if device is None else resolve(device)), dtype, non_blocking, memory_format

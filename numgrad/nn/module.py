@@ -11,7 +11,7 @@ from ..dtypes import dtype as DType
 from ..tensor import Tensor
 from . import _hooks
 from ._convert import OncePerTensor, convert_parameter, parse_to
-from ._hooks import HookMethods
+from ._hooks import HookMethods, HookTable
 from ._registry import Members, Registry, registry_property
 from ._state import StateMethods
 from ._traps import note_container, type_name, warn_about_containers, warn_if_derived, warn_left_behind
@@ -181,7 +181,6 @@ class Module(HookMethods, StateMethods):
                 self._set_buffer(name, value)
         elif isinstance(value, Tensor):
             if isinstance(value, Buffer):
-                self._take_out(name)
                 self.register_buffer(name, value, value.persistent)
                 return
             if value.requires_grad:
@@ -198,6 +197,9 @@ class Module(HookMethods, StateMethods):
                 del registry[name]
                 self._non_persistent_buffers_set.discard(name)
                 return
+        if isinstance(getattr(type(self), name, None), HookTable):
+            self.__dict__.pop(name, None)  # it may not be made yet
+            return
         object.__delattr__(self, name)
 
     # --- finding by dotted name ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from ..layout import normalize_axis
 from ..op import as_tensor_operand, function, method
 from ..pointwise import pointwise, pointwise_word
 from ..tensor import Tensor, from_array
-from .math import hyperbolic_tangent, logistic, sigmoid as sigmoid, squared_secant, tanh as tanh
+from .math import hyperbolic_tangent, logistic, logistic_slope, sigmoid as sigmoid, squared_secant, tanh as tanh
 
 NORMAL_DENSITY = 0.3989422804014327
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -454,8 +454,7 @@ def _gate(input, gate):
 
 @_gate.backward
 def _(g, input, gate):
-    s = logistic(gate)
-    return g * s, g * (input * (logistic(-gate) * s))
+    return g * logistic(gate), g * (input * logistic_slope(gate))
 
 
 @function(install=("F",))

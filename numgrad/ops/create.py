@@ -168,7 +168,7 @@ def from_numpy(ndarray) -> Tensor:
             "from_numpy: at least one stride in the given array is negative or no whole number of elements; make a copy "
             "with .copy() first"
         )
-    _warn_read_only("NumPy array", ndarray)
+    warn_read_only("NumPy array", ndarray)
     found = from_array(ndarray)
     storage_of(found).resizable = False
     return found
@@ -201,13 +201,14 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
             f"actual buffer length ({size} bytes)"
         )
     array = np.frombuffer(buffer, d.np, max(count, -1), offset)
-    _warn_read_only("buffer", array)
+    warn_read_only("buffer", array)
     found = from_array(array)
     storage_of(found).resizable = False
     return found.requires_grad_() if requires_grad else found
 
 
-def _warn_read_only(kind, array):
+def warn_read_only(kind, array):
+    """PyTorch's warning where memory that must not change becomes a tensor's."""
     if not array.flags.writeable:
         warnings.warn(
             f"The given {kind} is not writable, and numgrad tensors are: writing to this tensor is undefined. Copy it to "

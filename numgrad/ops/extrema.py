@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..dtypes import check_number
 from ..kernels.vocab import WORDS, fmax, fmin, isnan, maximum, minimum, where
 from ..op import as_operand, as_tensor_operand, function, method
 from ..pointwise import pointwise
@@ -130,6 +131,10 @@ def _bounded(name, input, min, max):
     input = as_tensor_operand(name, input, "input")
     if min is None and max is None:
         raise RuntimeError(f"{name}: At least one of 'min' or 'max' must not be None")
+    if input._m.dtype.kind == "i":  # a float makes the result one
+        for bound in (min, max):
+            if type(bound) is int:
+                check_number(name, bound, input._m.dtype)
     if max is None:
         return clamp_min, (input, as_operand(name, min, 1))
     if min is None:

@@ -8,7 +8,7 @@ from ..kernels import dlpack
 from ..layout import geometry
 from ..storage import strided_meta
 from ..tensor import Tensor, from_array, make
-from .create import from_numpy, frombuffer, shareable, tensor
+from .create import from_numpy, frombuffer, shareable, tensor, warn_read_only
 
 
 class _Carrier:
@@ -47,6 +47,8 @@ def _shared(ext_tensor):
         ext_tensor = _Carrier(ext_tensor)
     elif int(ext_tensor.__dlpack_device__()[0]) == dlpack.CUDA:
         return _on_device(ext_tensor.__dlpack__(stream=1))  # the default stream, on which ours wait
+    if isinstance(ext_tensor, np.ndarray):
+        warn_read_only("NumPy array", ext_tensor)
     array = np.from_dlpack(ext_tensor)
     if not array.flags.writeable and hasattr(array, "__array_interface__"):
         return from_array(np.lib.stride_tricks.as_strided(array, writeable=False))

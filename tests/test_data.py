@@ -59,7 +59,7 @@ def test_stack_dataset():
         def __getitems__(self, indices):
             return [0]
 
-    with pytest.raises(ValueError, match="asked for 2 samples and returned 1"):
+    with pytest.raises(ValueError, match="Expected 2, got 1 samples"):
         data.StackDataset(Short()).__getitems__([0, 1])
 
 

@@ -248,14 +248,16 @@ def is_distributed(self) -> bool:
 
 
 @function
-def nonzero_static(input, *, size, fill_value=-1) -> Tensor:
+def nonzero_static(input, *, size, fill_value=-1, out=None) -> Tensor:
     """`nonzero` with exactly ``size`` rows: cut off, or filled up with ``fill_value``."""
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
     found = nonzero(input)
     if found.shape[0] >= size:
-        return found[:size].clone()
-    return cat([found, found.new_full((size - found.shape[0], found.shape[1]), fill_value)])
+        found = found[:size].clone()
+    else:
+        found = cat([found, found.new_full((size - found.shape[0], found.shape[1]), fill_value)])
+    return found if out is None else write_out("nonzero_static", found, out)
 
 
 # --- numbers in programs that may be traced --------------------------------------------------------------------------

@@ -242,9 +242,10 @@ def sort(input, dim=-1, descending=False, *, stable=False, out=None):
 
 
 @function
-def argsort(input, dim=-1, descending=False, *, stable=False) -> Tensor:
+def argsort(input, dim=-1, descending=False, *, stable=False, out=None) -> Tensor:
     """The indices that sort the tensor along ``dim``."""
-    return sort(plain(as_tensor_operand("argsort", input, "input")), dim, descending).indices
+    found = sort(plain(as_tensor_operand("argsort", input, "input")), dim, descending).indices
+    return found if out is None else write_out("argsort", found, out)
 
 
 @function

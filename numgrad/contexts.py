@@ -50,8 +50,7 @@ def _coroutine(context, fn):
     return wrapped
 
 
-@types.coroutine
-def _steps(context, body) -> Any:
+def _run_steps(context, body):
     """Run ``body``, a generator or a coroutine, step by step within contexts; its result."""
     resume, value = body.send, None
     while True:
@@ -69,6 +68,9 @@ def _steps(context, body) -> Any:
             raise
         except BaseException as error:  # thrown in from outside: the body's to handle
             resume, value = body.throw, error
+
+
+_steps: Any = types.coroutine(_run_steps)  # for `yield from` and for `await`
 
 
 def _asynchronous_generator(context, fn):

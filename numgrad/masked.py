@@ -156,7 +156,8 @@ def norm(
     input = _as(input, dtype)
     identity = math.inf if ord == -math.inf else 0
     dims = _dims("norm", input, dim)
-    return linalg.vector_norm(_kept(input, mask, identity), 2 if ord is None else ord, dims, bool(keepdim))
+    order: Any = 2 if ord is None else ord
+    return linalg.vector_norm(_kept(input, mask, identity), order, dims, bool(keepdim))
 
 
 def var(

@@ -4,7 +4,7 @@
 import warnings
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -195,7 +195,7 @@ class Tensor:
         """The memory that this tensor shares with its views, as bytes."""
         from .storages import storage_behind
 
-        return storage_behind(cast("Tensor", self))
+        return storage_behind(cast(Any, self))
 
     def storage(self) -> "TypedStorage":
         """The memory that this tensor shares with its views, as elements of its dtype."""

@@ -1,30 +1,23 @@
 """The architecture, checked on the imports as they are written: a file imports only from its own layer or lower."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "numgrad"
 
-# Files and folders by layer; the longest match counts.
-LAYERS = {
-    "errors": 0, "torch_version": 0, "paths": 0, "__future__": 0, "config": 0, "dtypes": 0, "layout": 0,
-    "device": 1, "storage": 1,
-    "kernels": 2,
-    "autograd": 3, "tensor": 3, "exchange": 3, "storages": 3, "gradients": 3, "printing": 3, "generator": 3,
-    "deferral": 4, "names": 4, "op": 4, "plans": 4, "pointwise_gradient": 4, "structured": 4, "inplace": 4, "packing": 4, "entries": 4, "function": 4, "pointwise": 4,
-    "reduction": 4, "rowwise": 4, "detours": 4, "complexes": 4, "unsigned": 4,
-    "ops": 5,
-    "compile": 6, "nn": 6, "amp": 6, "cpu": 6, "optim": 6, "utils": 6, "io": 6, "random": 6, "special": 6, "linalg": 6, "fft": 6, "cuda": 6, "func": 6,
-    "autograd.functional": 6, "autograd.forward_ad": 6, "autograd.graph": 6, "autograd.function": 6, "autograd.variable": 6, "autograd.grad_mode": 3,
-    "autograd.gradcheck": 7,
-    "serialization": 6, "backends": 6, "accelerator": 6, "settings": 6, "tensor_types": 6, "types": 6, "return_types": 6, "hub": 6, "compiler": 6, "imports": 6, "overrides": 6, "jit": 6, "distributed": 6,
-    "multiprocessing": 6,
-    "distributions": 7, "masked": 7, "signal": 7, "testing": 7, "stubs": 7, "version": 7, "warmup": 7, "__init__": 7,
-    "contexts": 0, "cpus": 0, "forks": 0,
-    "__main__": 8,
-}  # fmt: skip
+README = Path(__file__).parent.parent / "README.md"
+
+
+def _layers():
+    """Files and folders by layer, as README's table of layers lists them; the longest match counts."""
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", README.read_text(), re.MULTILINE)
+    return {name.rstrip("/"): int(layer) for layer, names in rows for name in re.findall(r"`([\w./]+)`", names)}
+
+
+LAYERS = _layers()
 
 # Imports against the order, each with its reason. They stand inside functions.
 PERMITTED = {
@@ -47,7 +40,7 @@ def layer_of(module: str) -> int:
         found = LAYERS.get(".".join(parts[:end]))
         if found is not None:
             return found
-    raise AssertionError(f"numgrad/{module}: give it a layer in tests/test_layers.py")
+    raise AssertionError(f"numgrad/{module}: give it a layer in the table of README.md")
 
 
 MODULES = {module_of(path): path for path in FILES}

@@ -38,7 +38,7 @@ def test_functions_stay_what_they_are_to_python():
         F.linear(ng.ones(1, 1), ng.ones(1, 1))
     for fn in (F.linear, ng.matmul, F.cross_entropy, ng.cat):
         assert pickle.loads(pickle.dumps(fn)) is fn and copy.deepcopy(fn) is fn
-    assert list(inspect.signature(F.linear).parameters) == ["input", "weight", "bias"]
+    assert list(inspect.signature(F.linear).parameters) == ["input", "weight", "bias", "out"]
     assert "reduction" in inspect.signature(F.cross_entropy).parameters
     with pytest.raises(RuntimeError, match="linear"):
         F.linear(ng.ones(2, 3), ng.ones(2, 4))

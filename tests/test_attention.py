@@ -17,8 +17,8 @@ def array(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def assert_close(ours, theirs):
-    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-3, atol=2e-6)
+def assert_close(ours, theirs, atol=2e-6):
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-3, atol=atol)
 
 
 def masks(T, keys):
@@ -144,4 +144,4 @@ def test_transformer(options):
     found.cos().sum().backward()
     expected.cos().sum().backward()
     for a, b in zip(ours.parameters(), theirs.parameters()):
-        assert_close(a.grad, b.grad)
+        assert_close(a.grad, b.grad, atol=1e-5)  # norms over four numbers, gradients up to 9

@@ -182,7 +182,7 @@ def test_printing_and_random_numbers_are_pytorchs():
 def test_files():
     x = ng.tensor([[1 + 2j, 3], [4j, 5]])
     file = io.BytesIO()
-    ng.save({"x": x, "wide": x.to(ng.complex128), "parts": x.real}, file)
+    ng.save({"x": x, "wide": x.to(ng.complex128), "parts": x.real.clone()}, file)
     file.seek(0)
     found = ng.load(file)
     assert found["x"].tolist() == x.tolist() and found["wide"].dtype is ng.complex128
@@ -239,9 +239,10 @@ def test_messages(call, error, words):
         call(ng.tensor([1 + 2j, 3, 5]))
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
 def test_nan_is_found():
     x = ng.tensor([1 + 1j]).requires_grad_()
-    with pytest.warns(UserWarning, match="MulBackward0"), ng.autograd.detect_anomaly():
+    with pytest.warns(UserWarning, match="Error detected in .*Backward0"), ng.autograd.detect_anomaly():
         y = (x * float("nan")).abs().sum()
         with pytest.raises(RuntimeError, match="Function '.*Backward0' returned nan"):
             y.backward()

@@ -162,8 +162,8 @@ def sample(op: Op, shape, dtype=float32, seed=0) -> Tensor:
         return from_array(rng.integers(1, 7, shape))
     margin = (high - low) * 0.02
     count = int(np.prod(shape))
-    values = rng.permutation(np.linspace(low + margin, high - margin, max(count, 1)))[:count]
-    values = values + rng.uniform(-0.3, 0.3, count) * (high - low) / max(count, 1) * 0.5
+    places = np.linspace(low + margin, high - margin, count) if count > 1 else np.full(count, 0.5 * (low + high))
+    values = rng.permutation(places) + rng.uniform(-0.3, 0.3, count) * (high - low) / max(count, 1) * 0.5
     return from_array(dtype.encode(values.reshape(shape)))
 
 

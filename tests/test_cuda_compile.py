@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("numba_cuda")
 
 import numgrad as ng
+from numgrad import config
 from numgrad.kernels import ctc, grid, group_norm, index, rearrange, resample, scan, sort
 from numgrad.kernels.cuda import compile, emit, handwritten, loops, memory, simulation
 from numgrad.kernels.jit import Template
@@ -184,7 +185,7 @@ def test_kernel_templates_compile_unchanged(template):
 
 
 def test_a_cubin_is_made_once(monkeypatch, tmp_path):
-    monkeypatch.setattr(compile.config, "_cache_folder", tmp_path)
+    monkeypatch.setattr(config, "_cache_folder", tmp_path)
     source = pointwise_kernel("add").variant("scalar")
     made = []
     original = compile.ptx

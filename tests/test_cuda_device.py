@@ -100,7 +100,7 @@ def test_memory_of_another_library(machine):
 def test_types_of_cuda_tensors(machine):
     x = cuda.FloatTensor([1, 2])
     assert x.is_cuda and isinstance(x, cuda.FloatTensor) and not isinstance(x, ng.FloatTensor)
-    assert cuda.LongTensor(2, 3).shape == (2, 3) and repr(cuda.LongTensor) == "torch.cuda.LongTensor"
+    assert cuda.LongTensor(2, 3).shape == (2, 3) and repr(cuda.LongTensor) == "<class 'torch.cuda.LongTensor'>"
     with pytest.raises(TypeError, match=r"expected torch.FloatTensor \(got torch.cuda.FloatTensor\)"):
         ng.FloatTensor(x)
     try:

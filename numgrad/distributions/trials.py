@@ -61,7 +61,7 @@ class Binomial(_Trials):
         ways = factorial_rest(n) - factorial_rest(value) - factorial_rest(n - value)
         if not self.by_logits:
             return ways - relative_entropy(value, n * self.probs) - relative_entropy(n - value, n * (1 - self.probs))
-        return ways - trials_divergence(value, n, self.logits)
+        return ways - trials_divergence(value, n - value, self.logits)
 
     def _one_count(self, what):
         most = int(self.total_count.max())
@@ -118,7 +118,7 @@ class NegativeBinomial(_Trials):
         n, trials = n.masked_fill(none, 1.0), trials.masked_fill(none, 1.0)
         found = (n / trials).log() + factorial_rest(trials) - factorial_rest(value) - factorial_rest(n)
         if self.by_logits:
-            found = found - trials_divergence(value, trials, self.logits)
+            found = found - trials_divergence(value, n, self.logits)
         else:
             found = found - relative_entropy(value, trials * self.probs) - relative_entropy(n, trials * (1 - self.probs))
         return found.masked_fill(none, 0.0)

@@ -103,7 +103,7 @@ def _(g, x, target, weight, peak, rest, dx, *, n, ignore_index, label_smoothing)
 
 
 @cross_entropy_rows.backward_as_ops
-def _(g, x, target, weight, ignore_index, label_smoothing):
+def _(g, x, target, weight, peak, rest, ignore_index, label_smoothing):
     n = x._m.shape[-1]
     kept = (target != ignore_index).to(x._m.dtype)
     hot = _one_hot(target, n, x)
@@ -111,7 +111,7 @@ def _(g, x, target, weight, ignore_index, label_smoothing):
     logs = log_softmax_rows(x)
     p = logs.exp()
     hard = ((1.0 - label_smoothing) * scale * g).unsqueeze(-1)
-    found = hard * hot.bool().where(logs.expm1(), p)
+    found = hard * where(hot != 0.0, logs.expm1(), p)
     if label_smoothing > 0.0:
         soft = (label_smoothing / n * g * kept).unsqueeze(-1)
         each = p * 0.0 + 1.0 if weight is None else weight

@@ -18,6 +18,7 @@ STIRLING = tuple(map(np.float64, (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, 
 INF = float("inf")
 LOG_TWO_PI = np.float64(1.8378770664093453)
 _INNER = {"install": (), "inplace": False, "refuse": "bi"}
+_POSITIVE = 0.1, 3.0
 
 
 def _log1p_rest(u):
@@ -72,7 +73,7 @@ def _excess(p, q):
     return p * (log(p) - log(q)) - p + q
 
 
-@pointwise(name="relative_entropy", **_INNER)
+@pointwise(name="relative_entropy", domain=_POSITIVE, **_INNER)
 def relative_entropy(input, other):
     """``input * log(input / other) - input + other``, of non-negative numbers; 0 where they are equal."""
     return _excess(np.float64(input), np.float64(other))
@@ -86,7 +87,7 @@ def _(g, input, other):
     return g * by_input, g * _relative_step(input, where(none, 1.0, other))
 
 
-@pointwise(name="relative_step", **_INNER)
+@pointwise(name="relative_step", domain=_POSITIVE, **_INNER)
 def _relative_step(input, other):
     """``(other - input) / other``."""
     return (other - input) / other
@@ -97,7 +98,7 @@ def _(g, input, other):
     return -g / other, g * (input / other / other)
 
 
-@pointwise(name="log_ratio", **_INNER)
+@pointwise(name="log_ratio", domain=_POSITIVE, **_INNER)
 def _log_ratio(input, other):
     return log(input / other)
 
@@ -302,7 +303,7 @@ def _rest(x, n):
     return total
 
 
-@pointwise(name="factorial_rest", **_INNER)
+@pointwise(name="factorial_rest", domain=_POSITIVE, **_INNER)
 def _factorial_rest(input, *, n):
     return _rest(np.float64(input), int(n))
 
@@ -317,28 +318,29 @@ def factorial_rest(input, n=0):
     return _factorial_rest(input, n)
 
 
-def _trials_divergence(k, n, a):
+def _trials_divergence(k, left, a):
+    n = k + left
     # The two terms by the log-odds, since far out one of the probabilities is 0 in float64 too.
     p, q = exp(a) / (1.0 + exp(a)) if a < 0.0 else 1.0 / (1.0 + exp(-a)), 1.0 / (1.0 + exp(a)) if a < 0.0 else exp(-a) / (1.0 + exp(-a))
     if fabs(a) < 600.0:
-        return _excess(k, n * p) + _excess(n - k, n * q)
+        return _excess(k, n * p) + _excess(left, n * q)
     if a < 0.0:
-        return (k * (log(k / n) - a) if k > 0.0 else 0.0) - k + _excess(n - k, n)
-    return ((n - k) * (log((n - k) / n) + a) if n > k else 0.0) - (n - k) + _excess(k, n)
+        return (k * (log(k / n) - a) if k > 0.0 else 0.0) - k + _excess(left, n)
+    return (left * (log(left / n) + a) if left > 0.0 else 0.0) - left + _excess(k, n)
 
 
-@pointwise(name="trials_divergence", **_INNER)
-def trials_divergence(count, total, logits):
-    """``total`` times the divergence of Bernoulli trials of log-odds ``logits`` from those of probability ``count / total``."""
-    return _trials_divergence(np.float64(count), np.float64(total), np.float64(logits))
+@pointwise(name="trials_divergence", domain=_POSITIVE, **_INNER)
+def trials_divergence(count, left, logits):
+    """``count + left`` times the divergence of Bernoulli trials of log-odds ``logits`` from those of odds ``count : left``."""
+    return _trials_divergence(np.float64(count), np.float64(left), np.float64(logits))
 
 
 @trials_divergence.backward
-def _(g, count, total, logits):
-    left = total - count
-    by_count = _log_ratio(where(count > 0.0, count, 1.0), where(left > 0.0, left, 1.0)) - logits
-    by_total = _log_ratio(where(left > 0.0, left, 1.0), total) - log_sigmoid(-logits)
-    return g * by_count, g * by_total, g * (left * logistic(logits) - count * logistic(-logits))
+def _(g, count, left, logits):
+    total = count + left
+    by_count = _log_ratio(where(count > 0.0, count, 1.0), total) - log_sigmoid(logits)
+    by_left = _log_ratio(where(left > 0.0, left, 1.0), total) - log_sigmoid(-logits)
+    return g * by_count, g * by_left, g * (left * logistic(logits) - count * logistic(-logits))
 
 
 # --- continuous Bernoulli numbers -------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ def igammac(input, other):
     return _incomplete(np.float64(input), np.float64(other), True)
 
 
-@pointwise(refuse="bi", install=(), name="gamma_density", inplace=False)
+@pointwise(refuse="bi", install=(), name="gamma_density", inplace=False, domain=(0.1, 3.0))
 def _density(input, other):
     """``other**(input - 1) * exp(-other) / gamma(input)``."""
     a, x = np.float64(input), np.float64(other)

@@ -31,27 +31,27 @@ def _var_rows(x, y, mean, *, n, freedom=1.0):
     sum loses a digit for every hundredfold length.
     """
     if n > LONG:
-        m, square = row_moments(x, n, 1.0)
+        long_mean, square = row_moments(x, n, 1.0)
+        if leader():
+            mean[0] = long_mean
+            y[0] = square * (float(n) / freedom)
+    else:
+        half, share, total = 0.5 * x[0], 1.0 / float(n), 0.0
+        for j in lanes(n):
+            total += (0.5 * x[j] - half) * share
+        total = row_sum(total)
+        m = x[0] + total + total
+        squares, rest = 0.0, 0.0
+        for j in lanes(n):
+            d = x[j] - m
+            squares += d * d
+            rest += d
+        squares = row_sum(squares)
+        rest = row_sum(rest)
         if leader():
             mean[0] = m
-            y[0] = square * (float(n) / freedom)
-        return
-    half, share, total = 0.5 * x[0], 1.0 / float(n), 0.0
-    for j in lanes(n):
-        total += (0.5 * x[j] - half) * share
-    total = row_sum(total)
-    m = x[0] + total + total
-    squares, rest = 0.0, 0.0
-    for j in lanes(n):
-        d = x[j] - m
-        squares += d * d
-        rest += d
-    squares = row_sum(squares)
-    rest = row_sum(rest)
-    if leader():
-        mean[0] = m
-        # The sum of the differences is the rounding error of the mean.
-        y[0] = (squares if squares == inf else squares - rest * rest / float(n)) / freedom
+            # The sum of the differences is the rounding error of the mean.
+            y[0] = (squares if squares == inf else squares - rest * rest / float(n)) / freedom
 
 
 @_var_rows.backward

@@ -93,7 +93,7 @@ def random_array(rng, dtype):
     if not dtype.startswith("float"):
         info = np.iinfo(dtype)
         bound = int(rng.choice([3, 100, info.max]))
-        return rng.integers(max(info.min, -bound), min(info.max, bound), size=shape, endpoint=True).astype(dtype)
+        return rng.integers(max(info.min, -bound), min(info.max, bound), size=shape, dtype=dtype, endpoint=True)
     array = rng.standard_normal(shape) * 10.0 ** rng.integers(-6, 10)
     kind = rng.integers(0, 6)
     if kind == 0:

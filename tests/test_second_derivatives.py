@@ -233,6 +233,32 @@ CALLS = {
     "istft": (lambda T, a, b: T.istft(T.complex(a, b), 4, 2, window=T.ones(4, dtype=T.float64)) ** 2, (3, 4), (3, 4)),
     "norm_except_dim": (lambda T, a: T.norm_except_dim(a, 2, 0), (3, 4)),
     "as_strided_scatter": (lambda T, a, b: T.as_strided_scatter(a, b, (2, 2), (4, 2), 1) ** 2, (3, 4), (2, 2)),
+    "copies_of_views": (
+        lambda T, a: tuple(part**2 for part in (
+            T.alias_copy(a), T.as_strided_copy(a, (2, 2), (4, 1)), T.diagonal_copy(a), T.expand_copy(a, (2, 3, 4)),
+            T.permute_copy(a, (1, 0)), T.select_copy(a, 0, 1), T.slice_copy(a, 0, 1, 3), *T.split_copy(a, 2),
+            *T.split_with_sizes_copy(a, [1, 2]), T.squeeze_copy(a[None]), T.t_copy(a), T.transpose_copy(a, 0, 1),
+            *T.unbind_copy(a), T.unfold_copy(a, 1, 2, 1), T.unsqueeze_copy(a, 0), T.view_copy(a, (4, 3)),
+        )),
+        (3, 4),
+    ),
+    "unsafe_parts": (
+        lambda T, a: tuple(part**2 for part in (
+            *T.unsafe_chunk(a, 2), *T.unsafe_split(a, 2), *T.unsafe_split_with_sizes(a, [1, 2]), T.constant_pad_nd(a, (1, 2), 0.5),
+        )),
+        (3, 4),
+    ),
+    "norms_of_matrices": (lambda T, a: (T.frobenius_norm(a, (0, 1)), T.nuclear_norm(a)), (3, 4)),
+    "eigenvalues": (
+        lambda T, a: ((T.linalg.eigvals(a) ** 3).sum().real, (T.linalg.eig(a)[1].abs() ** 4).sum()), (3, 3),
+    ),
+    **{f"{kind}_cell": (
+        lambda T, *tensors, kind=kind: getattr(T, f"{kind}_cell")(*tensors), (2, 3), (2, 2), (2 * gates, 3), (2 * gates, 2),
+        (2 * gates,), (2 * gates,),
+    ) for kind, gates in (("rnn_tanh", 1), ("rnn_relu", 1), ("gru", 3))},
+    "lstm_cell": (
+        lambda T, x, h, c, *weights: T.lstm_cell(x, (h, c), *weights), (2, 3), (2, 2), (2, 2), (8, 3), (8, 2), (8,), (8,),
+    ),
 }  # fmt: skip
 
 
@@ -291,6 +317,9 @@ WITHOUT_GRADIENT = set(
     view_as_complex_copy gammainc gammaincc is_complex is_conj is_neg geqrf to_dlpack binomial bartlett_window
     blackman_window hamming_window
     hann_window kaiser_window set_default_tensor_type
+    is_inference detach_copy get_device is_same_size is_signed is_warn_always_enabled set_warn_always set_flush_denormal
+    nonzero_static typename is_storage sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum
+    rnn_tanh_cell rnn_relu_cell gru_cell
     """.split()
 )
 

@@ -165,7 +165,8 @@ def _convolved(original, first, second, *settings, bias=None, **named):
 
 
 def _convolution(original, args, kwargs):
-    return _convolved(original, *args, **kwargs)
+    by_name = [kwargs.pop(name) for name in original.op.inputs[len(args) : 2]]
+    return _convolved(original, *args, *by_name, **kwargs)
 
 
 def _of_both_parts(original, args, kwargs):

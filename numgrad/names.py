@@ -161,7 +161,8 @@ def door(fn: types.FunctionType, name: str, method: bool = False) -> Any:
     theirs. ``door.behind`` is ``fn``.
     """
     op: Any = getattr(fn, "op", None)
-    code = fn.__code__
+    shown: Any = inspect.unwrap(fn)  # what a diverted function does after its detour
+    code = shown.__code__
     if op is not None:
         positional, keyword, several = (*op.inputs, *op.attributes), (), False
         defaults = {parameter: value for parameter, value in op.attributes.items() if value is not inspect.Parameter.empty}
@@ -170,7 +171,7 @@ def door(fn: types.FunctionType, name: str, method: bool = False) -> Any:
     else:
         positional, several = code.co_varnames[: code.co_argcount], code.co_flags & _SEVERAL
         keyword = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-        defaults = dict(zip(reversed(positional), reversed(fn.__defaults__ or ())))
+        defaults = dict(zip(reversed(positional), reversed(shown.__defaults__ or ())))
     means = meanings(name, (*positional, *keyword), method)
     if not means:
         return fn

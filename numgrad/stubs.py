@@ -195,11 +195,10 @@ def stubs() -> dict[Path, str]:
     for op in OPS.values():
         if hasattr(op, "entry") and hasattr(op.entry, "build"):
             op.entry.build()
+    for name in numgrad._IN_PLACE:  # made on first use
+        getattr(numgrad, name)
     folder = Path(__file__).parent
     package = functions_stub(numgrad, 1) + "__version__: builtins.str\n"
-    package += "".join(
-        f"def {name}(input: Tensor, *args: Any, **named: Any) -> Tensor: ...\n" for name in sorted(numgrad._IN_PLACE)
-    )
     package += "".join(f"from . import {name} as {name}\n" for name in sorted(numgrad._ON_FIRST_USE))
     package += "from .func import vmap as vmap\n"
     return {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import numgrad as ng
+from numgrad import printing
 from numgrad.names import NUMPY
 
 # What is not taken, and why.
@@ -118,7 +119,17 @@ def cases():
             yield space, name, own, names
 
 
-def test_functions_take_the_names_that_pytorch_documents():
+@pytest.fixture
+def settings():
+    """The settings as they were, after functions were called with nonsense."""
+    kept = dict(printing._options), ng.get_default_dtype(), ng.get_num_threads()
+    yield
+    printing._options.update(kept[0])
+    ng.set_default_dtype(kept[1])
+    ng.set_num_threads(kept[2])
+
+
+def test_functions_take_the_names_that_pytorch_documents(settings):
     missing, tried = [], 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

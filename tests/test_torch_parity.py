@@ -238,7 +238,8 @@ def public_pair(op):
 
 TABLED = [op for op in OPS.values() if op.form != "structured" and op.name not in CALLS]
 PAIRS = {op.name: pair for op in TABLED if (pair := public_pair(op))}
-DIFFERENTIABLE = [name for name in PAIRS if OPS[name].gradient is not None]
+# PyTorch does not differentiate Bessel functions.
+DIFFERENTIABLE = [name for name in PAIRS if OPS[name].gradient is not None and "bessel" not in name]
 
 
 def test_most_public_ops_have_a_counterpart():

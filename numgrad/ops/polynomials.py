@@ -10,7 +10,7 @@ from ..pointwise import pointwise
 
 def _degree(n):
     """The degree; -1 for what is none."""
-    return int(n) if n >= 0.0 and n < 9e15 else -1
+    return int(n) if n > -1.0 and n < 9e15 else -1
 
 
 def _chebyshev(x, n, second):

@@ -161,7 +161,9 @@ def door(fn: types.FunctionType, name: str, method: bool = False) -> Any:
     theirs. ``door.behind`` is ``fn``.
     """
     op: Any = getattr(fn, "op", None)
-    shown: Any = inspect.unwrap(fn)  # what a diverted function does after its detour
+    shown: Any = fn
+    while "_original" in (shown.__kwdefaults__ or ()):  # diverted: the function that the detour leads to
+        shown = shown.__kwdefaults__["_original"]
     code = shown.__code__
     if op is not None:
         positional, keyword, several = (*op.inputs, *op.attributes), (), False

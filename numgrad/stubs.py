@@ -12,6 +12,7 @@ import types
 from pathlib import Path
 
 from . import dtypes, nn
+from .names import behind
 from .op import OPS
 from .tensor import Tensor
 
@@ -196,7 +197,9 @@ def stubs() -> dict[Path, str]:
         if hasattr(op, "entry") and hasattr(op.entry, "build"):
             op.entry.build()
     for name in numgrad._IN_PLACE:  # made on first use
-        getattr(numgrad, name)
+        method = behind(getattr(numgrad, name))
+        if hasattr(method, "build"):
+            method.build()
     folder = Path(__file__).parent
     package = functions_stub(numgrad, 1) + "__version__: builtins.str\n"
     package += "".join(f"from . import {name} as {name}\n" for name in sorted(numgrad._ON_FIRST_USE))

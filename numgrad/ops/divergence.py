@@ -281,25 +281,28 @@ def _rest(x, n):
     if not (x >= 0.0 and x < INF):
         return np.nan if x != x or x < 0.0 else INF if n == 0 else 0.0
     if x < 12.0:
-        if x == 0.0:
-            return 0.0 if n == 0 else polygamma_value(x + 1.0, n - 1)
         if n == 0:
-            return lgamma(x + 1.0) - (x * log(x) - x)
+            return lgamma(x + 1.0) - (x * log(x) - x) if x > 0.0 else 0.0
         if n == 1:
-            return digamma(x + 1.0) - log(x)
+            return digamma(x + 1.0) - (log(x) if x > 0.0 else 0.0)
+        derivative = polygamma_value(x + 1.0, n - 1)
+        if x == 0.0:
+            return derivative
         power = 1.0  # of log: (-1)**n (n - 2)! x**(1 - n)
         for k in range(1, n - 1):
             power *= -k / x
-        return polygamma_value(x + 1.0, n - 1) - power / x
+        return derivative - power / x
     total = 0.5 * (log(x) + LOG_TWO_PI) if n == 0 else 0.5 / x
     for k in range(1, n):
         total *= -k / x
+    power = 1.0 / x  # x**-m
     for k in range(1, 8):
         m = 2.0 * k - 1.0
-        term = STIRLING[k - 1] / m * x**-m
+        term = STIRLING[k - 1] / m * power
         for j in range(n):
             term *= -(m + j) / x
         total += term
+        power /= x * x
     return total
 
 

@@ -1,8 +1,8 @@
-"""Compilation: the project's one set of Numba flags, kernels by address, emitted modules and the disk cache.
+"""Compilation: the project's one set of Numba flags, kernels by address, emitted modules.
 
 A CPU kernel is ``void kernel(int64* operands, int64 begin, int64 end)``. Its operands are eight-byte *slots*:
 the address of an array's first element, an integer, or the bits of a float64; the kernel knows which is which.
-`callers` call it from Python.
+`callers` call it from Python; `cache` keeps the files, under names that `fingerprint` makes.
 
 With ``NUMBA_DISABLE_JIT=1`` the same kernels run as the Python functions that they are: a kernel's "address" is
 the function, a pointer is the ndarray itself.

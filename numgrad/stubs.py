@@ -126,7 +126,7 @@ def _members(cls) -> str:
     lines = []
     for name in sorted(vars(cls)):
         value = inspect.getattr_static(cls, name)
-        if name in ("__dict__", "__weakref__", "__module__", "__doc__", "__slots__", "__new__", "__annotations__"):
+        if name in ("__dict__", "__weakref__", "__module__", "__doc__", "__slots__", "__new__", "__annotations__", "__slotnames__"):
             continue
         if isinstance(value, property):
             result = _type(value.fget.__annotations__.get("return", "Any"))

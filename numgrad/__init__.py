@@ -559,6 +559,7 @@ from .ops.search import (
     sort as sort,
     topk as topk,
 )
+from .ops.segments import segment_reduce as _segment_reduce, segment_reduce as segment_reduce
 from .ops.similarity import poisson_nll_loss as poisson_nll_loss
 from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp, softmax_root as softmax
 from .ops.solve import inverse as inverse, triangular_solve as triangular_solve

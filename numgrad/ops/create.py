@@ -36,6 +36,10 @@ def _from_data(op, data, dtype):
         array = np.array(data)
     elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         array = np.array(data)
+    elif hasattr(data, "__dlpack__"):
+        from .interchange import from_dlpack
+
+        return _from_data(op, from_dlpack(data), dtype)
     elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__") and not isinstance(data, (dict, set)):
         if d is dtypes.uint64:  # whose upper half NumPy takes for floats beside smaller numbers
             return from_array(np.array(_as_plain(data), np.uint64))

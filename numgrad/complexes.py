@@ -70,6 +70,15 @@ def _added_quotient(input, tensor1, tensor2, value):
     return input + value * quotient(tensor1, tensor2)
 
 
+_BY_FACTOR = {
+    "add": lambda input, other, alpha: input + other * alpha,
+    "sub": lambda input, other, alpha: input - other * alpha,
+    "rsub": lambda input, other, alpha: other - input * alpha,
+    "addcmul": lambda input, tensor1, tensor2, value: input + tensor1 * tensor2 * value,
+    "addcdiv": lambda input, tensor1, tensor2, value: input + tensor1 / tensor2 * value,
+}
+
+
 def _absolute(input):
     return fabs(input)
 
@@ -217,6 +226,8 @@ def prepare() -> None:
     OPS["pow"].complex_gradient, OPS["acosh"].complex_gradient = _of_power, _of_acosh
     OPS["abs"].complex_fn, OPS["abs"].complex_gradient, OPS["abs"].complex_to_real = _absolute, _of_magnitude, True
     OPS["sgn"].complex_fn, OPS["sgn"].complex_gradient = _sign, _of_sign
+    for name, fn in _BY_FACTOR.items():
+        OPS[name].by_factor = fn
     for name in _SUMS:
         OPS[name].takes_complex = True
     OPS["mean"].complex_finish = _average

@@ -262,7 +262,7 @@ def _overriding_class(cls):
 def _as_subclass(self, cls):
     """This tensor as an instance of ``cls``, a subclass of Tensor: same memory, same history."""
     if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-        raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
+        raise RuntimeError(f"Creating a Tensor subclass from a class that does not inherit from Tensor is not possible: {cls!r}")
     return wrap_as(cls, self)
 
 

@@ -55,7 +55,10 @@ class Tensor:
         elif len(args) == 1:
             array = d.encode(np.array(args[0], dtype=d.compute))
         else:
-            raise TypeError(f"Tensor: expected sizes or one sequence, got {len(args)} arguments; use numgrad.tensor")
+            raise TypeError(
+                "Tensor() received an invalid combination of arguments: expected sizes or one sequence, got "
+                f"{len(args)} arguments; use numgrad.tensor"
+            )
         return wrap_as(cls, from_array(array))
 
     # --- what it is ----------------------------------------------------------------------------------------------
@@ -364,7 +367,7 @@ class Tensor:
     def as_subclass(self, cls):
         """An instance of the subclass ``cls`` over the same memory, with the same history."""
         if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-            raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
+            raise RuntimeError(f"Creating a Tensor subclass from a class that does not inherit from Tensor is not possible: {cls!r}")
         return wrap_as(cls, self)
 
     @staticmethod
@@ -563,6 +566,9 @@ class Tensor:
         if self._m.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))
+
+    def __reversed__(self) -> "Tensor":
+        return self.flip(0) if self._m.ndim else self
 
     def __repr__(self, *, tensor_contents=None) -> str:
         suffixes = []

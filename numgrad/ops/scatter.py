@@ -71,14 +71,14 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None, out=None) -
 @method
 def scatter_(self, dim, index, src=None, *, value=None, reduce=None):
     """In-place version of `scatter`."""
-    src = _source("scatter_", src, value)
-    target, at, src = _arguments("scatter_", self, dim, index, src)
+    given = _source("scatter_", src, value)
+    target, at, src = _arguments("scatter_", self, dim, index, given)
     if at is None:
         check_inplace("scatter_", self)
     elif reduce is None:
         _scattering.inplace("scatter_", target, src, at)
     else:
-        rewritten("scatter_", self, lambda old: scatter(old, dim, index, src, reduce=reduce))
+        rewritten("scatter_", self, lambda old: scatter(old, dim, index, given, reduce=reduce))
     return self
 
 

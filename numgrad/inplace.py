@@ -3,7 +3,7 @@
 import warnings
 
 from . import dtypes
-from .autograd import RETAIN, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, switch
+from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, switch
 from .layout import is_dense, may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta, same_memory
@@ -208,7 +208,7 @@ def _regenerate(base, views):
 
 class _CopySlices(Node):
     __slots__ = ()
-    name = "CopySlices"
+    name = EngineName("CopySlices")
 
     def backward(self, gradient):
         base, offset, m = self.saved

@@ -32,6 +32,7 @@ _DISTRIBUTIONS = (
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
     "_C": ("overrides",),
+    "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
     "autograd.anomaly_mode": ("autograd",),
     "cuda.amp": ("amp.cuda",),

@@ -253,6 +253,7 @@ from .ops.factor import (
     cholesky_solve as cholesky_solve,
     lu_solve as lu_solve,
     lu_unpack as lu_unpack,
+    old_lu as lu,
     qr as qr,
     svd as svd,
 )
@@ -262,7 +263,7 @@ from .ops.gamma import (
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
-from .ops.householder import geqrf as geqrf, orgqr as orgqr
+from .ops.householder import geqrf as geqrf, orgqr as orgqr, ormqr as ormqr
 from .ops.incomplete_gamma import igamma as igamma, igammac as igammac
 from .ops.index import (
     gather as gather,
@@ -358,6 +359,8 @@ from .ops.math import (
     xlogy as xlogy,
 )
 from .ops.matmul import (
+    _addmm_activation as _addmm_activation,
+    _int_mm as _int_mm,
     addbmm as addbmm,
     addmm as addmm,
     addmv as addmv,

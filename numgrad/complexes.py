@@ -22,7 +22,7 @@ from .tensor import Tensor
 
 # Pointwise ops whose scalar function is the same one for complex numbers.
 _SAME = (
-    "add", "sub", "rsub", "mul", "addcmul", "lerp", "neg", "square", "cube", "pow", "square_root", "eq", "ne", "where",
+    "add", "sub", "rsub", "mul", "addcmul", "minor", "lerp", "neg", "square", "cube", "pow", "square_root", "eq", "ne", "where",
     "isnan", "isinf", "isfinite", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "sin",
     "masked_fill", "logical_and", "logical_or", "logical_xor", "logical_not", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
 )  # fmt: skip
@@ -200,7 +200,9 @@ def _between_conjugations(gradient):
 
 
 def _divert_op(op):
-    if isinstance(op, Rowwise) or (isinstance(op, Structured) and op.kind != "view" and op.name not in _KNOWN):
+    if isinstance(op, Structured) and (op.kind == "view" or op.takes_complex or op.name in _KNOWN):
+        return
+    if isinstance(op, (Rowwise, Structured)):
         around = _product if op.name in _PRODUCTS else _convolution if op.name in _CONVOLUTIONS else _refused
         divert(op.entry, around)
 

@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 from . import dtypes
-from .autograd import RETAIN, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, no_grad, switch
+from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, no_grad, switch
 from .layout import may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta, same_memory
@@ -195,7 +195,7 @@ def _regenerate(base, views):
 
 class _CopySlices(Node):
     __slots__ = ()
-    name = "CopySlices"
+    name = EngineName("CopySlices")
 
     def backward(self, gradient):
         base, offset, m = self.saved

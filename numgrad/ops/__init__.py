@@ -31,6 +31,7 @@ from . import (
     incomplete_gamma as incomplete_gamma,
     index as index,
     join as join,
+    ldl as ldl,
     loss as loss,
     mask as mask,
     math as math,

@@ -1,9 +1,10 @@
 """Writing to tensors that exist: what in-place forms and ``out=`` check, and how a change shows in the graph."""
 
 import warnings
+from typing import Any
 
 from . import dtypes
-from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, switch
+from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, no_grad, switch
 from .layout import is_dense, may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta, same_memory
@@ -194,7 +195,10 @@ def _regenerate(base, views):
                 other._n = None
                 continue
             if other._creation is not None and other._creation[0] != "multiple":
-                other._n = _Refused(refusal(other, True))
+                if not isinstance(other, RefusedView):
+                    other._n = _Refused(refusal(other, True))
+                    if type(other) is Tensor:
+                        other.__class__ = RefusedView
                 continue
             node = _ViewOfBase()
             node.seq = next_seq()
@@ -245,6 +249,38 @@ class _Refused(Node):
         raise RuntimeError(self.refusal)
 
     backward_recorded = backward
+
+
+_history: Any = vars(Tensor)["_n"]
+
+
+class RefusedView(Tensor):
+    """What such a view becomes: recording something that is done to it reads its history, which is the error."""
+
+    __slots__ = ()
+
+    @property
+    def _n(self):
+        n = _history.__get__(self)
+        if n is not None and n.refusal is not None and is_grad_enabled():
+            raise RuntimeError(n.refusal)
+        return n
+
+    @_n.setter
+    def _n(self, node):
+        _history.__set__(self, node)
+
+    @property
+    def requires_grad(self):
+        return _history.__get__(self) is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted):
+        self.requires_grad_(wanted)
+
+    def __repr__(self, *, tensor_contents=None):
+        with no_grad():
+            return super().__repr__(tensor_contents=tensor_contents)
 
 
 class _ViewOfBase(Node):

@@ -47,7 +47,8 @@ class Tensor:
         if not args:
             array = np.empty(0, d.np)
         elif len(args) == 1 and isinstance(args[0], Tensor):
-            return args[0].detach() if cls is Tensor else wrap_as(cls, args[0].detach())
+            found = alias(args[0], args[0]._d, args[0]._m)
+            return found if cls is Tensor else wrap_as(cls, found)
         elif all(isinstance(a, int) for a in args):
             array = np.empty(args, d.np)
         elif len(args) == 1 and isinstance(args[0], Size):
@@ -364,12 +365,6 @@ class Tensor:
         n.tensor = weakref.ref(self)
         return n.register_accumulated_hook(hook)
 
-    def as_subclass(self, cls):
-        """An instance of the subclass ``cls`` over the same memory, with the same history."""
-        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-            raise RuntimeError(f"Creating a Tensor subclass from a class that does not inherit from Tensor is not possible: {cls!r}")
-        return wrap_as(cls, self)
-
     @staticmethod
     def _make_subclass(cls, data, require_grad=False):
         """An instance of the subclass ``cls`` over the memory of ``data``, without its history."""
@@ -578,7 +573,11 @@ class Tensor:
         n = self._n
         if n is not None:
             suffixes.append("requires_grad=True" if n.leaf else f"grad_fn=<{n.name}>")
-        return tensor_text(self._host(), m.dtype.name, suffixes)
+        kind = type(self).__name__
+        if kind in _PLAIN_KINDS:
+            return tensor_text(self._host(), m.dtype.name, suffixes)
+        text = tensor_text(self._host(), m.dtype.name, suffixes, kind=kind)
+        return f"Parameter({text})" if getattr(self, "_is_param", False) else text
 
     def __format__(self, spec) -> str:
         if self._m.ndim == 0 and type(self) is Tensor:
@@ -630,6 +629,9 @@ def _rebuild(cls, array, device, requires_grad, extra):
         tensor = wrap_as(cls, tensor)
     tensor.__dict__.update(extra)
     return tensor.requires_grad_(requires_grad)
+
+
+_PLAIN_KINDS = ("Tensor", "Parameter")  # whose text does not name their class
 
 
 # --- the user's attributes ---------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ CONSTRUCTION = {
     "Tensor_array": lambda T: T.Tensor(np.array([1.0, 2.0], np.float32)),
     "Tensor_size": lambda T: tuple(T.Tensor(T.Size((2, 0))).shape),
     "as_tensor_list": lambda T: T.as_tensor([1, 2], dtype=T.float32),
+    "tensors_of_one_element": lambda T: T.tensor([T.tensor([[2.0]]), T.tensor(3.0)]),
+    "as_tensor_tensors_of_one_element": lambda T: T.as_tensor(((T.tensor([2]), 4), [5, T.tensor([[6]])])),
     "as_tensor_number": lambda T: T.as_tensor(2.5),
     "as_tensor_nothing": lambda T: T.as_tensor(None),
     "from_numpy_list": lambda T: T.from_numpy([1, 2]),

@@ -133,7 +133,9 @@ def _dtypes_in(data) -> set:
 
 def _as_plain(data):
     if isinstance(data, Tensor):
-        return data._host() if data._m.ndim else data._host()[()] if data._m.dtype.differentiable else data.item()
+        if data._m.numel != 1:
+            return data._host()
+        return data._host().reshape(())[()] if data._m.dtype.differentiable else data.item()  # whatever its dimensions
     if isinstance(data, (list, tuple)) and any(isinstance(item, (Tensor, list, tuple)) for item in data):
         return [_as_plain(item) for item in data]
     return data

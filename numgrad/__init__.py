@@ -21,6 +21,13 @@ from .autograd import (
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
+from .checks import (
+    _check as _check,
+    _check_index as _check_index,
+    _check_not_implemented as _check_not_implemented,
+    _check_type as _check_type,
+    _check_value as _check_value,
+)
 from .compiler import compile as compile
 from .config import (
     get_num_threads as get_num_threads,
@@ -191,6 +198,7 @@ from .ops.create import (
     as_tensor as as_tensor,
     empty as empty,
     empty_like as empty_like,
+    empty_permuted as empty_permuted,
     empty_strided as empty_strided,
     eye as eye,
     from_numpy as from_numpy,
@@ -562,6 +570,7 @@ from .ops.search import (
     sort as sort,
     topk as topk,
 )
+from .ops.segments import segment_reduce as _segment_reduce, segment_reduce as segment_reduce
 from .ops.similarity import poisson_nll_loss as poisson_nll_loss
 from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp, softmax_root as softmax
 from .ops.solve import inverse as inverse, triangular_solve as triangular_solve
@@ -693,6 +702,10 @@ def __getattr__(name):
         from .func import vmap
 
         return vmap
+    if name == "Storage":  # the class of the default dtype
+        from .storages import CLASSES
+
+        return CLASSES[get_default_dtype()]
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

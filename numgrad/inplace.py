@@ -5,7 +5,7 @@ from typing import Any
 
 from . import dtypes
 from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, no_grad, switch
-from .layout import may_overlap, overlaps_itself
+from .layout import is_dense, may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta, same_memory
 from .tensor import Tensor, address, empty_tensor, storage_of
@@ -22,8 +22,25 @@ def check_inplace(name, tensor, *sources):
         and any(isinstance(value, Tensor) and value._n is not None for value in (tensor, base, *sources))
     ):
         check_recorded(name, tensor)
-    if overlaps_itself(m.shape, m.strides):
+    if overlaps_itself(m.shape, m.strides) and name not in _WHATEVER_WAS_THERE:
         raise RuntimeError(_ONE_PLACE.format(name))
+
+
+def refuse_overlap(name, target, *sources):
+    """Refuse to write to a tensor while it is read: where ``target`` and one of ``sources`` surely have elements in common,
+    as both lie in one memory without gaps and reach into each other."""
+    for source in sources:
+        if source is not target and not same_memory(source._s, target._s):
+            continue
+        m, other = target._m, source._m
+        if not m.numel or not other.numel or not is_dense(m.shape, m.strides) or not is_dense(other.shape, other.strides):
+            continue
+        start, begin = address(target._d), address(source._d)
+        if start < begin + other.numel * other.dtype.itemsize and begin < start + m.numel * m.dtype.itemsize:
+            raise RuntimeError(
+                f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+                "single memory location. Please clone() the tensor before performing the operation."
+            )
 
 
 def refuse_inference(name, tensor):
@@ -330,11 +347,7 @@ def write_out(name, result, out, *sources):
         )
     if overlaps_itself(out._m.shape, out._m.strides):
         raise RuntimeError(_ONE_PLACE.format(name))
-    if any(source is out or same_memory(source._s, out._s) for source in sources):
-        raise RuntimeError(
-            f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
+    refuse_overlap(name, out, *sources)
     if not dtypes.can_cast(result._m.dtype, out._m.dtype):
         raise RuntimeError(f"{name}: result type {result._m.dtype!r} can't be cast to the desired output type {out._m.dtype!r}")
     if out._m.shape != result._m.shape:

@@ -310,7 +310,7 @@ WITHOUT_GRADIENT = set(
     histc histogram isin multinomial nonzero normal numel ones ones_like poisson promote_types rand rand_like randint
     randint_like randn randn_like randperm result_type save searchsorted seed tril_indices triu_indices unique
     unique_consecutive unravel_index zeros zeros_like one_hot greater greater_equal less less_equal not_equal
-    empty empty_like empty_strided frexp is_floating_point is_nonzero is_tensor isreal matrix_rank range scalar_tensor
+    empty empty_permuted empty_like empty_strided frexp is_floating_point is_nonzero is_tensor isreal matrix_rank range scalar_tensor
     gumbel_softmax get_rng_state set_rng_state initial_seed is_grad_enabled is_inference_mode_enabled get_num_threads
     set_num_threads get_num_interop_threads set_num_interop_threads get_default_dtype set_default_dtype
     get_default_device set_default_device set_printoptions use_deterministic_algorithms

@@ -56,6 +56,7 @@ from . import (
     scan as scan,
     scatter as scatter,
     search as search,
+    segments as segments,
     sequence as sequence,
     similarity as similarity,
     softmax as softmax,

@@ -125,7 +125,7 @@ def _(g):
 def as_subclass(self, cls):
     """This tensor as an instance of ``cls``, a subclass of Tensor: a view of all of it. Raises TypeError for other classes."""
     if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-        raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
+        raise RuntimeError(f"Creating a Tensor subclass from a class that does not inherit from Tensor is not possible: {cls!r}")
     shown = _alias(self)
     found = wrap_as(cls, shown)
     if shown._base is not None:

@@ -22,7 +22,7 @@ from .tensor import Tensor
 
 # Pointwise ops whose scalar function is the same one for complex numbers.
 _SAME = (
-    "add", "sub", "rsub", "mul", "addcmul", "lerp", "neg", "square", "cube", "pow", "square_root", "eq", "ne", "where",
+    "add", "sub", "rsub", "mul", "addcmul", "minor", "lerp", "neg", "square", "cube", "pow", "square_root", "eq", "ne", "where",
     "isnan", "isinf", "isfinite", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "sin",
     "masked_fill", "logical_and", "logical_or", "logical_xor", "logical_not", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
 )  # fmt: skip
@@ -68,6 +68,15 @@ def _reciprocal_square(input):
 
 def _added_quotient(input, tensor1, tensor2, value):
     return input + value * quotient(tensor1, tensor2)
+
+
+_BY_FACTOR = {
+    "add": lambda input, other, alpha: input + other * alpha,
+    "sub": lambda input, other, alpha: input - other * alpha,
+    "rsub": lambda input, other, alpha: other - input * alpha,
+    "addcmul": lambda input, tensor1, tensor2, value: input + tensor1 * tensor2 * value,
+    "addcdiv": lambda input, tensor1, tensor2, value: input + tensor1 / tensor2 * value,
+}
 
 
 def _absolute(input):
@@ -200,7 +209,9 @@ def _between_conjugations(gradient):
 
 
 def _divert_op(op):
-    if isinstance(op, Rowwise) or (isinstance(op, Structured) and op.kind != "view" and op.name not in _KNOWN):
+    if isinstance(op, Structured) and (op.kind == "view" or op.takes_complex or op.name in _KNOWN):
+        return
+    if isinstance(op, (Rowwise, Structured)):
         around = _product if op.name in _PRODUCTS else _convolution if op.name in _CONVOLUTIONS else _refused
         divert(op.entry, around)
 
@@ -217,6 +228,8 @@ def prepare() -> None:
     OPS["pow"].complex_gradient, OPS["acosh"].complex_gradient = _of_power, _of_acosh
     OPS["abs"].complex_fn, OPS["abs"].complex_gradient, OPS["abs"].complex_to_real = _absolute, _of_magnitude, True
     OPS["sgn"].complex_fn, OPS["sgn"].complex_gradient = _sign, _of_sign
+    for name, fn in _BY_FACTOR.items():
+        OPS[name].by_factor = fn
     for name in _SUMS:
         OPS[name].takes_complex = True
     OPS["mean"].complex_finish = _average

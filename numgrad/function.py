@@ -114,10 +114,11 @@ class Context:
         self._recorded("_register_hook_dict")
 
 
-class _FunctionNode(Node):
+class FunctionNode(Node):
     """The node of a `Function` call: collects the gradients of its outputs, then calls ``backward``."""
 
     __slots__ = ()
+    unpacks = True
 
     def __getattr__(self, name):
         """What ``forward`` set on its context is found on the node too."""
@@ -232,7 +233,7 @@ class _FunctionMeta(type):
     def __init__(cls, name, bases, body):
         super().__init__(name, bases, body)
         cls._node_class = cls._backward_cls = type(
-            f"{name}Backward", (_FunctionNode,), {"name": f"{name}Backward", "__slots__": ()}
+            f"{name}Backward", (FunctionNode,), {"name": f"{name}Backward", "__slots__": ()}
         )
 
 

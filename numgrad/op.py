@@ -71,8 +71,8 @@ class Op:
         fn.__name__ = f"{self.name}_backward"
         self.gradient = fn
         self.prepare_backward()
-        self.node_class.frees = not all(
-            name in self.attributes or name.endswith("_meta") or name == "count" for name in self.needs
+        self.node_class.frees = not all(  # ``at`` holds index tensors
+            name in self.attributes and name != "at" or name.endswith("_meta") or name == "count" for name in self.needs
         )
         return self.entry
 

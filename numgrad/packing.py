@@ -12,7 +12,7 @@ from . import autograd
 from .autograd import no_grad
 from .op import ENTRIES, SavedResult
 from .storage import Storage, strided_meta
-from .tensor import Tensor, alias, make
+from .tensor import Tensor, alias, make, storage_of
 
 
 class _Packed:
@@ -23,10 +23,10 @@ class _Packed:
     def __init__(self, tensor, hooks, kind, node=None):
         pack_hook, self.unpack = hooks
         self.meta, self.node, self.kind = tensor._m, node, kind
-        storage = tensor._s
-        version = None if storage is None else storage.version
+        storage = storage_of(tensor)
+        version = storage.version
         self.value = pack_hook(tensor)
-        if tensor._s is not storage or (storage is not None and storage.version != version):
+        if tensor._s is not storage or storage.version != version:
             raise RuntimeError(
                 "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook can not be "
                 "modified by in-place operations as this can lead to unexpected side-effects."
@@ -45,6 +45,8 @@ class _Packed:
                 f"of shape {list(m.shape)} on {m.device}, got {value._m.dtype!r} of shape {list(value._m.shape)} on "
                 f"{value._m.device}"
             )
+        if self.kind == "input" and self.node is None and value._n is None and value._m is m:
+            return value
         value = _with_strides(value.detach(), m)
         if self.kind == "data":
             return value._d
@@ -87,6 +89,8 @@ class _PackedNode:
         return self._unpacked(super().backward_recorded, gradient)
 
     def _unpacked(self, run, gradient):
+        if self.unpacks:
+            return run(gradient)
         held = self.saved
         self.saved = self.restored()
         try:
@@ -140,7 +144,7 @@ def _wrapped(node, k, item, hooks):
     """The saved value at place ``k`` of a node, packed if it is a tensor; so are those in a tuple."""
     if isinstance(item, Tensor):
         with no_grad(), _without_hooks():
-            return _Packed(alias(item, item._d, item._m), hooks, "input", item._n)
+            return _Packed(item if item._n is None else alias(item, item._d, item._m), hooks, "input", item._n)
     if type(item) is SavedResult:
         with no_grad(), _without_hooks():
             return _Packed(item.restore(None), hooks, "result")
@@ -163,7 +167,9 @@ class SavedTensor:
             raise RuntimeError("Trying to create a SavedTensor object from Python is forbidden.")
         self._node, self._position = place
 
-    def register_hooks(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
+    def register_hooks(
+        self, pack_hook: Callable[[Tensor], Any] | None = None, unpack_hook: Callable[[Any], Tensor] | None = None
+    ) -> None:
         """Keep ``pack_hook(tensor)`` from now on, and compute with ``unpack_hook`` of it. The hooks are called without
         recording. RuntimeError once the tensor is freed, if it is None, or has hooks already."""
         if not callable(pack_hook) or not callable(unpack_hook):

@@ -31,7 +31,10 @@ _DISTRIBUTIONS = (
 
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
-    "_C": ("overrides",),
+    "_C": ("overrides", "autograd.internals", "autograd"),
+    "_C._autograd": ("autograd.internals",),
+    "_C._functions": ("autograd.internals",),
+    "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
     "autograd.anomaly_mode": ("autograd",),
     "cuda.amp": ("amp.cuda",),

@@ -68,6 +68,7 @@ class Pointwise(Op):
         self.complex_fn: Any = None
         self.complex_gradient: Any = None
         self.complex_to_real = False
+        self.by_factor: Any = None  # computes the op for an attribute that is a complex number, by other ops
         self.static = [
             name for name, default in self.attributes.items()
             if isinstance(default, (str, bool)) or default is None
@@ -189,6 +190,15 @@ def _with_complex_numbers(operands):
     return [from_array(np.array(value, d.np)) if type(value) is complex else value for value in operands]
 
 
+def _with_complex_factor(op, operands, attributes):
+    """The result of an op whose ``alpha`` or ``value`` is a complex number, which no slot of a kernel holds: composed of
+    others. Raises RuntimeError where no operand is complex."""
+    if op.by_factor is None or not any(isinstance(value, Tensor) and value._m.dtype.is_complex for value in operands):
+        name = next(name for name, value in zip(op.attributes, attributes) if type(value) is complex)
+        raise RuntimeError(f"{op.name}: For non-complex input tensors, argument {name} must not be a complex number.")
+    return op.by_factor(*operands, *attributes)
+
+
 def _attribute_values(op, attributes):
     values = []
     for name, value in zip(op.attributes, attributes):
@@ -264,6 +274,9 @@ def _general(op, inputs, attributes, options):
     operands = _operands(op, inputs)
     if any(isinstance(value, Tensor) and value._m.batched for value in operands):
         return ENTRIES["batched_pointwise"](op, operands, attributes, out)
+    if complex in map(type, attributes):
+        found = _with_complex_factor(op, operands, attributes)
+        return found if out is None else write_out(op.name, found, out)
     attributes = _attribute_values(op, attributes)
     plan = _find_plan(op, operands, attributes, False)
     m = plan.out
@@ -333,6 +346,8 @@ def _inplace(op, inputs, attributes, options):
         return ENTRIES["batched_inplace"](op, inputs, attributes)
     check_inplace(name, target, *inputs[1:])
     operands = _operands(op, (target, *inputs[1:]))
+    if complex in map(type, attributes):
+        return ENTRIES["copy_"](target, _with_complex_factor(op, operands, attributes))
     attributes = _attribute_values(op, attributes)
     plan = _find_plan(op, operands, attributes, True)
     nodes = [value._n if isinstance(value, Tensor) else None for value in operands]

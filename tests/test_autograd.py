@@ -657,3 +657,5 @@ def test_checkpoints_have_all_derivatives():
     assert not checkpoint(lambda a: a * 2, x.detach(), use_reentrant=False).requires_grad
     with pytest.raises(RuntimeError, match="no second derivative"):
         autograd.grad(checkpoint(f, x, use_reentrant=True), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="none of output has requires_grad=True"):
+        checkpoint(lambda a: a.detach(), x, use_reentrant=True).sum().backward()

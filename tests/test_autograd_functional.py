@@ -99,6 +99,35 @@ def test_zeros_where_independent_unless_strict(name):
     assert found[0].tolist() == found[1].tolist()
 
 
+STRICT = {
+    "detached": lambda x: x.detach().sum(),
+    "apart": lambda x: x.long().float().requires_grad_().clone().sum(),
+    "linear": lambda x: (3 * x).sum(),
+    "quadratic": lambda x: (x * x).sum(),
+    "cubic": lambda x: (x * x * x).sum(),
+}
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("case", STRICT)
+@pytest.mark.parametrize("name", ["vjp", "jvp", "hessian", "vhp", "hvp"])
+def test_strict_refuses_what_pytorch_refuses(name, case, create_graph):
+    found = []
+    for lib in (ng, torch):
+        x = lib.full((2,), 0.5, requires_grad=True)
+        v = () if name == "hessian" else (lib.ones(()) if name == "vjp" else lib.ones(2),)
+        try:
+            result = getattr(lib.autograd.functional, name)(STRICT[case], x, *v, create_graph=create_graph, strict=True)
+            found.append([value.tolist() for value in result])
+        except RuntimeError as error:
+            found.append(str(error).partition(" This is ")[0])
+    ours, theirs = found
+    if isinstance(theirs, str) and theirs.startswith(("The gradient with", "The hessian")):  # of the double backward trick
+        assert isinstance(ours, list) or "independent" in ours
+    else:
+        assert ours == theirs
+
+
 F, ones = ng.autograd.functional, ng.ones(2)
 ERRORS = {
     "no tensor": (lambda: F.jacobian(lambda x: x, 3.0), "inputs given to jacobian"),
@@ -107,13 +136,15 @@ ERRORS = {
     "no v": (lambda: F.vjp(lambda x: x, ones), "v can only be None if the user-provided function returns"),
     "no v in jvp": (lambda: F.jvp(lambda x: x, ones), "v can only be None if the input"),
     "size of v": (lambda: F.vjp(lambda x: x, ones, ng.ones(3)), "v has invalid size"),
-    "length of v": (lambda: F.jvp(lambda x: x, ones, (ones, ones)), "invalid length"),
+    "length of v": (lambda: F.jvp(lambda x: x, ones, (ones, ones)), "v should contain a single"),
+    "length of several v": (lambda: F.jvp(lambda x, y: x, (ones, ones), (ones,)), "invalid length"),
+    "output beside a tensor": (lambda: F.vhp(lambda x: (x.sum(), 3.0), ones, ones), "index 1 has type float"),
     "hessian of a vector": (lambda: F.hessian(lambda x: x, ones), "contain a single element"),
     "hessian of a tuple": (lambda: F.hessian(lambda x: (x.sum(), x.sum()), ones), "return a single Tensor"),
     "strategy": (lambda: F.jacobian(lambda x: x, ones, strategy="sideways"), "Expected strategy"),
     "strict and vectorize": (lambda: F.jacobian(lambda x: x, ones, strict=True, vectorize=True), "not supported together"),
     "strict": (lambda: F.jacobian(lambda x, y: x, (ones, ones), strict=True), "independent of input 1"),
-    "strict, second order": (lambda: F.hessian(lambda x: x.sum(), ones, strict=True), "independent of input 0"),
+    "strict, second order": (lambda: F.hessian(lambda x: x.sum(), ones, strict=True), "with respect to input 0"),
 }  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 """``autograd.graph``: hooks on what is saved and on gradients, edges of the graph; and what goes with `Function`."""
 
+import importlib
+import threading
+
 import numpy as np
 import pytest
 
@@ -206,7 +209,7 @@ def test_names_of_nodes():
     x = ng.ones(2, 2, requires_grad=True)
     for out, name in ((x * 2, "MulBackward0"), (x.sum(), "SumBackward0"), (x.t(), "TBackward0"), (Own.apply(x), "OwnBackward")):
         assert out.grad_fn.name() == name and out.grad_fn.name == name and type(out.grad_fn.name()) is str
-    assert (x * 2).grad_fn.next_functions[0][0].name() == "AccumulateGrad"
+    assert (x * 2).grad_fn.next_functions[0][0].name() == "torch::autograd::AccumulateGrad"
 
 
 def test_gradient_edges():
@@ -327,3 +330,127 @@ def test_post_accumulate_hooks_of_a_tensor_that_is_gone():
     del x
     y.backward()
     assert not seen
+
+
+def test_leaves_are_done_as_soon_as_their_gradients_are_there():
+    first, second = ng.ones(2, requires_grad=True), ng.ones(2, requires_grad=True)
+    order = []
+    first.register_post_accumulate_grad_hook(lambda leaf: order.append(("first", leaf.grad.tolist())))
+    second.register_post_accumulate_grad_hook(lambda leaf: order.append(("second", leaf.grad.tolist())))
+    inner = first * 3
+    inner.register_hook(lambda g: order.append("inner"))
+    (inner * second + second).sum().backward()
+    assert order == [("second", [4.0, 4.0]), "inner", ("first", [3.0, 3.0])]
+
+
+@pytest.mark.parametrize("mode", ["all", "any"])
+def test_multi_grad_hooks_of_passes_in_several_threads(mode):
+    a, b = ng.ones(2, requires_grad=True), ng.ones(2, requires_grad=True)
+    meet, calls = threading.Barrier(2), []
+    inner = a * b
+    inner.register_hook(lambda g: (meet.wait(10), None)[1])
+    graph.register_multi_grad_hook((inner, a), lambda g: calls.append(g), mode=mode)
+    loss = inner.sum()
+    threads = [threading.Thread(target=lambda: loss.backward(retain_graph=True)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 2
+
+
+def test_walks_within_walks_are_not_bound_by_the_stack():
+    class Deep(ng.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.x = x.detach() - 1
+            return x.detach()
+
+        @staticmethod
+        def backward(ctx, g):
+            if ctx.x > 0:
+                with ng.enable_grad():
+                    Deep.apply(ctx.x.requires_grad_()).backward()
+                    assert not ng.is_inference_mode_enabled() and ng.is_grad_enabled()
+            return g
+
+    x = ng.tensor(400.0, requires_grad=True)
+    Deep.apply(x).backward()
+    assert x.grad == 1
+
+
+def test_the_pass_under_way():
+    core = importlib.import_module("numgrad._C")
+    a, b, c = (ng.ones(2, requires_grad=True) for _ in range(3))
+    out = a * b
+    other = (out * c).sin()
+    seen = []
+
+    def look(gradient):
+        seen.append((core._current_graph_task_id(), core._current_autograd_node().name()))
+        seen.append([core._will_engine_execute_node(node) for node in (a.grad_fn or a._n, c._n, out.grad_fn, loss.grad_fn)])
+
+    out.register_hook(look)
+    loss = out.sum()
+    loss.backward(retain_graph=True)
+    loss.backward(inputs=[a], retain_graph=True)
+    other.sum().backward()
+    assert [entry[1] for entry in seen[::2]] == ["MulBackward0"] * 3
+    assert seen[2][0] == seen[0][0] + 1
+    assert seen[1::2] == [[True, False, True, True], [True, False, True, True], [True, True, True, False]]
+    assert core._current_graph_task_id() == -1 and core._current_autograd_node() is None
+    with pytest.raises(RuntimeError, match="only be called during the backward pass"):
+        core._will_engine_execute_node(out.grad_fn)
+    with pytest.raises(RuntimeError, match="expects an grad_fn"):
+        core._will_engine_execute_node(out)
+
+
+def test_the_order_of_what_is_still_to_run():
+    core = importlib.import_module("numgrad._C")
+    x, y = ng.ones(2, requires_grad=True), ng.ones(2, requires_grad=True)
+    out = (x * y).sin().sum()
+    names = []
+    out.register_hook(lambda g: names.extend(node.name() for node in core._current_graph_task_execution_order()))
+    with ng.autograd.set_multithreading_enabled(False):
+        out.backward(retain_graph=True)
+    leaf = "torch::autograd::AccumulateGrad"
+    assert names == ["SumBackward0", "SinBackward0", "MulBackward0", leaf, leaf]
+    with pytest.raises(RuntimeError, match="multithreading disabled"):
+        out.backward()
+
+
+def test_a_function_has_saved_tensors_unpacked_when_it_reads_them():
+    class Product(ng.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(x, y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx, g):
+            assert len(ctx.saved_tensors) == 2
+            x, y = ctx.saved_tensors
+            return g * y, g * x
+
+    unpacked, plain = [], ng.full((2,), 3.0)
+    with graph.saved_tensors_hooks(lambda t: t, lambda t: unpacked.append(t) or t):
+        out = Product.apply(ng.ones(2, requires_grad=True), plain)
+    out.sum().backward()
+    assert len(unpacked) == 4 and unpacked[1] is plain
+
+
+def test_full_backward_hooks_stay_out_of_second_derivatives():
+    loss, calls = ng.nn.MSELoss(), []
+    loss.register_full_backward_hook(lambda module, inputs, outputs: calls.append(1))
+    x = ng.ones(3, requires_grad=True)
+    (first,) = ng.autograd.grad(loss(x, ng.zeros(3)), x, create_graph=True)
+    ng.autograd.grad(first.sum(), x)
+    assert calls == [1]
+
+
+def test_indices_are_freed_by_a_pass():
+    x = ng.ones(3, requires_grad=True)
+    taken = x[[0, 0]]
+    taken.sum().backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        taken.sum().backward()

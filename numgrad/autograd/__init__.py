@@ -23,6 +23,7 @@ from .modes import (
 )
 from .node import (
     RETAIN as RETAIN,
+    EngineName as EngineName,
     GradientEdge as GradientEdge,
     Handle as Handle,
     Leaf as Leaf,

@@ -4,13 +4,15 @@ Pending nodes are taken from a heap by their falling sequence numbers: the lates
 that used its result.
 """
 
+import itertools
 import sys
+import threading
 import warnings
 from heapq import heappop, heappush, heappushpop
 from typing import Any
 
 from .modes import local, set_mode, switch, switch_lock
-from .node import Pending, next_seq
+from .node import Pending
 
 # Set by the op table: the sum of two gradients (a new tensor; in place), a copy with strides (row-major if None), the
 # stack of several, and whether a result has a NaN.
@@ -19,6 +21,9 @@ add_: Any = None
 laid_out: Any = None
 stack: Any = None
 has_nan: Any = None
+
+
+next_pass = itertools.count().__next__
 
 
 def unshared(tensor, references):
@@ -34,10 +39,43 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
     any are) add to their ``.grad``. ``step``: a function (node, gradient) -> gradients in place of the node's own, whose
     results are not written to.
     """
+    if local.walk is not None:
+        local.depth += 1
+        try:
+            if local.depth % _DEPTH == 0:
+                return _elsewhere(_run, roots, retain_graph, create_graph, captures, accumulate, step)
+            return _run(roots, retain_graph, create_graph, captures, accumulate, step)
+        finally:
+            local.depth -= 1
+    return _run(roots, retain_graph, create_graph, captures, accumulate, step)
+
+
+_DEPTH = 30  # so many walks within walks fit on Python's stack
+
+
+def _elsewhere(run, *args):
+    """``run(*args)`` in a thread of its own, whose stack is empty, in the modes of this one."""
+    modes, ended = dict(local.__dict__), []
+
+    def work():
+        local.__dict__.update(modes)
+        try:
+            run(*args)
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work, name="numgrad backward")
+    thread.start()
+    thread.join()
+    if ended:
+        raise ended[0]
+
+
+def _run(roots, retain_graph, create_graph, captures, accumulate, step):
     running = None if captures is None else leading_to(captures, [node for node, _ in roots])
     needed = None if captures is None else running.union(captures)
     before, outer, within, number = set_mode("enabled", bool(create_graph)), local.needed, local.node, local.walk
-    ends, local.ends, local.walk = local.ends, None, next_seq()
+    ends, local.ends, local.walk = local.ends, None, next_pass()
     local.needed = None if create_graph else needed
     selective = local.needed is not None
     if selective:
@@ -47,7 +85,7 @@ def walk(roots, retain_graph=False, create_graph=False, captures=None, accumulat
         if switch.noted:
             _noted_walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed, running)
         else:
-            _walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed, running)
+            _walk(roots, retain_graph, step or bool(create_graph), captures, accumulate, needed, running, None)
         while local.ends:
             local.ends.pop(0)()
     finally:
@@ -74,16 +112,27 @@ def needed_now():
 
 def _noted_walk(roots, retain_graph, create_graph, captures, accumulate, needed, running):
     ends: list = []  # what hooks have to do when all gradients are there
-    outer, local.task = local.task, (roots, captures, next_seq(), ends)
+    outer, local.task = local.task, (roots, captures, {}, ends)
+    early = _uses(roots, running) if switch.leaf_hooks else None
     try:
-        _walk(roots, retain_graph, create_graph, captures, accumulate, needed, running)
+        _walk(roots, retain_graph, create_graph, captures, accumulate, needed, running, early)
         for end in ends:
             end()
     finally:
         local.task = outer
 
 
-def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, running):
+def _uses(roots, running):
+    """For each leaf, how many gradients come to it from the nodes that run."""
+    counts: dict = {}
+    for node in reachable([node for node, _ in roots]) if running is None else running:
+        for parent in node.next:
+            if parent is not None and parent.leaf:
+                counts[parent] = counts.get(parent, 0) + 1
+    return counts
+
+
+def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, running, early):
     pending: dict = {}
     leaves: dict = {}
     heap: list = []
@@ -157,6 +206,8 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, runni
                         else:
                             heappush(heap, (parent.seq, parent))
             gradient = gradients = None
+            if early is not None:
+                _finish(_ready(node, early), leaves, captures, accumulate, create_graph)
             if heap:
                 node = heappop(heap)[1] if following is None else heappushpop(heap, (following.seq, following))[1]
             else:
@@ -165,8 +216,26 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, runni
         if anomaly:
             _report(node)
         raise
-    for leaf in list(leaves):
-        gradient = leaves.pop(leaf)
+    _finish(list(leaves), leaves, captures, accumulate, create_graph)
+
+
+def _ready(node, early):
+    """The leaves to which nothing more comes after this node: ``early`` counts what is still to come."""
+    found = []
+    for parent in node.next:
+        if parent in early:
+            early[parent] -= 1
+            if not early[parent]:
+                found.append(parent)
+    return found
+
+
+def _finish(ready, leaves, captures, accumulate, create_graph):
+    """Hooks and accumulation for those of the leaves ``ready`` to which gradients came."""
+    for leaf in ready:
+        gradient = leaves.pop(leaf, None)
+        if gradient is None:
+            continue
         hooks = leaf.hooks
         if hooks is not None and hooks.tensor:
             gradient = _run_hooks(hooks.tensor, gradient)
@@ -222,6 +291,18 @@ def leading_to(targets, starts):
                 path.pop()
                 state[node] = any(parent in targets or state.get(parent, False) for parent in node.next if parent)
     return {node for node, leads in state.items() if leads}
+
+
+def reachable(starts):
+    """``starts`` and all nodes that a walk from there can come to."""
+    seen = set(starts)
+    stack = list(starts)
+    while stack:
+        for parent in stack.pop().next:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return seen
 
 
 def _run_hooks(hooks, gradient):

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import GradientError
-from ..function import Context as FunctionCtx, Function as Function
+from ..function import Context as FunctionCtx, Function as Function, FunctionNode as BackwardCFunction
 from ..tensor import Tensor, alias
 from . import Node, is_grad_enabled, next_seq, no_grad
 
-__all__ = ["Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
+__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
 
 
 class InplaceFunction(Function):

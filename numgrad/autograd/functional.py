@@ -36,6 +36,8 @@ def _vectors(op, v, like, several, alone) -> tuple[Tensor, ...]:
         return (ones_like(like[0]).detach(),)
     found = _as_tuple(op, "v", v)
     if len(found) != len(like):
+        if not several:
+            raise RuntimeError("The given v should contain a single Tensor.")
         raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(found)}.")
     for k, (value, other) in enumerate(zip(found, like)):
         if value.shape != other.shape:
@@ -52,13 +54,19 @@ def _call(op, func, inputs, create_graph, strict) -> Call:
     call = Call(op, func, values, {}, range(len(values)), keep=create_graph)
     _as_tuple(op, "outputs of the user-provided function", call.outputs[0] if call.spec.kind is None else tuple(call.outputs))
     if strict:
-        for k, output in enumerate(call.outputs):
-            if output._n is None:
-                raise RuntimeError(
-                    f"Output {k} of the user-provided function does not require gradients. The outputs must be computed "
-                    "in a differentiable manner from the input when running in strict mode."
-                )
+        _recorded(
+            call.outputs,
+            "Output {} of the user-provided function does not require gradients. The outputs must be computed in a differentiable "
+            "manner from the input when running in strict mode.",
+        )
     return call
+
+
+def _recorded(values, text):
+    """RuntimeError with this text where one of the values has no history."""
+    for k, value in enumerate(values):
+        if value._n is None:
+            raise RuntimeError(text.format(k))
 
 
 def _scalar(op, func) -> Callable:
@@ -67,6 +75,7 @@ def _scalar(op, func) -> Callable:
     def single(*inputs):
         output = func(*inputs)
         if not isinstance(output, Tensor):
+            _as_tuple(op, "outputs of the user-provided function", output)
             raise RuntimeError(f"The function given to {op} should return a single Tensor")
         if output.numel() != 1:
             raise RuntimeError(f"The Tensor returned by the function given to {op} should contain a single element")
@@ -87,6 +96,15 @@ def _filled(found, like, strict, text) -> list[Tensor]:
     return [other.new_zeros(tuple(other.shape)) if value is None else value for value, other in zip(found, like)]
 
 
+_UNUSED = "The output of the user-provided function is independent of input {}."
+_CONSTANT = "The jacobian of the user-provided function is independent of input {}."
+_LINEAR = _CONSTANT + " This is not allowed in strict mode when create_graph=True."
+_FLAT = (
+    "While computing the hessian, found that the jacobian of the user-provided function with respect to input {} is independent of "
+    "the input. This is not allowed in strict mode. The function has to be twice differentiable, and no linear one."
+)
+
+
 def vjp(
     func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Tensors, Tensors]:
@@ -96,7 +114,9 @@ def vjp(
         several = call.spec.kind is not None
         weights = _vectors("vjp", v, call.outputs, several, "the user-provided function returns")
         found = call.pulled(weights, False)
-        found = _filled(found, call.inputs, strict, "The output of the user-provided function is independent of input {}.")
+        found = _filled(found, call.inputs, strict, _UNUSED)
+        if strict and create_graph:
+            _recorded(found, _LINEAR)
         return call.value(), _in_form(found, isinstance(inputs, tuple))
 
 
@@ -108,8 +128,13 @@ def jvp(
         call = _call("jvp", func, inputs, create_graph, strict)
         several = isinstance(inputs, tuple)
         directions = _vectors("jvp", v, call.inputs, several, "the input to the user-provided function is")
+        if strict:  # a backward walk tells which inputs are used: a tangent is of all inputs together
+            ones = [ones_like(output).detach() for output in call.outputs]
+            _filled(call.pulled(ones, True, False), call.inputs, True, _UNUSED)
         text = "Output {} of the user-provided function is independent of the inputs."
         found = _filled(call.push(directions), call.outputs, strict, text)
+        if strict and create_graph:
+            _recorded(found, _LINEAR)
         return call.value(), _in_form(found, call.spec.kind is not None)
 
 
@@ -155,7 +180,11 @@ def hessian(
     single = _scalar("hessian", func)
 
     def gradient(*inner):
-        return jacobian(single, inner, create_graph=True, strict=strict)
+        call = _call("hessian", single, inner, True, strict)
+        found = _filled(call.pulled([ones_like(call.outputs[0]).detach()], True), inner, False, "")
+        if strict:
+            _recorded(found, _FLAT)
+        return tuple(found)
 
     found = jacobian(gradient, values, create_graph, strict, vectorize, outer_jacobian_strategy)
     return found if isinstance(inputs, tuple) else found[0][0]
@@ -169,16 +198,15 @@ def _gradients(op, func, inputs, v, create_graph, strict):
     def gradient(*inner):
         call = _call(op, single, inner, True, strict)
         values.append(call.outputs[0])
-        text = "The output of the user-provided function is independent of input {}."
-        return tuple(_filled(call.pulled([ones_like(call.outputs[0]).detach()], True), inner, strict, text))
+        found = _filled(call.pulled([ones_like(call.outputs[0]).detach()], True), inner, strict, _UNUSED)
+        if strict:
+            _recorded(found, _FLAT)
+        return tuple(found)
 
     call = _call(op, gradient, inputs, create_graph, strict)
     several = isinstance(inputs, tuple)
     vectors = _vectors(op, v, call.inputs, several, "the input to the user-provided function is")
     return call.settled(values)[0], call, vectors
-
-
-_INDEPENDENT = "The jacobian of the user-provided function is independent of input {}."
 
 
 def vhp(
@@ -187,7 +215,7 @@ def vhp(
     """``(func(*inputs), v^T H)`` for a function of one output element; ``v`` of the form and shapes of the inputs."""
     with enable_grad():
         value, call, vectors = _gradients("vhp", func, inputs, v, create_graph, strict)
-        found = _filled(call.pulled(vectors, False), call.inputs, strict, _INDEPENDENT)
+        found = _filled(call.pulled(vectors, False), call.inputs, strict, _CONSTANT)
         return value, _in_form(found, isinstance(inputs, tuple))
 
 
@@ -197,5 +225,5 @@ def hvp(
     """``(func(*inputs), H v)`` for a function of one output element; ``v`` of the form and shapes of the inputs."""
     with enable_grad():
         value, call, vectors = _gradients("hvp", func, inputs, v, create_graph, strict)
-        found = _filled(call.push(vectors), call.inputs, strict, _INDEPENDENT)
+        found = _filled(call.push(vectors), call.inputs, strict, _CONSTANT)
         return value, _in_form(found, isinstance(inputs, tuple))

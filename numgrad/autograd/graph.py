@@ -18,7 +18,7 @@ from . import (
     set_packs,
     switch,
 )
-from .engine import leading_to
+from .engine import leading_to, reachable
 
 
 class _Virtual(type):
@@ -156,50 +156,39 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
         if tensor._n is None:
             raise RuntimeError("register_multi_grad_hook: cannot register a hook on a tensor that doesn't require gradient")
     nodes = [tensor._n for tensor in tensors]
-    under_way: list = [None, 0, []]  # the pass's number, how many gradients are still to come, those that are there
+    key = object()  # of what is kept for each pass under way: how many gradients are still to come, those that are there
 
     def begin(task):
-        roots, captures, number, ends = task
+        roots, captures, kept, ends = task
         starts = [node for node, _ in roots]
-        reached = _reachable(starts)
+        reached = reachable(starts)
         if captures is not None:
             reached &= leading_to(captures, starts).union(captures)
-        under_way[:] = [number, sum(node in reached for node in nodes), [None] * len(nodes)]
-        ends.append(lambda: finish(number))
+        kept[key] = [sum(node in reached for node in nodes), [None] * len(nodes)]
+        ends.append(lambda: finish(kept[key]))
 
-    def finish(number):
-        if under_way[0] == number and under_way[1]:  # paths on which no gradient came
-            under_way[1] = 0
-            fn(under_way[2])
+    def finish(state):
+        if state[0]:  # paths on which no gradient came
+            fn(state[1])
 
     def all_of(place, gradient):
         task = local.task
         if task is None:
             return
-        if under_way[0] != task[2]:
+        if key not in task[2]:
             begin(task)
-        under_way[2][place] = gradient
-        under_way[1] -= 1
-        if under_way[1] == 0:
-            fn(under_way[2])
+        state = task[2][key]
+        state[1][place] = gradient
+        state[0] -= 1
+        if state[0] == 0:
+            fn(state[1])
 
     def any_of(place, gradient):
         task = local.task
-        if task is not None and under_way[0] != task[2]:
-            under_way[0] = task[2]
+        if task is not None and key not in task[2]:
+            task[2][key] = True
             fn(gradient)
 
     hook = all_of if mode == "all" else any_of
     switch.noted = True
     return _Handles([tensor.register_hook(functools.partial(hook, place)) for place, tensor in enumerate(tensors)])
-
-
-def _reachable(starts):
-    seen = set(starts)
-    stack = list(starts)
-    while stack:
-        for parent in stack.pop().next:
-            if parent is not None and parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    return seen

@@ -14,12 +14,13 @@ class _Local(threading.local):
     block: Any = None  # of the inference mode under way: what the tensors that are made in it hold
     node: Any = None  # whose gradient is being computed, in `detect_anomaly`
     walk: Any = None  # the number of the backward pass under way
+    depth = 0  # in how many other passes it is
     ends: Any = None  # functions to be called at its end
     anomaly = False
     check_nan = True
     multithreading = True
     needed = None  # in a walk to some nodes only: those that lead to them
-    task: Any = None  # of the walk under way: roots, captures, its number, functions to call at its end
+    task: Any = None  # of the walk under way: roots, captures, what hooks keep for it, functions to call at its end
     packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
     no_packs = None  # why there may be no such hooks
 
@@ -31,11 +32,12 @@ class _Switch:
     """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
     that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
 
-    __slots__ = ("anywhere", "last_write", "noted", "selective")
+    __slots__ = ("anywhere", "last_write", "leaf_hooks", "noted", "selective")
 
     def __init__(self):
         self.anywhere = self.selective = 0  # selective: walks, in any thread, that go to some nodes only
-        self.noted = False  # whether some hook asks which walk calls it
+        self.noted = False  # whether some hook asks which walk calls it, or is of a leaf
+        self.leaf_hooks = False  # whether some hook is of a leaf: leaves are done as soon as their gradients are there
         self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import GradientError
 from ..storage import Storage
+from .modes import switch
 
 next_seq = itertools.count(-1, -1).__next__
 
@@ -16,8 +17,16 @@ next_seq = itertools.count(-1, -1).__next__
 class NodeName(str):
     """A node's name: a string, which ``node.name()`` returns too."""
 
+    path = ""
+
     def __call__(self):
-        return str(self)
+        return self.path + self
+
+
+class EngineName(NodeName):
+    """The name of a node that no op made."""
+
+    path = "torch::autograd::"
 
 
 class Node:
@@ -34,6 +43,7 @@ class Node:
     anomaly = within = None  # in `detect_anomaly`: where the op was called, the node in whose gradient it was
     refusal = None  # why the tensor of this node must not be used
     leaf = False
+    unpacks = False  # whether the gradient itself has saved tensors that were packed unpacked, as often as it reads them
     frees = True  # whether a pass frees what is saved: not where that is no memory but shapes and numbers
     name = NodeName("Node")
 
@@ -202,7 +212,7 @@ class Leaf(Node):
     __slots__ = ("grad", "tensor", "strides")
 
     leaf = True
-    name = "AccumulateGrad"
+    name = EngineName("AccumulateGrad")
     label = None  # the parameter's name, where a Module knows it
 
     def __init__(self):
@@ -212,12 +222,16 @@ class Leaf(Node):
         self.tensor = None  # weak reference, kept only for post-accumulate hooks
         self.strides = None
 
+    def _hooks(self):
+        switch.noted = switch.leaf_hooks = True
+        return super()._hooks()
+
     def register_accumulated_hook(self, hook):
         """Call ``hook(tensor)`` after a gradient was added."""
         return Handle(self._hooks().accumulated, hook)
 
 
-Leaf.__name__ = Leaf.__qualname__ = Leaf.name()  # the type's name is shown where graphs are printed
+Leaf.__name__ = Leaf.__qualname__ = str(Leaf.name)  # the type's name is shown where graphs are printed
 
 
 class Pending(list):

@@ -464,6 +464,8 @@ class _Watch:
         return gradients
 
     def _input_gradients(self, gradients):
+        if self.grad_output is None:  # it did not come through the outputs, such as in a second derivative
+            return gradients
         for hook in self.hooks:
             gradients = self._run("grad_input", hook, gradients, self.grad_output)
         self.grad_output = None

@@ -247,10 +247,17 @@ def one_value(op, value, like):
     return out
 
 
+def _real_for_real(op, value, input):
+    value = dtypes.python_number(value)
+    if isinstance(value, complex) and not input._m.dtype.is_complex:
+        raise RuntimeError(f"{op}(): Converting complex Scalar to non-complex type is not supported: {value} to {input._m.dtype!r}")
+
+
 @function
 def index_fill(input, dim, index, value) -> Tensor:
     """``input`` with its sub-tensors at the positions ``index`` of dimension ``dim`` set to ``value``."""
     target, dim, at = _vector("index_fill", input, dim, index)
+    _real_for_real("index_fill", value, input)
     return as_own(reshape(_filling(target, one_value("index_fill", value, input), at), tuple(input._m.shape)))
 
 
@@ -258,6 +265,7 @@ def index_fill(input, dim, index, value) -> Tensor:
 def index_fill_(self, dim, index, value):
     """In-place version of `index_fill`."""
     target, dim, at = _vector("index_fill_", self, dim, index)
+    _real_for_real("index_fill_", value, self)
     _filling.inplace("index_fill_", target, one_value("index_fill_", value, self), at)
     return self
 

@@ -53,6 +53,11 @@ class _Again(Function):
                 set_rng_state(ctx.random)
             found = ctx.function(*inputs, **ctx.options)
         found = found if ctx.several else (found,)
+        if any(ctx.needs_input_grad[4:]) and not any(isinstance(value, Tensor) and value.requires_grad for value in found):
+            raise RuntimeError(
+                "checkpoint: none of output has requires_grad=True, this checkpoint() is not necessary: its function breaks the "
+                "history of its inputs"
+            )
         wanted = [
             (tensor, gradient)
             for tensor, gradient in zip(found, gradients, strict=True)
@@ -192,7 +197,7 @@ class _Frame:
                 stacks.append(_stack())
             holder = self.holders[place]()
             if holder is not None:
-                holder.again[number] = tensor.detach()
+                holder.again[number] = tensor if tensor._n is None else tensor.detach()
             if self.early_stop and len(described) == len(self.holders):
                 raise _Stop
             return tensor.detach()

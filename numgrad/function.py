@@ -311,6 +311,8 @@ class Function(Context, metaclass=_FunctionMeta):
         record = recording(tensors)
         context = Context()
         context.needs_input_grad = tuple(isinstance(value, Tensor) and value._n is not None for value in args)
+        level = autograd.local.level if switch.anywhere and record and cls.jvp is not Function.jvp else None
+        tangents = None if level is None else level.given(args)
         with no_grad():
             if separate:
                 output = cls.forward(*args, **kwargs)
@@ -324,8 +326,8 @@ class Function(Context, metaclass=_FunctionMeta):
             _note_views(outputs, tensors)
             return output
         results = _record_call(cls, context, args, tensors, outputs)
-        if switch.anywhere and autograd.local.level is not None and cls.jvp is not Function.jvp:
-            autograd.local.level.called(cls, context, args, results)
+        if level is not None and tangents is not None:
+            level.called(cls, context, args, tangents, results)
         return results[0] if single else type(output)(results) if type(output) is not list else results
 
 

@@ -180,6 +180,7 @@ REFUSED = {
     "number of tangents": (lambda ctx, x: x * 2, lambda ctx, t: (t, t), "incorrect number of forward gradients"),
     "shape": (lambda ctx, x: x * 2, lambda ctx, t: t.sum(), "invalid gradient at index 0"),
     "not written to": (_written, lambda ctx, t: t * 2, "must modify the corresponding gradient inplace"),
+    "returned as it was": (_written, lambda ctx, t: t, "must modify the corresponding gradient inplace"),
     "not differentiable": (_constant, lambda ctx, t: (t, t), "return None at that position"),
     "no view": (lambda ctx, x: x[:1], lambda ctx, t: t[:1].clone(), "not returning a view"),
     "as it is": (lambda ctx, x: x, lambda ctx, t: t, r"an input as-is\) but the jvp is not returning a view"),

@@ -14,7 +14,7 @@ from ..function import Function
 from ..inplace import rebase
 from ..ops.create import zeros_like
 from ..storage import same_memory
-from ..tensor import Tensor, alias
+from ..tensor import Tensor, alias, storage_of
 from .levels import Source, linear_map, settled, stand_in
 
 
@@ -82,16 +82,20 @@ class ForwardLevel:
             return found
         return settled([tensor], self.nodes())[0] if self.recorded else tensor.detach()
 
-    def called(self, cls: type[Function], context: Any, args: Sequence, results: list) -> None:
-        """After a call of a `Function` with a ``jvp``: its results, in their places, become dual tensors."""
-        tangents = [
-            self.tangent(value) if isinstance(value, Tensor) and value._m.dtype.differentiable else None for value in args
-        ]
+    def given(self, args: Sequence) -> list | None:
+        """The tangents of the arguments of a `Function` with a ``jvp``, zeros where there is none; None if none has one."""
+        takes = [isinstance(value, Tensor) and value._m.dtype.differentiable for value in args]
+        tangents = [self.tangent(value) if taken else None for value, taken in zip(args, takes)]
         if all(tangent is None for tangent in tangents):
-            return
-        for k, value in enumerate(args):
-            if tangents[k] is None and isinstance(value, Tensor) and value._m.dtype.differentiable:
-                tangents[k] = zeros_like(value).detach()
+            return None
+        return [
+            zeros_like(value).detach() if taken and tangent is None else tangent
+            for value, taken, tangent in zip(args, takes, tangents)
+        ]
+
+    def called(self, cls: type[Function], context: Any, args: Sequence, tangents: Sequence, results: list) -> None:
+        """After a call of a `Function` with a ``jvp``: its results, in their places, become dual tensors."""
+        versions = [0 if tangent is None else storage_of(tangent).version for tangent in tangents]
         context._forward = True
         try:
             found = cls.jvp(context, *tangents)
@@ -104,7 +108,7 @@ class ForwardLevel:
                 f"{len(found)})"
             )
         for k, (value, tangent) in enumerate(zip(results, found)):
-            _check(cls, k, value, tangent, args, tangents)
+            _check(cls, k, value, tangent, args, tangents, versions)
             if not isinstance(value, Tensor) or value._n is None:
                 continue
             before: Node | None = value._n
@@ -116,7 +120,7 @@ class ForwardLevel:
                 value._n = self.add(dual)
 
 
-def _check(cls, k, value, tangent, args, tangents):
+def _check(cls, k, value, tangent, args, tangents, versions):
     """Refuse a tangent that cannot be that of the result ``value`` at place ``k``."""
     if tangent is None:
         return
@@ -131,11 +135,11 @@ def _check(cls, k, value, tangent, args, tangents):
             f"{cls.__name__}: the jvp returned an invalid gradient at index {k} - got {got} but expected shape "
             f"{list(value._m.shape)}"
         )
-    for other, given in zip(args, tangents):
+    for other, given, version in zip(args, tangents, versions):
         if not isinstance(other, Tensor) or given is None:
             continue
         if value is other:
-            if tangent is not given:
+            if tangent is not given or storage_of(given).version == version:
                 raise RuntimeError(
                     f"{cls.__name__}: An inplace custom Function is not modifying the forward mode gradients inplace. If the "
                     "forward is modifying an input inplace, then the jvp function must modify the corresponding gradient inplace."

@@ -21,6 +21,13 @@ from .autograd import (
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
+from .checks import (
+    _check as _check,
+    _check_index as _check_index,
+    _check_not_implemented as _check_not_implemented,
+    _check_type as _check_type,
+    _check_value as _check_value,
+)
 from .compiler import compile as compile
 from .config import (
     get_num_threads as get_num_threads,
@@ -191,6 +198,7 @@ from .ops.create import (
     as_tensor as as_tensor,
     empty as empty,
     empty_like as empty_like,
+    empty_permuted as empty_permuted,
     empty_strided as empty_strided,
     eye as eye,
     from_numpy as from_numpy,
@@ -253,6 +261,7 @@ from .ops.factor import (
     cholesky_solve as cholesky_solve,
     lu_solve as lu_solve,
     lu_unpack as lu_unpack,
+    old_lu as lu,
     qr as qr,
     svd as svd,
 )
@@ -262,7 +271,7 @@ from .ops.gamma import (
     polygamma as polygamma,
 )
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
-from .ops.householder import geqrf as geqrf, orgqr as orgqr
+from .ops.householder import geqrf as geqrf, orgqr as orgqr, ormqr as ormqr
 from .ops.incomplete_gamma import igamma as igamma, igammac as igammac
 from .ops.index import (
     gather as gather,
@@ -358,6 +367,8 @@ from .ops.math import (
     xlogy as xlogy,
 )
 from .ops.matmul import (
+    _addmm_activation as _addmm_activation,
+    _int_mm as _int_mm,
     addbmm as addbmm,
     addmm as addmm,
     addmv as addmv,
@@ -559,6 +570,7 @@ from .ops.search import (
     sort as sort,
     topk as topk,
 )
+from .ops.segments import segment_reduce as _segment_reduce, segment_reduce as segment_reduce
 from .ops.similarity import poisson_nll_loss as poisson_nll_loss
 from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp, softmax_root as softmax
 from .ops.solve import inverse as inverse, triangular_solve as triangular_solve
@@ -690,6 +702,10 @@ def __getattr__(name):
         from .func import vmap
 
         return vmap
+    if name == "Storage":  # the class of the default dtype
+        from .storages import CLASSES
+
+        return CLASSES[get_default_dtype()]
     if name in _ON_FIRST_USE:  # modules that most programs do without
         import importlib
 

@@ -63,7 +63,7 @@ _PROMOTED = {"lstm_step", "gru_step"}  # their results have the common dtype, th
 # Functions that write to their first argument with kernels of their own; of some the operands must be of one dtype.
 _IN_PLACE = (
     "index_fill_", "masked_fill_", "bernoulli_", "fill_diagonal_", "cumsum_", "cumprod_", "normal_",
-    "log_normal_", "exponential_", "geometric_", "cauchy_", "random_", "renorm_",
+    "log_normal_", "exponential_", "geometric_", "cauchy_", "renorm_",
 )  # fmt: skip
 _ONE_DTYPE_IN_PLACE = (
     "index_add_", "index_copy_", "put_", "masked_scatter_", "scatter_", "scatter_add_", "scatter_reduce_",

@@ -16,8 +16,10 @@ class Device:
         if isinstance(type, Device):
             type, index = type.type, type.index if index is None else index
         elif isinstance(type, int) and not isinstance(type, bool):
+            if type < 0:
+                raise RuntimeError(f"Device index must not be negative, got {type}")
             type, index = "cuda", type
-        match = re.fullmatch(r"(cpu|cuda|meta)(?::(\d+))?", type) if isinstance(type, str) else None
+        match = re.fullmatch(r"(cpu|cuda|meta)(?::(0|[1-9]\d*))?", type) if isinstance(type, str) else None
         if match is None:
             raise RuntimeError(f"device: expected 'cpu', 'cuda' or 'cuda:N', got {type!r}")
         if match[2] is not None:

@@ -39,6 +39,11 @@ class dtype:
         self.barebones = name in ("uint16", "uint32", "uint64")
         self.unprepared = _unprepared_complex if kind == "c" else _unprepared_unsigned if self.barebones else _unprepared_16bit if self.np.type is not self.compute else None
 
+    @property
+    def scalar_type(self) -> str:
+        """The name that messages of PyTorch give it: Float, ComplexDouble."""
+        return _SCALAR_TYPES.get(self.name, self.name.capitalize())
+
     def __repr__(self):
         return f"torch.{self.name}"
 
@@ -81,6 +86,13 @@ class dtype:
             return array
         wide = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
         return wide.view(np.float32).reshape(np.shape(array))
+
+
+_SCALAR_TYPES = {
+    "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half", "float32": "Float",
+    "float64": "Double", "bfloat16": "BFloat16", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
+    "uint32": "UInt32", "uint64": "UInt64",
+}  # fmt: skip
 
 
 def _named(name):
@@ -260,6 +272,15 @@ def check_number(op, value, d: dtype) -> None:
         held, number = True, value
     if not held or not (low <= number <= high or d.kind != "i" and (number != number or abs(number) == math.inf)):
         raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d.name} without overflow")
+
+
+def number_for(op, value, d: dtype):
+    """The Python number ``value`` as a factor of elements of ``d``: RuntimeError if it is complex and ``d`` is not."""
+    value = python_number(value)
+    if type(value) is complex and not d.is_complex:
+        check_number(op, value, d)
+        return value.real
+    return value
 
 
 def can_cast(source: dtype, target: dtype) -> bool:

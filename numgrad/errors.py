@@ -37,6 +37,10 @@ class GradientError(Error):
     """The graph cannot be differentiated as asked."""
 
 
+class ExportError(Error, BufferError):
+    """Memory that another library cannot be given."""
+
+
 class OutOfMemoryError(Error):
     """The device has no room for an allocation."""
 

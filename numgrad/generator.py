@@ -240,35 +240,41 @@ def fill_gamma(out: np.ndarray, shape: np.ndarray, generator: Generator | None =
 # --- discrete distributions --------------------------------------------------------------------------------------
 
 
-def fill_random(out: np.ndarray, generator: Generator | None = None) -> None:
-    """Fill ``out`` with integers from 0 to its dtype's largest (for floats: to 2**24 or 2**53)."""
+def fill_random(out: np.ndarray, generator: Generator | None = None, digits: int | None = None) -> None:
+    """Fill ``out`` with integers from 0 to its dtype's largest (for floats: to 2**24 or 2**53, or to 2**digits)."""
     T = _checked("random_", out)
-    largest = 2 ** (np.finfo(T).nmant + 1) if out.dtype.kind == "f" else integer_limits(T)[1]
+    largest = 2 ** (digits or np.finfo(T).nmant + 1) if out.dtype.kind == "f" else integer_limits(T)[1]
     kernel = random.integers_64 if out.itemsize == 8 else random.integers_32
     (generator or default_generator).run(kernel(T=_stored(T)), out, _signed(largest + 1), 0, end=out.size)
 
 
-def fill_randint(out: np.ndarray, low: int = 0, high: int | None = None, generator: Generator | None = None) -> None:
+def fill_randint(out: np.ndarray, low: int = 0, high: int | None = None, generator: Generator | None = None,
+                 digits: int | None = None) -> None:  # fmt: skip
     """Fill ``out`` (any dtype) with integers from ``low`` to ``high - 1``; without ``high``, to the dtype's largest
-    (for floats: to 2**24 or 2**53)."""
+    (for floats: to 2**24 or 2**53). ``digits``: those of the floats that the numbers are for, if not those of ``out``."""
     T = _checked("random_", out)
     generator = generator or default_generator
     floating = out.dtype.kind == "f"
-    digits = np.finfo(T).nmant + 1 if floating else 0
+    digits = (digits or np.finfo(T).nmant + 1) if floating else 0
     if high is None:
         if low == _INT64.min:
-            if out.itemsize < 8 and not floating:
-                raise DTypeError(f"random_: expected int64 or a float dtype for the full range, got {out.dtype}")
+            if out.itemsize < 8 and not floating or digits == 11 or T is np.uint64:
+                name = "float16" if digits == 11 else out.dtype
+                raise DTypeError(f"random_: expected int64 or a float dtype for the full range, got {name}")
             return generator.run(random.integers_full(T=T), out, end=out.size)
         if floating:
-            low = _first_not_below(low, T, digits)
+            low = _first_not_below(low, digits)
         last = 2**digits if floating else integer_limits(T)[1]
+        if T is np.uint64:
+            raise Error("random_: to - 1 is out of bounds for uint64: the numbers are drawn as int64; give the end of the range")
     else:
         if not low < high:
             raise Error(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
         if floating:
-            low, high = _first_not_below(low, T, digits), _last_not_above(high, T, digits)
+            low, high = _first_not_below(low, digits), _last_not_above(high, digits)
         last = high - 1
+    if digits == 11 and not -_HALF <= low <= last <= _HALF:
+        raise Error(f"random_: from or to is out of bounds for float16: got {low} and {last + 1}")
     if floating:
         for name, bound in (("from", low), ("to - 1", last)):
             if abs(bound) > 2**digits:
@@ -293,17 +299,31 @@ def _signed(span: int) -> int:
     return span - 2**64 if span >= 2**63 else span
 
 
-def _first_not_below(low: int, T: type, digits: int) -> int:
-    """``low``, or if the float ``T`` rounds ``low + 1`` to below it, the next integer that ``T`` holds."""
-    rounded = int(T(low + 1))
+_HALF = 65504  # the largest float16
+
+
+def _rounded(value: int, digits: int) -> int:
+    """``value`` to so many binary digits, ties to even."""
+    beyond = abs(value).bit_length() - digits
+    if beyond <= 0:
+        return value
+    whole, rest = divmod(abs(value), 1 << beyond)
+    half = 1 << (beyond - 1)
+    whole += rest > half or (rest == half and whole & 1)
+    return (whole << beyond) * (1 if value > 0 else -1)
+
+
+def _first_not_below(low: int, digits: int) -> int:
+    """``low``, or if a float of so many digits rounds ``low + 1`` to below it, the next integer that such a float holds."""
+    rounded = _rounded(low + 1, digits)
     if rounded < low:
         low = rounded + (1 << (abs(low + 1).bit_length() - digits))
     return low
 
 
-def _last_not_above(high: int, T: type, digits: int) -> int:
-    """``high``, or if the float ``T`` rounds ``high - 1`` up to it, the integer that ``T`` holds before."""
-    rounded = int(T(high - 1))
+def _last_not_above(high: int, digits: int) -> int:
+    """``high``, or if a float of so many digits rounds ``high - 1`` up to it, the integer before that such a float holds."""
+    rounded = _rounded(high - 1, digits)
     if rounded >= high:
         high = rounded - (1 << (abs(high - 1).bit_length() - digits))
     return high

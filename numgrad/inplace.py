@@ -1,10 +1,11 @@
 """Writing to tensors that exist: what in-place forms and ``out=`` check, and how a change shows in the graph."""
 
 import warnings
+from typing import Any
 
 from . import dtypes
-from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, local, next_seq, switch
-from .layout import may_overlap, overlaps_itself
+from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, local, next_seq, no_grad, switch
+from .layout import is_dense, may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta, same_memory
 from .tensor import Tensor, address, empty_tensor, storage_of
@@ -21,8 +22,25 @@ def check_inplace(name, tensor, *sources):
         and any(isinstance(value, Tensor) and value._n is not None for value in (tensor, base, *sources))
     ):
         check_recorded(name, tensor)
-    if overlaps_itself(m.shape, m.strides):
+    if overlaps_itself(m.shape, m.strides) and name not in _WHATEVER_WAS_THERE:
         raise RuntimeError(_ONE_PLACE.format(name))
+
+
+def refuse_overlap(name, target, *sources):
+    """Refuse to write to a tensor while it is read: where ``target`` and one of ``sources`` surely have elements in common,
+    as both lie in one memory without gaps and reach into each other."""
+    for source in sources:
+        if source is not target and not same_memory(source._s, target._s):
+            continue
+        m, other = target._m, source._m
+        if not m.numel or not other.numel or not is_dense(m.shape, m.strides) or not is_dense(other.shape, other.strides):
+            continue
+        start, begin = address(target._d), address(source._d)
+        if start < begin + other.numel * other.dtype.itemsize and begin < start + m.numel * m.dtype.itemsize:
+            raise RuntimeError(
+                f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+                "single memory location. Please clone() the tensor before performing the operation."
+            )
 
 
 def refuse_inference(name, tensor):
@@ -177,7 +195,10 @@ def _regenerate(base, views):
                 other._n = None
                 continue
             if other._creation is not None and other._creation[0] != "multiple":
-                other._n = _Refused(refusal(other, True))
+                if not isinstance(other, RefusedView):
+                    other._n = _Refused(refusal(other, True))
+                    if type(other) is Tensor:
+                        other.__class__ = RefusedView
                 continue
             node = _ViewOfBase()
             node.seq = next_seq()
@@ -228,6 +249,38 @@ class _Refused(Node):
         raise RuntimeError(self.refusal)
 
     backward_recorded = backward
+
+
+_history: Any = vars(Tensor)["_n"]
+
+
+class RefusedView(Tensor):
+    """What such a view becomes: recording something that is done to it reads its history, which is the error."""
+
+    __slots__ = ()
+
+    @property
+    def _n(self):
+        n = _history.__get__(self)
+        if n is not None and n.refusal is not None and is_grad_enabled():
+            raise RuntimeError(n.refusal)
+        return n
+
+    @_n.setter
+    def _n(self, node):
+        _history.__set__(self, node)
+
+    @property
+    def requires_grad(self):
+        return _history.__get__(self) is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted):
+        self.requires_grad_(wanted)
+
+    def __repr__(self, *, tensor_contents=None):
+        with no_grad():
+            return super().__repr__(tensor_contents=tensor_contents)
 
 
 class _ViewOfBase(Node):
@@ -295,11 +348,7 @@ def write_out(name, result, out, *sources):
         )
     if overlaps_itself(out._m.shape, out._m.strides):
         raise RuntimeError(_ONE_PLACE.format(name))
-    if any(source is out or same_memory(source._s, out._s) for source in sources):
-        raise RuntimeError(
-            f"{name}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
+    refuse_overlap(name, out, *sources)
     if not dtypes.can_cast(result._m.dtype, out._m.dtype):
         raise RuntimeError(f"{name}: result type {result._m.dtype!r} can't be cast to the desired output type {out._m.dtype!r}")
     if out._m.shape != result._m.shape:

@@ -18,6 +18,7 @@ from .ops.factor import (
     svdvals as svdvals,
 )
 from .ops.householder import householder_product as householder_product
+from .ops.ldl import ldl_factor as ldl_factor, ldl_factor_ex as ldl_factor_ex, ldl_solve as ldl_solve
 from .ops.matmul import matmul as matmul
 from .ops.matrix import (
     cond as cond,

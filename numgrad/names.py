@@ -33,6 +33,7 @@ OWN: dict[str, dict[str, tuple[str, ...]]] = {
     "matrix_power": {"input": ("A",)},
     "mv": {"mat2": ("vec",)},
     "orgqr": {"tau": ("input2",)},
+    "ormqr": {"tau": ("input2",), "other": ("input3",)},
     "promote_types": {"a": ("type1",), "b": ("type2",)},
     "resize_as_": {"other": ("the_template",)},
     "result_type": {"tensor1": ("tensor", "scalar1"), "tensor2": ("other", "scalar", "scalar2")},

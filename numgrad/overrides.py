@@ -1,8 +1,9 @@
 """``__torch_function__``: classes and modes that are asked before the library's functions run.
 
 The first class that defines ``__torch_function__``, and the first mode, have all public functions and methods of Tensor
-look at their arguments from then on (`detours.divert`); programs without one pay nothing. Attributes that are no
-functions (``shape``, ``grad``) are not asked about.
+look at their arguments from then on (`detours.divert`); programs without one pay nothing. Of attributes
+only those that are tensors made at the moment (``T``, ``data``) are asked about. A subclass that defines nothing takes part
+too: results of functions of its instances are of the class.
 """
 
 import functools
@@ -12,8 +13,10 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from . import gradients
 from .detours import divert
-from .tensor import Tensor, wrap_as
+from .inplace import RefusedView
+from .tensor import Tensor
 
 
 class _State(threading.local):
@@ -25,13 +28,16 @@ _state = _State()
 _SPACES = ("", "nn.functional", "linalg", "special", "fft")
 _PLAIN = (int, float, bool, str, complex, type(None))
 _OWN = {"__new__", "__init__", "__init_subclass__", "__torch_function__", "__class_getitem__", "__getattribute__", "__hash__",
-        "__setattr__", "__delattr__", "__dir__", "__setstate__", "as_subclass", "_make_subclass"}  # fmt: skip
+        "__setattr__", "__delattr__", "__dir__", "__setstate__", "as_subclass", "_make_subclass",
+        "__iter__"}  # fmt: skip
 # Operators by the method that classes are asked about in their place.
 _OPERATORS = {
     "__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div", "__matmul__": "matmul", "__neg__": "neg",
     "__pow__": "pow", "__eq__": "eq", "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt", "__ge__": "ge",
     "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__abs__": "abs",
 }  # fmt: skip
+# Attributes that are tensors themselves.
+_PROPERTIES = ("T", "mT", "H", "mH", "real", "imag", "data")
 _watched = False
 
 
@@ -93,12 +99,12 @@ def _default(cls, func, types, args=(), kwargs=None):
 
 def _overriding(value) -> bool:
     kind = type(value)
-    if kind in _PLAIN or kind is Tensor:
-        return False
+    return kind not in _PLAIN and kind is not Tensor and not isinstance(value, type) and _takes_part(kind)
+
+
+def _takes_part(kind) -> bool:
     asked = getattr(kind, "__torch_function__", None)
-    if asked is None or isinstance(value, type):
-        return False
-    return getattr(asked, "__func__", asked) not in (_default, _disabled_torch_function_impl)
+    return asked is not None and getattr(asked, "__func__", asked) is not _disabled_torch_function_impl
 
 
 def _overloaded(values: Iterable[Any]) -> list:
@@ -237,6 +243,10 @@ def watch() -> None:
         named = {id(vars(Tensor)[operator]): getattr(Tensor, name) for operator, name in _OPERATORS.items()}
         for entry in _functions():
             divert(entry, functools.partial(_asked, named.get(id(entry), entry)))
+        for entry in (gradients.grad, gradients.backward):
+            divert(entry, _of_plain_tensors)
+        for name in _PROPERTIES:
+            _divert_property(name)
 
 
 def _asked(entry, original, args, kwargs):
@@ -248,24 +258,29 @@ def _asked(entry, original, args, kwargs):
     return original(*args, **kwargs)
 
 
+def _of_plain_tensors(original, args, kwargs):
+    # Gradients are the recorder's: their kernels meet what was saved, whose class is not asked again.
+    with DisableTorchFunctionSubclass():
+        return original(*args, **kwargs)
+
+
+def _divert_property(name):
+    plain = vars(Tensor)[name]
+
+    def get(self):
+        if not _state.modes and (type(self) is Tensor or not _state.subclasses or not _overriding(self)):
+            return plain.fget(self)
+        return handle_torch_function(vars(Tensor)[name].__get__, (self,), self)
+
+    setattr(Tensor, name, property(get, plain.fset, plain.fdel, plain.__doc__))
+
+
 def _new_class(cls, **options):
     super(Tensor, cls).__init_subclass__(**options)
-    if "__torch_function__" in cls.__dict__ and _overriding_class(cls):
+    if _takes_part(cls):
         watch()
 
 
-def _overriding_class(cls):
-    asked = cls.__torch_function__
-    return getattr(asked, "__func__", asked) is not _disabled_torch_function_impl
-
-
-def _as_subclass(self, cls):
-    """This tensor as an instance of ``cls``, a subclass of Tensor: same memory, same history."""
-    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-        raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
-    return wrap_as(cls, self)
-
-
 Tensor.__torch_function__ = classmethod(_default)  # type: ignore[attr-defined]
+RefusedView.__torch_function__ = _disabled_torch_function_impl  # type: ignore[attr-defined]
 Tensor.__init_subclass__ = classmethod(_new_class)  # type: ignore[assignment]
-Tensor.as_subclass = _as_subclass  # type: ignore[attr-defined]

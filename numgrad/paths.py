@@ -34,6 +34,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "_C": ("overrides", "autograd.internals", "autograd"),
     "_C._autograd": ("autograd.internals",),
     "_C._functions": ("autograd.internals",),
+    "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
     "_vmap_internals": ("func",),
     "autograd.anomaly_mode": ("autograd",),

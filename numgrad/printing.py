@@ -43,14 +43,14 @@ def get_printoptions() -> dict[str, Any]:
     return dict(_options)
 
 
-def tensor_text(array: np.ndarray, dtype_name: str, suffixes: list[str], indent: int = 0) -> str:
+def tensor_text(array: np.ndarray, dtype_name: str, suffixes: list[str], indent: int = 0, kind: str = "tensor") -> str:
     """The text of a tensor with these values.
 
     ``suffixes`` are what follows the values (``device='cuda:0'``, ``requires_grad=True``, ``grad_fn=<...>``); shape
     and dtype are added between device and gradient where they cannot be read off the values. ``indent`` is the
-    column at which the text will stand; lines after the first are moved by it.
+    column at which the text will stand; lines after the first are moved by it. ``kind``: what it begins with.
     """
-    prefix = "tensor("
+    prefix = f"{kind}("
     column = indent + len(prefix)
     known = [dtypes.get_default_dtype().name]
     described = []

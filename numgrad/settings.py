@@ -2,6 +2,7 @@
 
 from .config import number_of_threads
 from .device import Device, default, set_default
+from .ops import uninitialized
 
 
 def set_default_device(device: Device | str | int | None) -> None:
@@ -20,11 +21,21 @@ _DEBUG = {"default": 0, "warn": 1, "error": 2}
 _level = 0
 
 
+_fills = True  # `utils.deterministic.fill_uninitialized_memory`
+
+
+def _set_level(level: int | None = None, fills: bool | None = None) -> None:
+    global _level, _fills
+    _level = _level if level is None else level
+    _fills = _fills if fills is None else fills
+    uninitialized.fill_memory(_level > 0 and _fills)
+
+
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Ask for the same results in every run. They always are: no kernel adds in an order that depends on threads. So the
-    setting is kept, and nothing is refused or slower because of it."""
-    global _level
-    _level = (1 if warn_only else 2) if mode else 0
+    """Ask for the same results in every run. They always are: no kernel adds in an order that depends on threads. So
+    nothing is refused or slower because of it, but memory that is not initialised: `empty` and its kin fill it, unless
+    `utils.deterministic.fill_uninitialized_memory` is False."""
+    _set_level((1 if warn_only else 2) if mode else 0)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
@@ -39,11 +50,10 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
 
 def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     """`use_deterministic_algorithms` by number or name: 0 "default" (off), 1 "warn", 2 "error"."""
-    global _level
     level = _DEBUG.get(debug_mode) if isinstance(debug_mode, str) else debug_mode
     if level not in (0, 1, 2):
         raise RuntimeError(f"set_deterministic_debug_mode: expected 0, 1, 2 or one of {list(_DEBUG)}, got {debug_mode!r}")
-    _level = level
+    _set_level(level)
 
 
 def get_deterministic_debug_mode() -> int:

@@ -323,7 +323,7 @@ def segment_of(array: np.ndarray) -> Segment | None:
 
 
 def __getattr__(name):
-    if name.endswith("Storage"):  # PyTorch's module of this name has the classes
+    if name.endswith("Storage") or name in ("_dtype_to_storage_type_map", "_storage_type_to_dtype_map"):  # PyTorch's module of this name has the classes
         from . import storages
 
         return getattr(storages, name)

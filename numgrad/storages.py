@@ -1,5 +1,6 @@
 """UntypedStorage and TypedStorage: the memory that a tensor shares with its views, as bytes and as elements."""
 
+import sys
 import weakref
 from collections.abc import Iterator
 from typing import Any, cast
@@ -213,9 +214,57 @@ class UntypedStorage:
         """A copy in page-locked memory."""
         return self if self.is_pinned() else storage_behind(self._bytes().pin_memory())
 
+    @staticmethod
+    def from_buffer(buffer: Any, byte_order: str = "native", count: int = -1, offset: int = 0, dtype: Any = dtypes.uint8) -> "UntypedStorage":
+        """A storage with a copy of ``count`` elements (-1: all) of an object with Python's buffer protocol, from byte
+        ``offset`` on, whose elements of ``dtype`` lie there in ``byte_order``: "little", "big" or "native"."""
+        data = _bytes_of(buffer, dtypes.as_dtype(dtype), byte_order, count, offset)
+        return storage_behind(make(data, meta(dtypes.uint8, (len(data),))))
+
+    def byteswap(self, dtype: dtypes.dtype) -> None:
+        """Reverse the bytes of every element of ``dtype``."""
+        data: Any = self._bytes()._d
+        data[:] = _swapped(data, dtypes.as_dtype(dtype))
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.nbytes()
+
     def new(self) -> "UntypedStorage":
         """An empty storage on the same device."""
         return UntypedStorage(device=self._device)
+
+
+def elements(name: str, storage: Any, d: dtypes.dtype) -> Tensor:
+    """All of a storage as a flat tensor of the dtype ``d``; RuntimeError if it has elements of another one."""
+    if isinstance(storage, TypedStorage) and storage.dtype is not d:
+        raise RuntimeError(
+            f"Expected a Storage of type {d!r} or an UntypedStorage, but got type {storage.dtype!r} for argument '{name}'"
+        )
+    return storage._tensor(d)
+
+
+def _bytes_of(buffer: Any, d: dtypes.dtype, byte_order: str, count: int, offset: int) -> np.ndarray:
+    """A copy of ``count`` elements (-1: all) of a buffer from byte ``offset`` on, in this machine's order of bytes."""
+    size, width = memoryview(buffer).nbytes, d.itemsize
+    if byte_order not in ("little", "big", "native"):
+        raise ValueError(f"from_buffer: invalid byte_order '{byte_order}': expected 'big', 'little' or 'native'")
+    if not 0 <= offset <= size:
+        raise ValueError(f"from_buffer: offset must be non-negative and no greater than buffer length ({size}), but got {offset}")
+    if count < 0 and (size - offset) % width:
+        raise ValueError(f"from_buffer: buffer size ({size - offset}) must be a multiple of element size ({width})")
+    if count >= 0 and offset + count * width > size:
+        raise ValueError(f"from_buffer: buffer has only {size - offset} bytes after offset {offset}, but {count * width} are needed")
+    data = np.frombuffer(buffer, np.uint8, -1 if count < 0 else count * width, offset).copy()
+    if d.kind == "b":
+        return (data != 0).view(np.uint8)
+    return data if byte_order in ("native", sys.byteorder) else _swapped(data, d)
+
+
+def _swapped(data: np.ndarray, d: dtypes.dtype) -> np.ndarray:
+    """Bytes of elements of ``d``, those of each element (of each part of a complex one) in reverse order."""
+    width = d.to_real().itemsize
+    whole = len(data) // width * width
+    return np.concatenate([data[:whole].reshape(-1, width)[:, ::-1].reshape(-1), data[whole:]])
 
 
 def _restored(values: np.ndarray, device: str) -> UntypedStorage:
@@ -260,6 +309,15 @@ class TypedStorage(metaclass=_TypedType):
             values = d.encode(np.array(list(given), d.compute))
             tensor = make(values, meta(d, (len(values),)))
             self._untyped_storage = storage_behind(tensor if device is None else tensor.to(device))
+
+    @classmethod
+    def from_buffer(cls, *args: Any, dtype: Any = None, **named: Any) -> "TypedStorage":
+        """`UntypedStorage.from_buffer` as elements of the dtype of the class, or of ``dtype``."""
+        d = dtypes.as_dtype(dtype or cls._dtype or dtypes.get_default_dtype())
+        return typed(UntypedStorage.from_buffer(*args, dtype=d, **named), d)
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.nbytes()
 
     def _tensor(self, d: dtypes.dtype) -> Tensor:
         """All of it as a flat tensor of the dtype ``d``."""
@@ -463,6 +521,16 @@ CLASSES = {
     if isinstance(kind, type) and issubclass(kind, TypedStorage) and kind is not TypedStorage
 }  # fmt: skip
 _NAMES = {d: kind.__name__ for d, kind in CLASSES.items()}
+
+
+def _dtype_to_storage_type_map() -> dict[dtypes.dtype, str]:
+    """The names of the classes by dtype."""
+    return dict(_NAMES)
+
+
+def _storage_type_to_dtype_map() -> dict[str, dtypes.dtype]:
+    """The dtypes by the names of the classes."""
+    return {name: d for d, name in _NAMES.items()}
 
 
 def is_storage(obj: Any) -> bool:

@@ -30,9 +30,10 @@ class Structured(Op):
 
     form = "structured"
 
-    def __init__(self, fn, *, kind="new", raw=False, out=False, node=StructuredNode, **options):
+    def __init__(self, fn, *, kind="new", raw=False, out=False, complex=False, node=StructuredNode, **options):
         super().__init__(fn, **options)
         self.takes_out = out  # the entry has the argument ``out=``
+        self.takes_complex = complex  # body and gradient hold for complex numbers too
         self.kind = kind  # "new": the result has memory of its own; "view": it shares its first input's
         self.raw = raw  # the body only touches data and metas, so that its inputs need not lose their history
         self.plans: dict = {}

@@ -12,6 +12,7 @@ from . import autograd, dtypes
 from .autograd import Leaf, OutputNode, local, switch
 from .config import warn_once
 from .device import CPU, Device
+from .errors import ExportError
 from .layout import Size, in_format, inside, integer, is_dense, layout, strided
 from .printing import tensor_text
 from .storage import InferenceStorage, Meta, Storage, flat, pinned, segment_of, shaped, shared_segment, strided_meta
@@ -46,7 +47,8 @@ class Tensor:
         if not args:
             array = np.empty(0, d.np)
         elif len(args) == 1 and isinstance(args[0], Tensor):
-            return args[0].detach() if cls is Tensor else wrap_as(cls, args[0].detach())
+            found = alias(args[0], args[0]._d, args[0]._m)
+            return found if cls is Tensor else wrap_as(cls, found)
         elif all(isinstance(a, int) for a in args):
             array = np.empty(args, d.np)
         elif len(args) == 1 and isinstance(args[0], Size):
@@ -54,7 +56,10 @@ class Tensor:
         elif len(args) == 1:
             array = d.encode(np.array(args[0], dtype=d.compute))
         else:
-            raise TypeError(f"Tensor: expected sizes or one sequence, got {len(args)} arguments; use numgrad.tensor")
+            raise TypeError(
+                "Tensor() received an invalid combination of arguments: expected sizes or one sequence, got "
+                f"{len(args)} arguments; use numgrad.tensor"
+            )
         return wrap_as(cls, from_array(array))
 
     # --- what it is ----------------------------------------------------------------------------------------------
@@ -360,12 +365,6 @@ class Tensor:
         n.tensor = weakref.ref(self)
         return n.register_accumulated_hook(hook)
 
-    def as_subclass(self, cls):
-        """An instance of the subclass ``cls`` over the same memory, with the same history."""
-        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-            raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
-        return wrap_as(cls, self)
-
     @staticmethod
     def _make_subclass(cls, data, require_grad=False):
         """An instance of the subclass ``cls`` over the memory of ``data``, without its history."""
@@ -481,12 +480,22 @@ class Tensor:
         return from_array(np.asarray(array))
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        if self._n is not None:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        if self._m.device is CPU:
-            array = shaped(self._d, self._m)
-            return array.view(np.bool_).__dlpack__() if self._m.dtype is dtypes.bool_ else array.__dlpack__()
-        return self._d.shaped_capsule(tuple(self._m.shape), self._m.strides, stream)
+        """A DLPack capsule over the memory, or over a copy's with ``copy=True``."""
+        if stream is not None and type(stream) is not int:
+            raise TypeError(f"__dlpack__: stream must be int or none, got {stream!r:.80}")
+        if self.requires_grad:
+            raise ExportError("Can't export tensors that require gradient, use tensor.detach()")
+        if dl_device is not None and tuple(map(int, dl_device)) != self.__dlpack_device__():
+            raise BufferError(f"__dlpack__: the tensor is on {self._m.device}, not on DLPack's device {tuple(dl_device)}; use .to()")
+        m, data = self._m, self._d.copy() if copy else self._d
+        shape, strides = tuple(m.shape), tuple(1 if n < 2 else step for n, step in zip(m.shape, m.strides))
+        if m.device is CPU:
+            from .kernels.dlpack import capsule
+
+            if stream not in (None, -1):
+                raise ExportError(f"__dlpack__: memory on the CPU has no streams, got stream {stream}")
+            return capsule(data, address(data) if m.numel else 0, m.np, shape, strides)
+        return data.shaped_capsule(shape, strides, stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0) if self._m.device is CPU else (2, self._m.device.index)
@@ -553,6 +562,9 @@ class Tensor:
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))
 
+    def __reversed__(self) -> "Tensor":
+        return self.flip(0) if self._m.ndim else self
+
     def __repr__(self, *, tensor_contents=None) -> str:
         suffixes = []
         m = self._m
@@ -565,7 +577,11 @@ class Tensor:
             tangent = None if level is None else level.tangent(self)
             if tangent is not None:
                 suffixes.append(f"tangent={tangent}")
-        return tensor_text(self._host(), m.dtype.name, suffixes)
+        kind = type(self).__name__
+        if kind in _PLAIN_KINDS:
+            return tensor_text(self._host(), m.dtype.name, suffixes)
+        text = tensor_text(self._host(), m.dtype.name, suffixes, kind=kind)
+        return f"Parameter({text})" if getattr(self, "_is_param", False) else text
 
     def __format__(self, spec) -> str:
         if self._m.ndim == 0 and type(self) is Tensor:
@@ -617,6 +633,9 @@ def _rebuild(cls, array, device, requires_grad, extra):
         tensor = wrap_as(cls, tensor)
     tensor.__dict__.update(extra)
     return tensor.requires_grad_(requires_grad)
+
+
+_PLAIN_KINDS = ("Tensor", "Parameter")  # whose text does not name their class
 
 
 # --- the user's attributes ---------------------------------------------------------------------------------------

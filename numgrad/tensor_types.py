@@ -35,7 +35,10 @@ class TensorType(type):
             return found if self.device is CPU else found.to(self.device)
         sizes = tuple(args[0]) if len(args) == 1 and isinstance(args[0], tuple) else args
         if not all(isinstance(size, int) and size >= 0 for size in sizes):
-            raise TypeError(f"{self.__name__}: expected sizes or one sequence of values, got {args!r}")
+            raise TypeError(
+                f"{self.__name__}() received an invalid combination of arguments: expected sizes or one sequence of values, "
+                f"got {args!r}"
+            )
         shape = sizes if args else (0,)
         if self.device is CPU:
             return empty_tensor(meta(self.dtype, shape))

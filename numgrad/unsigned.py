@@ -17,7 +17,7 @@ from .tensor import Tensor
 _REFUSED = (
     "argmax", "argmin", "max", "min", "amax", "amin", "aminmax", "topk", "kthvalue", "median", "nanmedian", "mode", "nonzero",
     "bincount", "histc", "isin", "cummax", "cummin", "clamp", "flip", "masked_fill", "masked_fill_", "gather",
-    "scatter", "scatter_", "scatter_add", "scatter_add_", "triu", "tril", "floor_divide", "remainder", "random_", "matmul", "mm",
+    "scatter", "scatter_", "scatter_add", "scatter_add_", "triu", "tril", "floor_divide", "remainder", "matmul", "mm",
     "dot", "count_nonzero", "searchsorted", "bucketize", "take", "index_add", "index_add_", "index_fill", "index_fill_",
 )  # fmt: skip
 

@@ -72,6 +72,18 @@ def test_the_last_offset_of_embedding_bags_is_a_place_only():
         assert ng.equal(bag(indices, ng.tensor([0, 3, last])), wanted)
 
 
+def test_the_largest_in_a_bag_is_the_first_of_equal_ones():
+    weight = ng.tensor([[1.0, 5.0], [1.0, 4.0], [1.0, 5.0]], requires_grad=True)
+    found = F.embedding_bag(ng.tensor([1, 2, 0]), weight, ng.tensor([0, 0, 3]), mode="max")
+    assert found.tolist() == [[0, 0], [1, 5], [0, 0]]
+    found.sum().backward()
+    assert weight.grad.tolist() == [[0, 0], [1, 0], [0, 1]]
+    empty = F.embedding_bag(ng.tensor([], dtype=ng.int64), weight, ng.tensor([0, 0]), mode="max")
+    empty.sum().backward()  # rows of nothing have a gradient of zeros
+    with pytest.raises(RuntimeError, match="have the same type as weight"):
+        F.embedding_bag(ng.tensor([[0]]), weight, mode="sum", per_sample_weights=ng.ones(1, 1, dtype=ng.float64))
+
+
 @pytest.mark.parametrize("call, text", [
     (lambda: F.dropout2d(ng.ones(1, 2)), "Received a 2-D input to dropout2d"),
     (lambda: F.dropout2d(ng.ones(1, 2, 2)), "channel-wise 1D dropout behavior is desired"),

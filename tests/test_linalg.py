@@ -15,12 +15,12 @@ def matrix(*shape, seed=0):
 
 
 def positive(a):
-    """Symmetric positive-definite matrices made of any."""
-    return a @ a.mT + ng.eye(a.shape[-1], dtype=ng.float64)
+    """Hermitian positive-definite matrices made of any."""
+    return a @ a.mH + ng.eye(a.shape[-1], dtype=a.dtype)
 
 
 def symmetric(a):
-    return (a + a.mT) / 2.0
+    return (a + a.mH) / 2.0
 
 
 def signless(*factors):
@@ -28,11 +28,17 @@ def signless(*factors):
     return [factor.abs() for factor in factors]
 
 
+def matmul_first(u, s, vh):
+    """Singular vectors without the phase that they share."""
+    return u @ vh
+
+
 SQUARE, BATCH, TALL, WIDE, VECTOR = matrix(3, 3), matrix(2, 3, 3), matrix(4, 2), matrix(2, 4), matrix(3)
 
 DERIVATIVES = {
     "det": (linalg.det, BATCH),
     "slogdet": (lambda a: linalg.slogdet(a)[1], BATCH),
+    "slogdet sign": (lambda a: linalg.slogdet(a)[0], BATCH),
     "logdet": (lambda a: ng.logdet(positive(a)), SQUARE),
     "inv": (linalg.inv, BATCH),
     "solve": (linalg.solve, SQUARE, matrix(2, 3, 2)),
@@ -59,6 +65,7 @@ DERIVATIVES = {
     "svd": (lambda a: signless(*linalg.svd(a, False)), SQUARE),
     "svd tall": (lambda a: signless(*linalg.svd(a, False)), TALL),
     "svd wide": (lambda a: signless(*linalg.svd(a, False)), WIDE),
+    "svd phases": (lambda a: matmul_first(*linalg.svd(a, False)), TALL),
     "svdvals": (linalg.svdvals, TALL),
     "pinv tall": (linalg.pinv, TALL),
     "pinv wide": (linalg.pinv, WIDE),
@@ -68,7 +75,7 @@ DERIVATIVES = {
     "matrix_power": (lambda a: linalg.matrix_power(a, -3), SQUARE),
     "householder_product": (linalg.householder_product, TALL, matrix(2)),
     "tensorsolve": (linalg.tensorsolve, matrix(2, 2, 4), matrix(2, 2)),
-    "multi_dot": (lambda a, v: linalg.multi_dot([v, a, a.mT, v]), SQUARE, VECTOR),
+    "multi_dot": (lambda a, v: linalg.multi_dot([v, a, a.mH, v]), SQUARE, VECTOR),
     "vecdot": (lambda a, v: linalg.vecdot(a, v), BATCH, VECTOR),
     "cross": (linalg.cross, BATCH[0], VECTOR.unsqueeze(0)),
     "kron": (ng.kron, TALL, VECTOR),
@@ -86,9 +93,16 @@ DERIVATIVES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["real", "complex"])
 @pytest.mark.parametrize("name", DERIVATIVES)
-def test_derivatives(name):
+def test_derivatives(name, kind):
     fn, *given = DERIVATIVES[name]
+    if kind == "complex":
+        if "dist" in name:
+            with pytest.raises(RuntimeError, match="floating-point"):
+                fn(*[a.to(ng.complex128) for a in given])
+            return
+        given = [of_kind(a, kind, 7 + k) for k, a in enumerate(given)]
     leaves = tuple([a.detach().clone().requires_grad_() for a in given])
     assert gradcheck(fn, leaves)
     assert gradgradcheck(fn, leaves)
@@ -100,20 +114,26 @@ def test_a_singular_matrix_has_a_determinant_with_a_gradient():
     ng.testing.assert_close(a.grad, ng.tensor([[4.0, -2.0], [-2.0, 1.0]], dtype=ng.float64))
 
 
+def of_kind(a, kind, seed=7):
+    return a if kind == "real" else ng.complex(a, matrix(*a.shape, seed=seed))
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
 @pytest.mark.parametrize("a", [SQUARE, BATCH, TALL, WIDE], ids=["square", "batch", "tall", "wide"])
-def test_factors_multiply_to_the_matrix(a):
+def test_factors_multiply_to_the_matrix(a, kind):
+    a = of_kind(a, kind)
     u, s, vh = linalg.svd(a)
     k = s.shape[-1]
     P, L, U = linalg.lu(a)
-    for product in (u[..., :k] @ s.diag_embed() @ vh[..., :k, :], P @ L @ U, linalg.qr(a).Q @ linalg.qr(a).R):
+    for product in ((u[..., :k] * s.unsqueeze(-2)) @ vh[..., :k, :], P @ L @ U, linalg.qr(a).Q @ linalg.qr(a).R):
         ng.testing.assert_close(product, a)
-    ng.testing.assert_close(u.mT @ u, ng.eye(u.shape[-1], dtype=ng.float64).expand_as(u))
+    ng.testing.assert_close(u.mH @ u, ng.eye(u.shape[-1], dtype=a.dtype).expand_as(u))
     ng.testing.assert_close(ng.lu_unpack(*linalg.lu_factor(a)), (P, L, U))
     assert linalg.matrix_rank(a).tolist() == (linalg.svdvals(a) > 1e-9).sum(-1).tolist()
     if a.shape[-1] == a.shape[-2]:
         values, vectors = linalg.eigh(positive(a))
         lower = linalg.cholesky(positive(a))
-        for product in (vectors * values.unsqueeze(-2) @ vectors.mT, lower @ lower.mT):
+        for product in (vectors * values.unsqueeze(-2) @ vectors.mH, lower @ lower.mH):
             ng.testing.assert_close(product, positive(a))
 
 
@@ -127,7 +147,7 @@ SAME = {
         T.linalg.matrix_rank(a), T.linalg.matrix_rank(a, atol=1.0), T.linalg.cond(a), T.linalg.cond(a, "fro"),
     ],
     "inverses": lambda T, a: [
-        T.linalg.pinv(a[..., :2]), T.linalg.inv_ex(a).info, T.linalg.solve_ex(a, a[..., 0]), T.linalg.tensorinv(a[0], 1),
+        T.linalg.pinv(a[..., :2]), T.linalg.pinv(a @ a.mH, hermitian=True), T.linalg.inv_ex(a).info, T.linalg.solve_ex(a, a[..., 0]), T.linalg.tensorinv(a[0], 1),
         T.linalg.matrix_power(a, 0), T.linalg.matrix_power(a, 5), T.linalg.matrix_exp(a),
     ],
     "least squares": lambda T, a: [
@@ -135,8 +155,16 @@ SAME = {
         *T.linalg.lstsq(a[..., :2], a)[1:3],
     ],
     "factors": lambda T, a: [
-        *T.linalg.lu_factor(a), *T.linalg.qr(a, "r"), *T.linalg.cholesky_ex(a @ a.mT),
-        T.svd(a, compute_uv=False)[1], T.linalg.eigvalsh(a), T.linalg.eigvalsh(a, "U"),
+        *T.linalg.lu_factor(a), *T.linalg.qr(a, "r"), *T.linalg.cholesky_ex(a @ a.mH), *T.geqrf(a),
+        *T.linalg.cholesky_ex(a @ a.mH, upper=True), *T.linalg.ldl_factor_ex(a), *T.linalg.ldl_factor_ex(a, hermitian=True),
+        *T.lu(a[0])[:2], *T.lu(a, get_infos=True), T.svd(a, compute_uv=False)[1], T.linalg.eigvalsh(a), T.linalg.eigvalsh(a, "U"),
+    ],
+    "solutions": lambda T, a: [
+        T.triangular_solve(a[0], a[1], transpose=True).solution, T.linalg.solve(a, a.mT, left=False),
+        T.cholesky_solve(a[..., :2], T.linalg.cholesky(a @ a.mH, upper=True), upper=True),
+        T.linalg.ldl_solve(*T.linalg.ldl_factor(a), a.mT), T.linalg.ldl_solve(*T.linalg.ldl_factor(a, hermitian=True), a.mT, hermitian=True),
+        *[T.linalg.lu_solve(*T.linalg.lu_factor(a), a.mT, left=left, adjoint=turned) for left in (True, False) for turned in (True, False)],
+        *[T.ormqr(*T.geqrf(a[..., :2]), a, left, turned) for left in (True, False) for turned in (True, False)],
     ],
     "products": lambda T, a: [
         T.cross(a, a.flip(0), dim=1), T.kron(a[0], a[0, 0]), T.linalg.multi_dot([a[0, 0], a[0], a[1]]),
@@ -159,18 +187,20 @@ SAME = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SAME)
-def test_values_are_those_of_pytorch(name):
+@pytest.mark.filterwarnings("ignore:torch.(lu|triangular_solve) is deprecated")
+@pytest.mark.parametrize("name, kind", [(name, kind) for name in SAME for kind in ("real", "complex") if (name, kind) != ("distances", "complex")])
+def test_values_are_those_of_pytorch(name, kind):
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
-    ours, theirs = SAME[name](ng, BATCH), SAME[name](torch, torch.from_numpy(BATCH.numpy()))
+    a = of_kind(BATCH, kind)
+    ours, theirs = SAME[name](ng, a), SAME[name](torch, torch.from_numpy(a.numpy()))
 
     def flat(values):
         return [leaf for value in values for leaf in (flat(value) if isinstance(value, tuple) else [value])]
 
     for k, (one, other) in enumerate(zip(flat(ours), flat(theirs), strict=True)):
         assert one.shape == other.shape and repr(one.dtype) == repr(other.dtype), f"{name} {k}"
-        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-7, atol=1e-9, err_msg=f"{name} {k}")
+        np.testing.assert_allclose(one.numpy(), other.resolve_conj().numpy(), rtol=1e-7, atol=1e-9, err_msg=f"{name} {k}")
 
 
 def test_matrices_that_have_no_inverse_or_root():
@@ -190,6 +220,12 @@ def test_matrices_that_have_no_inverse_or_root():
     assert linalg.solve_triangular(ng.zeros(1, 1), ng.ones(1, 1), upper=True).item() == math.inf
 
 
+def phases(factors):
+    """A backward pass of a loss that depends on phases."""
+    a = of_kind(SQUARE, "complex").requires_grad_()
+    (factors(a)[-1 if factors is linalg.eigh else 0] * of_kind(BATCH[0], "complex")).real.sum().backward()
+
+
 REFUSED = [
     (lambda: linalg.det(ng.ones(3, 2)), "square matrices, but they are 3 by 2"),
     (lambda: linalg.inv(ng.ones(2, 2, dtype=ng.int64)), "linalg.inv: Expected a floating point.*int64"),
@@ -203,6 +239,15 @@ REFUSED = [
     (lambda: linalg.lstsq(ng.ones(2, 2), ng.ones(2, 2), driver="x"), "parameter `driver`"),
     (lambda: linalg.multi_dot([ng.ones(2, 2)]), "at least 2 tensors"),
     (lambda: linalg.cross(ng.ones(2), ng.ones(2)), "must have length 3"),
+    (lambda: linalg.ldl_factor(ng.zeros(2, 2)), r"D\[1,1\] is zero"),
+    (lambda: linalg.ldl_solve(ng.eye(2), ng.tensor([1, 3]), ng.ones(2, 1)), "pivot"),
+    (lambda: linalg.ldl_solve(ng.eye(3), ng.tensor([-1, 2, -3]), ng.ones(3, 1)), "pairs of neighbours"),
+    (lambda: linalg.ldl_factor(ng.eye(2).requires_grad_()).LD.sum().backward(), "derivative for linalg.ldl_factor_ex is not implemented"),
+    (lambda: ng.ormqr(ng.ones(3, 2), ng.ones(2), ng.ones(4, 4)), r"other.shape\[-2\] must be equal"),
+    (lambda: ng._int_mm(ng.ones(2, 2), ng.ones(2, 2)), "type int8"),
+    (lambda: linalg.vector_norm(ng.ones(2), dtype=ng.complex64), "dtype should be floating point for real inputs"),
+    (lambda: phases(linalg.eigh), "linalg_eigh_backward.*phi"),
+    (lambda: phases(linalg.svd), "svd_backward.*phi"),
     (lambda: ng.cdist(ng.ones(2, 2), ng.ones(2, 3)), "same number of columns"),
     (lambda: ng.cov(ng.ones(2, 2, dtype=ng.bool)), "bool"),
     (lambda: ng.trace(ng.ones(2)), "expected a matrix"),

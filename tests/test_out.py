@@ -64,7 +64,7 @@ CALLS = {
     "fft.hfft2": (Z,), "fft.hfftn": (Z,),
     "linalg.cholesky": (P,), "linalg.cholesky_ex": (P,), "linalg.cross": (S, P), "linalg.det": (S,), "linalg.eigh": (P,),
     "linalg.eigvalsh": (P,), "linalg.householder_product": (S, S[0]), "linalg.inv": (S,), "linalg.inv_ex": (S,),
-    "linalg.lstsq": (S, S), "linalg.lu": (S,), "linalg.lu_factor": (S,), "linalg.lu_factor_ex": (S,),
+    "linalg.lstsq": (S, S), "linalg.lu": (S,), "linalg.lu_factor": (S,), "linalg.lu_factor_ex": (S,), "linalg.ldl_solve": (*ng.linalg.ldl_factor(S), S), "ormqr": (*ng.geqrf(S), S),
     "linalg.lu_solve": (*ng.linalg.lu_factor(S), S), "linalg.matmul": (S, S), "linalg.matrix_norm": (S,),
     "linalg.matrix_power": (S, 2), "linalg.matrix_rank": (S,), "linalg.multi_dot": ((S, S, S),), "linalg.norm": (X,),
     "linalg.pinv": (S,), "linalg.qr": (S,), "linalg.slogdet": (S,), "linalg.solve": (S, S), "linalg.solve_ex": (S, S),

@@ -102,6 +102,62 @@ def main():
         return "own"
 
     assert own(plain) == "own" and own(Other()) == "other"
+    subclasses_without_rules(ng, nn)
+
+
+def subclasses_without_rules(ng, nn):
+    """A class that defines nothing: results are of it, views of it are views, and Parameters of it are Parameters."""
+
+    class Sub(ng.Tensor):
+        pass
+
+    plain, x = ng.ones(3), Sub(ng.ones(3))
+    for call in (
+        lambda: x + 1, lambda: plain + x, lambda: ng.exp(x), lambda: x[0], lambda: x.detach(), lambda: ng.ones(2, 2).as_subclass(Sub).mT, lambda: x.data,
+        lambda: x.sum(), lambda: ng.stack([plain, x]), lambda: x.unbind()[1], lambda: next(iter(x)), lambda: x.real,
+    ):  # fmt: skip
+        assert type(call()) is Sub
+    assert type(ng.Tensor(x)) is ng.Tensor and x.tolist() == [1, 1, 1] and repr(x) == "Sub([1., 1., 1.])"
+    # Writes through a view of the class, or through another class of the same tensor, are in the gradient.
+    for shown in (lambda y: y.as_subclass(Sub), lambda y: y.as_subclass(Sub)[0], lambda y: y[1:].as_subclass(Sub)):
+        leaf = ng.ones(3, requires_grad=True)
+        y = leaf * 1
+        part = shown(y)
+        part.mul_(3)
+        y.sum().backward()
+        assert y.sum() > 3 and leaf.grad.tolist() == y.tolist() and type(part) is Sub and part._is_view()
+    leaf = Sub(ng.ones(2)).requires_grad_()
+    (leaf.exp() * leaf).sum().backward()
+    assert type(leaf.grad) is ng.Tensor
+
+    p = nn.Parameter(x)
+    assert type(p) is Sub and isinstance(p, nn.Parameter) and p.is_leaf and p.requires_grad
+    assert not isinstance(x, nn.Parameter) and not isinstance(p + 1, nn.Parameter)
+    assert repr(p) == "Parameter(Sub([1., 1., 1.], requires_grad=True))"
+    layer = nn.Linear(3, 1, bias=False)
+    layer.weight = nn.Parameter(Sub(layer.weight))
+    assert [type(q) for q in layer.parameters()] == [Sub] and type(layer.state_dict()["weight"]) is Sub
+    optimizer = ng.optim.SGD(layer.parameters(), 0.5)
+    layer(plain).sum().backward()
+    expected = layer.weight - 0.5 * layer.weight.grad
+    optimizer.step()
+    assert ng.equal(layer.weight, expected)
+    import copy
+
+    assert type(copy.deepcopy(layer).weight) is Sub and isinstance(copy.deepcopy(layer).weight, nn.Parameter)
+    layer.double()
+    assert type(layer.weight) is Sub and layer.weight.dtype is ng.float64
+
+    class Forgets(ng.Tensor):
+        def detach(self):
+            return ng.Tensor(self)
+
+    try:
+        nn.Parameter(Forgets(plain))
+    except RuntimeError as error:
+        assert "detach() returns an instance" in str(error)
+    else:
+        raise AssertionError("a Parameter of another class")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 import numgrad as ng
-from numgrad.nn.utils import parametrizations, parametrize, stateless
+from numgrad.nn.utils import parametrizations, parametrize
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -120,7 +120,7 @@ def hooks(T):
 
 
 def functional(T):
-    call = T.func.functional_call if T is not ng else stateless.functional_call
+    call = T.func.functional_call
     module = T.nn.Sequential(T.nn.Linear(3, 4), T.nn.BatchNorm1d(4))
     module.append(module[0])
     x = T.linspace(-1, 1, 6).reshape(2, 3)
@@ -188,12 +188,25 @@ def test_a_refused_parametrization_changes_nothing():
     assert list(module.state_dict()) == before and type(module) is ng.nn.Linear
 
 
+def test_functional_call_takes_tensors_of_any_name_and_nothing_else():
+    module = ng.nn.Linear(3, 4)
+    with pytest.raises(TypeError, match="not an instance of torch.Tensor"):
+        ng.func.functional_call(module, {"weight": 3}, ng.ones(3))
+    seen = []
+    module.forward = lambda x: seen.append(dict(module.named_parameters())) or x
+    extra = ng.nn.Parameter(ng.zeros(1))
+    ng.func.functional_call(module, {"extra": extra, "other": ng.zeros(1)}, ng.ones(3))
+    assert seen[0]["extra"] is extra and "other" not in seen[0] and list(module.state_dict()) == ["weight", "bias"]
+    with pytest.warns(FutureWarning, match="torch.func.functional_call"):
+        ng.nn.utils.stateless.functional_call(module, {}, ng.ones(3))
+
+
 def test_functional_call_restores_the_module_after_an_error():
     module = ng.nn.Linear(3, 4)
     weight = module.weight
     with pytest.raises(RuntimeError):
-        stateless.functional_call(module, {"weight": ng.zeros(2, 2)}, ng.ones(3))
+        ng.func.functional_call(module, {"weight": ng.zeros(2, 2)}, ng.ones(3))
     assert module.weight is weight and module._parameters["weight"] is weight
     with pytest.raises(ValueError, match="tied"):
         tied = ng.nn.ModuleDict({"a": module, "b": module})
-        stateless.functional_call(tied, {"a.weight": weight, "b.weight": ng.zeros(4, 3)}, ng.ones(3))
+        ng.func.functional_call(tied, {"a.weight": weight, "b.weight": ng.zeros(4, 3)}, ng.ones(3))

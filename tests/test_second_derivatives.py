@@ -173,12 +173,14 @@ CALLS = {
     "lu_solutions": (
         lambda T, a, b: (
             T.linalg.lu_solve(*T.linalg.lu_factor(a + 4 * T.eye(3)), b), T.lu_solve(b, *T.linalg.lu_factor_ex(a)[:2]),
-            *T.lu_unpack(*T.linalg.lu_factor(a))[1:],
+            *T.lu_unpack(*T.linalg.lu_factor(a))[1:], T.lu(a)[0],
         ),
         (3, 3), (3, 2),
     ),
     "reflections": (
-        lambda T, a, t: (T.linalg.householder_product(a.tril(-1), t), T.orgqr(a.tril(-1), t)), (4, 2), (2,),
+        lambda T, a, t: (
+            T.linalg.householder_product(a.tril(-1), t), T.orgqr(a.tril(-1), t), T.ormqr(a.tril(-1), t, a), T.ormqr(a, t, a.mT, False, True),
+        ), (4, 2), (2,),
     ),
     "other_names": (
         lambda T, a, b: (T.row_stack((a, b)) ** 2, T.fix(a) * a, T.narrow_copy(a, 0, 1, 1) ** 2, T.chain_matmul(a, b.mT, a),
@@ -304,11 +306,11 @@ def test_derivatives_are_those_of_pytorch(call):
 WITHOUT_GRADIENT = set(
     """
     allclose arange argsort argwhere as_tensor asarray bernoulli bincount bitwise_not broadcast_shapes bucketize can_cast
-    compile count_nonzero equal eye from_dlpack from_numpy frombuffer full full_like linspace load logspace manual_seed
+    compile count_nonzero equal eye ldl_factor ldl_factor_ex ldl_solve from_dlpack from_numpy frombuffer full full_like linspace load logspace manual_seed
     histc histogram isin multinomial nonzero normal numel ones ones_like poisson promote_types rand rand_like randint
     randint_like randn randn_like randperm result_type save searchsorted seed tril_indices triu_indices unique
     unique_consecutive unravel_index zeros zeros_like one_hot greater greater_equal less less_equal not_equal
-    empty empty_like empty_strided frexp is_floating_point is_nonzero is_tensor isreal matrix_rank range scalar_tensor
+    empty empty_permuted empty_like empty_strided frexp is_floating_point is_nonzero is_tensor isreal matrix_rank range scalar_tensor
     gumbel_softmax get_rng_state set_rng_state initial_seed is_grad_enabled is_inference_mode_enabled get_num_threads
     set_num_threads get_num_interop_threads set_num_interop_threads get_default_dtype set_default_dtype
     get_default_device set_default_device set_printoptions use_deterministic_algorithms

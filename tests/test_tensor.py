@@ -68,6 +68,8 @@ CONSTRUCTION = {
     "Tensor_array": lambda T: T.Tensor(np.array([1.0, 2.0], np.float32)),
     "Tensor_size": lambda T: tuple(T.Tensor(T.Size((2, 0))).shape),
     "as_tensor_list": lambda T: T.as_tensor([1, 2], dtype=T.float32),
+    "tensors_of_one_element": lambda T: T.tensor([T.tensor([[2.0]]), T.tensor(3.0)]),
+    "as_tensor_tensors_of_one_element": lambda T: T.as_tensor(((T.tensor([2]), 4), [5, T.tensor([[6]])])),
     "as_tensor_number": lambda T: T.as_tensor(2.5),
     "as_tensor_nothing": lambda T: T.as_tensor(None),
     "from_numpy_list": lambda T: T.from_numpy([1, 2]),
@@ -379,6 +381,44 @@ def test_dlpack_capsules():
         with pytest.raises(ValueError, match="expected an unused DLPack capsule"):
             ng.from_dlpack(wrong)
     assert not hasattr(x, "__cuda_array_interface__")
+
+
+def test_dlpack_of_sixteen_bits_and_strides_of_single_elements():
+    x = ng.tensor([[1.0, -2.5], [3.0, 4.0]], dtype=ng.bfloat16)
+    theirs = torch.from_dlpack(x.t())
+    assert theirs.dtype is torch.bfloat16 and theirs.tolist() == x.t().tolist()
+    ours = ng.from_dlpack(torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16)[::2])
+    assert ours.dtype is ng.bfloat16 and ours.tolist() == [1, 3] and ours.stride() == (2,)
+    assert torch.from_dlpack(ng.arange(16)[::3][:1]).stride() == (1,)
+
+
+def test_dlpack_arguments():
+    x = ng.arange(3)
+    with pytest.raises(TypeError, match="stream must be int or none"):
+        x.__dlpack__(stream=object())
+    with pytest.raises(BufferError, match="no streams"):
+        x.__dlpack__(stream=1)
+    with pytest.raises(BufferError, match="not on DLPack's device"):
+        x.__dlpack__(dl_device=(2, 0))
+    copied = ng.from_dlpack(x.__dlpack__(copy=True))
+    assert copied.tolist() == [0, 1, 2] and copied.data_ptr() != x.data_ptr()
+
+
+class Exporter:
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __dlpack__(self, **options):
+        return self.tensor.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+
+def test_tensors_are_copied_from_any_exporter():
+    x = ng.arange(3)
+    found = ng.tensor(Exporter(x), dtype=ng.float32)
+    assert found.dtype is ng.float32 and found.tolist() == [0, 1, 2]
 
 
 def test_dlpack_of_recorded_tensors():

@@ -181,6 +181,9 @@ CALLS = {
     "scatter": (lambda T, x, y: x.scatter(1, T.tensor([[1, 0], [2, 3]]), y), (3, 4), (2, 2)),
     "scatter_add": (lambda T, x, y: x.scatter_add(0, T.tensor([[1, 0, 2, 0], [1, 1, 1, 1]]), y), (3, 4), (2, 4)),
     "index_add": (lambda T, x, y: x.index_add(0, T.tensor([2, 0, 2]), y, alpha=0.5), (3, 4), (3, 4)),
+    "segment_reduce": (
+        lambda T, x: tuple(T.segment_reduce(x, r, lengths=T.tensor([1, 2])) for r in ("sum", "mean", "prod", "max")), (3, 4),
+    ),
     "masked_fill": (lambda T, x: (x.masked_fill(x > 0, -1.5), x.masked_select(x < 0)), (3, 4)),
     "cat": (lambda T, x, y: (T.cat((x, y, x)), T.stack((x[0], y[1]), 1), T.hstack((x, y))), (3, 4), (3, 4)),
     "flip": (lambda T, x: (x.flip(0, 1), x.roll(2, 1), x.rot90(), x.tril(), x.triu(1), x.diag()), (3, 3)),

@@ -1,6 +1,6 @@
 """Functions of functions, as ``torch.func``: gradients, vector products, Jacobians, and maps over batches."""
 
-from ..nn.utils.stateless import functional_call as functional_call
+from ..nn.functional_call import functional_call as functional_call
 from .jacobians import hessian as hessian, jacfwd as jacfwd, jacrev as jacrev
 from .mapping import (
     replace_all_batch_norm_modules_ as replace_all_batch_norm_modules_,

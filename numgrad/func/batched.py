@@ -13,6 +13,7 @@ from math import prod
 from typing import Any, NoReturn
 
 from ..ops.view import expand, reshape
+from ..overrides import _disabled_torch_function_impl
 from ..storage import Meta
 from ..tensor import Tensor, new
 
@@ -59,6 +60,7 @@ class Batched(Tensor):
     """One sample of a batch, as the function given to `vmap` sees it: ``value`` has the dimensions of ``levels`` in front."""
 
     __slots__ = ("value", "levels")
+    __torch_function__: Any = _disabled_torch_function_impl
 
     value: Tensor
     levels: tuple[int, ...]

@@ -309,13 +309,13 @@ _PLANES = {
     "max_pool3d_with_indices": 4, "adaptive_max_pool1d": 2, "adaptive_max_pool2d": 3, "adaptive_max_pool3d": 4,
     "adaptive_max_pool1d_with_indices": 2, "adaptive_max_pool2d_with_indices": 3, "adaptive_max_pool3d_with_indices": 4,
 }  # fmt: skip
-_MATRICES = ("cholesky", "inverse", "det", "slogdet", "qr", "svd", "matrix_exp", "pinverse", "logdet")
+_MATRICES = ("cholesky", "inverse", "det", "lu", "slogdet", "qr", "svd", "matrix_exp", "pinverse", "logdet")
 _LINALG = (
     "cholesky", "cholesky_ex", "eigh", "eigvalsh", "qr", "svd", "svdvals", "lu", "lu_factor", "lu_factor_ex", "det", "slogdet",
-    "matrix_exp", "matrix_rank", "pinv", "inv", "inv_ex", "solve", "solve_ex", "solve_triangular",
+    "matrix_exp", "ldl_factor", "ldl_factor_ex", "matrix_rank", "pinv", "inv", "inv_ex", "solve", "solve_ex", "solve_triangular",
 )  # fmt: skip
 _LINALG_BY_OPS = (
-    "cond", "matrix_norm", "norm", "lu_solve", "tensorinv", "tensorsolve", "multi_dot", "matrix_power", "householder_product", "lstsq",
+    "cond", "matrix_norm", "norm", "lu_solve", "ldl_solve", "tensorinv", "tensorsolve", "multi_dot", "matrix_power", "householder_product", "lstsq",
 )  # fmt: skip
 _INDEXED = (
     "gather", "take_along_dim", "index_select", "take", "index_add", "index_copy", "index_fill", "scatter", "scatter_add",
@@ -325,7 +325,7 @@ _OTHERS = (
     "aminmax", "histc", "histogram", "searchsorted", "bucketize", "isin", "interpolate", "grid_sample", "ctc_loss", "quantile",
     "nanquantile", "cdist", "pdist", "bincount", "one_hot", "allclose", "equal", "embedding_bag", "masked_scatter",
     "fractional_max_pool2d", "fractional_max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "cholesky_solve",
-    "cholesky_inverse", "lu_solve", "triangular_solve", "geqrf", "orgqr", "norm", "gaussian_nll_loss",
+    "cholesky_inverse", "lu_solve", "triangular_solve", "geqrf", "orgqr", "ormqr", "norm", "gaussian_nll_loss",
     "multi_margin_loss", "multilabel_margin_loss", "combinations", "repeat_interleave", "renorm",
 )  # fmt: skip
 _SHAPED_BY_DATA = ("nonzero", "argwhere", "unique", "unique_consecutive", "masked_select")

@@ -4,7 +4,8 @@ import ctypes
 
 import numpy as np
 
-_KINDS = {"i": 0, "u": 1, "f": 2, "b": 6}
+_KINDS = {"i": 0, "u": 1, "f": 2, "V": 4, "c": 5, "b": 6}  # V: bfloat16, which NumPy lacks
+_BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 _LETTERS = {number: letter for letter, number in _KINDS.items()}
 CPU, CUDA = 1, 2
 
@@ -56,14 +57,15 @@ def _drop_capsule(capsule):
         _alive.pop(_pointer(capsule, _NAME), None)
 
 
-def capsule(owner, address: int, dtype: np.dtype, shape: tuple, strides: tuple, index: int):
-    """A capsule for memory at ``address`` of CUDA device ``index``; ``owner`` lives as long as its consumer."""
+def capsule(owner, address: int, dtype: np.dtype, shape: tuple, strides: tuple, index: int | None = None):
+    """A capsule for memory at ``address`` of CUDA device ``index`` (None: the CPU's); ``owner`` lives as long as its
+    consumer."""
     count = len(shape)
     sizes, steps = (ctypes.c_int64 * count)(*shape), (ctypes.c_int64 * count)(*strides)
     managed = _Managed()
     tensor = managed.tensor
     tensor.data, tensor.ndim, tensor.byte_offset = address, count, 0
-    tensor.device = _Device(CUDA, index)
+    tensor.device = _Device(CPU, 0) if index is None else _Device(CUDA, index)
     tensor.dtype = _Type(_KINDS[dtype.kind], dtype.itemsize * 8, 1)
     tensor.shape = ctypes.cast(sizes, ctypes.POINTER(ctypes.c_int64))
     tensor.strides = ctypes.cast(steps, ctypes.POINTER(ctypes.c_int64))
@@ -77,7 +79,7 @@ class Taken:
     """The memory in a capsule, which is used up: given back to its producer with the last reference to this.
 
     ``kind`` and ``index``: its device, ``address``, ``dtype``, and ``shape`` and ``strides`` in elements. Raises ValueError
-    for other objects and used capsules, TypeError for dtypes that NumPy lacks.
+    for other objects and used capsules, TypeError for dtypes that numgrad lacks.
     """
 
     def __init__(self, capsule):
@@ -93,7 +95,7 @@ class Taken:
             raise TypeError(f"from_dlpack: no dtype for DLPack's type {tensor.dtype.code} with {tensor.dtype.bits} bits")
         self.kind, self.index = tensor.device.type, tensor.device.index
         self.address = (tensor.data or 0) + tensor.byte_offset
-        self.dtype = np.dtype("?" if letter == "b" else f"{letter}{tensor.dtype.bits // 8}")
+        self.dtype = _BFLOAT16 if letter == "V" else np.dtype("?" if letter == "b" else f"{letter}{tensor.dtype.bits // 8}")
         self.shape = tuple(tensor.shape[k] for k in range(tensor.ndim))
         if tensor.strides:
             self.strides = tuple(tensor.strides[k] for k in range(tensor.ndim))
@@ -101,6 +103,13 @@ class Taken:
             self.strides = tuple(int(np.prod(self.shape[k + 1 :])) for k in range(tensor.ndim))
         _rename(capsule, _USED)
         self._managed = managed
+
+    def array(self):
+        """An ndarray over memory of the CPU, which keeps this object."""
+        steps = tuple(step * self.dtype.itemsize for step in self.strides)
+        self.__array_interface__ = {"data": (self.address, False), "shape": self.shape, "strides": steps, "version": 3,
+                                    "typestr": f"|V{self.dtype.itemsize}"}  # fmt: skip
+        return np.asarray(self).view(self.dtype)
 
     def __del__(self):
         if self._managed is not None and self._managed.deleter:

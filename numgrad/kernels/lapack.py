@@ -69,11 +69,19 @@ def _flat(array):
     return array.reshape(-1, *array.shape[-2:]) if 0 not in array.shape else array.reshape(0, *array.shape[-2:])
 
 
+_LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}  # NumPy's letters for dtypes -> LAPACK's
+
+
+def _real(dtype):
+    """The dtype of singular values and norms."""
+    return np.dtype(dtype.char.lower())
+
+
 def _scipy(name, array):
     import scipy.linalg
 
     source = scipy.linalg.blas if name == "trsm" else scipy.linalg.lapack
-    return getattr(source, ("s" if array.dtype == np.float32 else "d") + name)
+    return getattr(source, _LETTERS[array.dtype.char] + name)
 
 
 # --- systems -------------------------------------------------------------------------------------------------------
@@ -212,6 +220,42 @@ def _unpivoted(a):
     return a, info
 
 
+def _symmetric(name, a, hermitian):
+    """The routine ``sytrf`` or ``sytrs``, for Hermitian complex matrices ``hetrf`` or ``hetrs``."""
+    return _scipy(("he" if hermitian and a.dtype.kind == "c" else "sy") + name, a)
+
+
+@_with_threads("scipy")
+def ldl(a, hermitian):
+    """(packed factors, pivots as int32, info) of symmetric or Hermitian matrices, read from the lower triangle."""
+    n = a.shape[-1]
+    packed, pivots, info = np.zeros_like(a), np.zeros(a.shape[:-1], np.int32), np.zeros(a.shape[:-2], np.int32)
+    if not a.size:
+        return packed, pivots, info
+    flat, places, codes = packed.reshape(-1, n, n), pivots.reshape(-1, n), info.reshape(-1)
+    factor = _symmetric("trf", a, hermitian)
+    for k, matrix in enumerate(a.reshape(-1, n, n)):
+        found, places[k], codes[k] = factor(matrix, lower=1)
+        flat[k] = np.tril(found)
+    return packed, pivots, info
+
+
+@_with_threads("scipy")
+def ldl_solve(packed, pivots, b, hermitian):
+    """The solutions of systems whose matrices `ldl` has factored, batches broadcast."""
+    batch = np.broadcast_shapes(packed.shape[:-2], b.shape[:-2])
+    x = np.empty((*batch, *b.shape[-2:]), b.dtype)
+    if x.size:
+        n = packed.shape[-1]
+        solve = _symmetric("trs", packed, hermitian)
+        factors = np.broadcast_to(packed, (*batch, n, n)).reshape(-1, n, n)
+        places = np.broadcast_to(pivots, (*batch, n)).reshape(-1, n)
+        out = x.reshape(-1, *b.shape[-2:])
+        for k, right in enumerate(np.broadcast_to(b, x.shape).reshape(out.shape)):
+            out[k] = solve(factors[k], places[k], right, lower=1)[0]
+    return x
+
+
 def permutations(pivots, size):
     """The order of rows that 1-based pivots stand for: row ``k`` of ``P^T a`` is row ``order[k]`` of ``a``."""
     flat = pivots.reshape(-1, pivots.shape[-1]) if pivots.size else pivots.reshape(prod(pivots.shape[:-1]), 0)
@@ -242,7 +286,7 @@ def geqrf(a):
 
 @_with_threads("numpy")
 def eigh(a, lower, vectors):
-    """Eigenvalues in rising order and eigenvectors (None without ``vectors``) of symmetric matrices, read from one
+    """Eigenvalues in rising order and eigenvectors (None without ``vectors``) of Hermitian matrices, read from one
     triangle."""
     uplo = "L" if lower else "U"
     try:
@@ -267,12 +311,12 @@ def eig(a, vectors):
 
 @_with_threads("numpy")
 def svd(a, full, vectors):
-    """(U, singular values in falling order, V^T); without ``vectors`` the values only."""
+    """(U, singular values in falling order, V^H); without ``vectors`` the values only."""
     m, n = a.shape[-2:]
     try:
         if not vectors:
             return None, np.linalg.svd(a, compute_uv=False), None
-        if 1 < m < n and n >= m * 11 // 6 and a.size and np.isfinite(a).all():
+        if a.dtype.kind == "f" and 1 < m < n and n >= m * 11 // 6 and a.size and np.isfinite(a).all():
             return _wide_svd(a, full)
         return tuple(np.linalg.svd(a, full_matrices=full))
     except np.linalg.LinAlgError:
@@ -313,7 +357,7 @@ def _routine(name, kind):
     """SciPy's LAPACK routine; its arguments are letters, numbers and arrays, handed over by address."""
     import scipy.linalg.cython_lapack  # noqa: F401  (loaded, so that the address is found)
 
-    address = get_cython_function_address("scipy.linalg.cython_lapack", {"f": "s", "d": "d"}[kind] + name)
+    address = get_cython_function_address("scipy.linalg.cython_lapack", _LETTERS[kind] + name)
 
     def call(*arguments):
         held = [
@@ -339,7 +383,7 @@ def least_squares(a, b, rcond, driver):
     columns = b.shape[-1]
     x = np.zeros((*batch, n, columns), a.dtype)
     rank = np.zeros(batch, np.int64)
-    values = np.zeros((*batch, min(m, n)), a.dtype)
+    values = np.zeros((*batch, min(m, n)), _real(a.dtype))
     if not (m and n and prod(batch)):
         return x, rank, values
     flat_a = np.broadcast_to(a, (*batch, m, n)).reshape(-1, m, n)

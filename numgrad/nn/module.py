@@ -151,7 +151,7 @@ class Module(HookMethods, StateMethods):
 
     def __setattr__(self, name: str, value: Any) -> None:
         state = self.__dict__
-        if isinstance(value, Parameter):
+        if isinstance(value, Tensor) and isinstance(value, Parameter):
             if name not in self._parameters:
                 self._take_out(name, self._buffers, self._modules)
             self.register_parameter(name, value)

@@ -6,8 +6,8 @@ from typing import Any
 from ..device import Device
 from ..ops.join import cat, stack
 from ..tensor import Tensor
+from .functional_call import functional_call
 from .module import Module
-from .utils.stateless import functional_call
 
 
 def _index(device) -> int:

@@ -15,12 +15,22 @@ from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array, wrap_as
 
 
-class Parameter(Tensor):
+class _ParameterType(type(Tensor)):
+    def __instancecheck__(cls, instance):
+        if cls is Parameter and isinstance(instance, Tensor) and getattr(instance, "_is_param", False):
+            return True
+        return super().__instancecheck__(instance)
+
+
+class Parameter(Tensor, metaclass=_ParameterType):
     """A tensor that is a module's to train: assigned to an attribute of a Module, it is registered there.
 
     It shares the memory of ``data`` (a tensor, an ndarray or nested lists of numbers; nothing: an empty tensor) and
     requires grad unless told otherwise, under ``no_grad`` too. Results of ops on it are plain tensors. Raises
     DTypeError for integers, which have no gradient, unless ``requires_grad`` is False.
+
+    A tensor of a class of one's own keeps its class and carries a mark by which ``isinstance`` takes it for a Parameter;
+    RuntimeError if its ``detach`` gives another class.
     """
 
     __slots__ = ()
@@ -41,6 +51,8 @@ class Parameter(Tensor):
                 f"Parameter: expected a floating-point dtype, got {tensor.dtype!r}: only those have gradients. Convert "
                 "the data with .float(), pass requires_grad=False, or register it with register_buffer()."
             )
+        if type(tensor) is not Tensor and not issubclass(type(tensor), Parameter):
+            return _marked(tensor, requires_grad)
         self: Any = wrap_as(cls, tensor)
         self._n = None
         if requires_grad:
@@ -77,6 +89,20 @@ class Parameter(Tensor):
         return found
 
 
+def _marked(data: Tensor, requires_grad: bool) -> Any:
+    """The tensor ``data`` of a class of the user's as a parameter: of that class still."""
+    found: Any = data.detach()
+    if type(found) is not type(data):
+        raise RuntimeError(
+            f"Creating a Parameter from an instance of type {type(data).__name__} requires that detach() returns an instance "
+            f"of the same type, but return type {type(found).__name__} was found instead. To use the type as a Parameter, "
+            "please correct the detach() semantics defined by its __torch_function__."
+        )
+    found = found.requires_grad_(requires_grad)
+    found._is_param = True
+    return found
+
+
 def _from_values(data) -> Tensor:
     """A tensor of an ndarray (sharing its memory) or of nested lists of numbers."""
     if isinstance(data, np.ndarray):
@@ -89,7 +115,7 @@ def _from_values(data) -> Tensor:
 
 def label(parameter: Parameter, text: str) -> None:
     """Let a parameter know where it was registered first: ``text`` is as in "Linear.weight"."""
-    if not parameter._label:
+    if not parameter.__dict__.get("_label"):
         parameter.__dict__["_label"] = text
         if parameter._n is not None:
             parameter._n.label = text
@@ -111,6 +137,8 @@ class Buffer(Tensor, metaclass=_BufferType):
 
     __slots__ = ()
 
+    __torch_function__ = cast(Any, _disabled_torch_function_impl)
+
     def __new__(cls, data: Any = None, *, persistent: bool = True):
         if data is None:
             data = from_array(np.empty(0, dtypes.get_default_dtype().np))
@@ -129,7 +157,7 @@ _ALLOWED = frozenset((
     "materialize", "cls_to_become", "device", "dtype", "is_cuda", "is_floating_point", "is_complex", "name",
     "requires_grad", "requires_grad_", "is_leaf", "grad", "grad_fn", "data", "detach", "persistent",
     "share_memory_", "to", "type", "cpu", "cuda", "float", "double",
-    "_n", "_base", "_creation", "_grad", "_label", "_is_buffer", "_dtype", "_device", "_move",
+    "_n", "_base", "_creation", "_grad", "_label", "_is_buffer", "_is_param", "_dtype", "_device", "_move",
 ))  # fmt: skip
 
 
@@ -293,6 +321,8 @@ class UninitializedBuffer(_Uninitialized, Tensor):
     """A buffer whose shape is not known yet; `materialize` makes it a tensor."""
 
     __slots__ = ()
+
+    __torch_function__ = cast(Any, _disabled_torch_function_impl)
 
     _label = None
     cls_to_become = Tensor

@@ -39,12 +39,12 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
             raise ValueError(f"{name}: offsets has to be a 1D Tensor, got {offsets._m.ndim} dimensions")
         starts = offsets.cpu().numpy().astype(np.int64)
         if len(starts) and (starts[0] != 0 or starts[-1] > input.numel()):
-            raise ValueError(
+            raise RuntimeError(
                 f"{name}: offsets[0] has to be 0 and the last one at most {input.numel()}, the number of indices, got "
                 f"{starts[0]} and {starts[-1]}"
             )
         if (np.diff(starts) < 0).any():
-            raise ValueError(f"{name}: offsets must not fall, got {starts[np.flatnonzero(np.diff(starts) < 0)[0]:][:2].tolist()}")
+            raise RuntimeError(f"{name}: offsets must not fall, got {starts[np.flatnonzero(np.diff(starts) < 0)[0]:][:2].tolist()}")
         if include_last_offset:
             # As in PyTorch the last offset counts as a place only: the last bag holds all that is left.
             starts, ends = starts[:-1], np.append(starts[1:-1], input.numel())
@@ -59,13 +59,18 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
         raise NotImplementedError(
             f"{name}: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got mode='{mode}')."
         )
+    if per_sample_weights is not None and per_sample_weights._m.dtype is not weight._m.dtype:
+        raise RuntimeError(
+            f"{name}: expected per_sample_weights ({per_sample_weights.dtype!r}) to have the same type as weight "
+            f"({weight.dtype!r}); convert it with .to(...)"
+        )
     if mode == "max" and (scale_grad_by_freq or sparse):
         raise ValueError(f"{name}: max mode does not support scaling the gradient by the frequency or sparse weights")
     flat = input.reshape(-1).long()
     bags = np.repeat(np.arange(count), np.maximum(ends - starts, 0))
     chosen = flat.cpu().numpy()
     if chosen.size and not (0 <= chosen.min() and chosen.max() < weight.shape[0]):
-        raise RuntimeError(f"{name}: Expected idx >= 0 && idx < {weight.shape[0]}, got {chosen.min()} to {chosen.max()}")
+        raise RuntimeError(f"{name}: Expected idx >= 0 && idx < num_embeddings, {weight.shape[0]}, got {chosen.min()} to {chosen.max()}")
     if max_norm is not None:
         _limit_norms(weight, flat, max_norm, norm_type)
     samples = None if per_sample_weights is None else per_sample_weights.reshape(-1)
@@ -88,13 +93,22 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type: float =
         rows = rows * samples.unsqueeze(1)
     where = from_array(bags)
     out = weight.new_zeros(count, weight.shape[1])
-    if mode == "max":
-        if not len(bags):
-            return out
-        places = where.unsqueeze(1).expand(len(bags), weight.shape[1])
-        return out.scatter_reduce(0, places, rows, "amax", include_self=False)
+    if mode == "max" and len(bags):
+        return _first_largest(rows, where, out)
     found = out.index_add(0, where, rows)
     if mode == "mean":
         sizes = weight._m.dtype.encode(np.maximum(np.bincount(bags, minlength=count), 1))
         found = found / from_array(sizes).unsqueeze(1)
     return found
+
+
+def _first_largest(rows, bags, out):
+    """The largest of the ``rows`` (n, D) in each of the ``bags`` (n), column by column: (B, D), the first of several equal
+    ones, to which the gradient goes alone. Bags without rows have those of ``out``."""
+    values, count = rows.detach(), len(rows)
+    places = bags.unsqueeze(1).expand_as(values)
+    top = out.scatter_reduce(0, places, values, "amax", include_self=False)
+    is_top = (values == index_select(top, 0, bags)) | (values != values)
+    numbers = from_array(np.arange(count)).unsqueeze(1).expand_as(values).where(is_top, count)
+    first = out.new_full(out.shape, count, dtype=numbers.dtype).scatter_reduce(0, places, numbers, "amin")
+    return rows.gather(0, first.clamp(max=count - 1)).where(first < count, out)

@@ -35,8 +35,10 @@ from ..op import (
 )
 from ..plans import build_plan
 from ..storage import Meta, Storage, meta, same_memory, strided_meta
+from ..storages import elements
 from ..structured import structured
 from ..tensor import Tensor, alias, empty_tensor, from_array, inference_storage, lay, make, root_of, storage_of
+from . import uninitialized
 
 
 def _identity(input):
@@ -398,6 +400,8 @@ def resize_(self, *sizes, size=None, memory_format=None) -> Tensor:
             fresh = m.empty(length, m.np)
             kept = root[first:]
             fresh[: len(kept)] = kept
+            if uninitialized.fills:
+                uninitialized.fill(fresh[len(kept) :], m)
             return _showing(self, "resize_", fresh, m, _fresh_storage(self))
     else:
         self._d = self._d[:length]
@@ -437,7 +441,7 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     if source is None:
         return _showing(self, "set_", np.empty(0, self._m.np), meta(self._m.dtype, (0,)), _fresh_storage(self))
     if not isinstance(source, Tensor):
-        source = source._tensor(self._m.dtype)  # all of a storage
+        source = elements("source", source, self._m.dtype)
         size = source._m.shape if size is None else size
     if source._m.dtype is not self._m.dtype:
         raise RuntimeError(

@@ -12,10 +12,12 @@ import numpy as np
 from .. import dtypes
 from ..device import CPU, resolve
 from ..inplace import warn_of_resize
-from ..layout import contiguous_format, contiguous_strides, geometry, integer, preserve_format
+from ..layout import contiguous_format, contiguous_strides, geometry, integer, integers, preserve_format
 from ..op import ENTRIES, function, method
 from ..storage import check_memory, meta, strided_meta
+from ..storages import elements, is_storage
 from ..tensor import Tensor, empty_tensor, from_array, make, storage_of
+from . import uninitialized
 from .copy import like as like_meta, write
 from .view import sizes
 
@@ -36,10 +38,17 @@ def _from_data(op, data, dtype):
         array = np.array(data)
     elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         array = np.array(data)
+    elif hasattr(data, "__dlpack__"):
+        from .interchange import from_dlpack
+
+        return _from_data(op, from_dlpack(data), dtype)
+    elif is_storage(data):
+        wanted = dtypes.get_default_dtype() if d is None else d
+        return from_array(np.array(elements("storage", data, wanted).cpu()._d))
     elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__") and not isinstance(data, (dict, set)):
         if d is dtypes.uint64:  # whose upper half NumPy takes for floats beside smaller numbers
-            return from_array(np.array(_as_plain(data), np.uint64))
-        array, found = _sequence(op, data)
+            return from_array(np.array(_as_plain(_listed(op, data)), np.uint64))
+        array, found = _sequence(op, _listed(op, data))
         d = d or found
         _check_range(op, array, d)
     else:
@@ -70,6 +79,16 @@ def _check_range(op, array, d):
     wrong = ~((array >= low) & (array <= high))
     if wrong.any():
         dtypes.check_number(op, array[wrong].reshape(-1)[0].item(), d)
+
+
+def _listed(op, data):
+    """A sequence of any class as a list."""
+    if isinstance(data, (list, tuple, range, str, bytes)):
+        return data
+    try:
+        return [data[k] for k in range(len(data))]
+    except Exception:
+        raise ValueError(f"{op}(): could not determine the shape of object type '{type(data).__name__}'") from None
 
 
 def _sequence(op, data):
@@ -114,13 +133,17 @@ def _dtypes_in(data) -> set:
 
 def _as_plain(data):
     if isinstance(data, Tensor):
-        return data._host() if data._m.ndim else data._host()[()] if data._m.dtype.differentiable else data.item()
+        if data._m.numel != 1:
+            return data._host()
+        return data._host().reshape(())[()] if data._m.dtype.differentiable else data.item()  # whatever its dimensions
     if isinstance(data, (list, tuple)) and any(isinstance(item, (Tensor, list, tuple)) for item in data):
         return [_as_plain(item) for item in data]
     return data
 
 
 def _finish(tensor, device, requires_grad):
+    if requires_grad and not tensor._m.dtype.differentiable:
+        raise RuntimeError(f"Only Tensors of floating point and complex dtype can require gradients, got {tensor._m.dtype!r}")
     if device is not CPU:
         tensor = tensor.to(device)
     return tensor.requires_grad_() if requires_grad else tensor
@@ -258,8 +281,11 @@ def empty(*shape, size=None, out=None, dtype=None, layout=None, device=None, req
     """An uninitialised tensor."""
     size = shape if size is None else (size,)
     if out is not None:
-        return resized("empty", size, out, dtype, device, memory_format)
+        found = resized("empty", size, out, dtype, device, memory_format)
+        return uninitialized.filled(found) if uninitialized.fills else found
     found = empty_tensor(_in_format("empty", _meta("empty", size, dtype, device), memory_format))
+    if uninitialized.fills:
+        uninitialized.filled(found)
     return found.requires_grad_() if requires_grad else found
 
 
@@ -307,6 +333,8 @@ def _like(name, fill, doc) -> Callable[..., Any]:
         wanted = _like_meta(name, m, dtype, device, memory_format)
         if fill is None:
             found = empty_tensor(wanted)
+            if uninitialized.fills:
+                uninitialized.filled(found)
             return found.requires_grad_() if requires_grad else found
         return _filled(wanted, fill, requires_grad)
 
@@ -389,7 +417,22 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     m = strided_meta(d, *geometry("empty_strided", size, stride), resolve(device))
     found = make(m.empty(m.span, m.np), m)
+    if uninitialized.fills:
+        uninitialized.filled(found)
     return found.requires_grad_() if requires_grad else found
+
+
+@function(install=("ng",))
+def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """An uninitialised tensor without gaps whose dimensions lie in memory in the order ``physical_layout``, from the
+    outermost to the innermost."""
+    size, order = integers("empty_permuted", "size", size), integers("empty_permuted", "physical_layout", physical_layout)
+    if sorted(order) != list(range(len(size))):
+        raise RuntimeError(f"empty_permuted: physical_layout must name each dimension of {list(size)} once, got {list(order)}")
+    strides = [0] * len(size)
+    for k, step in zip(order, contiguous_strides([size[k] for k in order])):
+        strides[k] = step
+    return empty_strided(size, strides, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 # --- ranges ------------------------------------------------------------------------------------------------------

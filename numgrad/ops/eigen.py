@@ -9,27 +9,13 @@ from ..kernels import lapack
 from ..op import ENTRIES, as_tensor_operand
 from ..tensor import Tensor
 from .create import eye
-from .factor import several_results
-from .join import cat
+from .factor import check_phases, several_results
 from .matmul import matmul
-from .parts import diagonal, narrow
+from .parts import diagonal
 from .results import return_type
-from .solve import floating, from_host, mT, results, solve
+from .solve import floating, from_host, mH, results, solve
 
 eig_result = return_type("linalg_eig", "eigenvalues", "eigenvectors")
-
-
-def _conj_transposed(A):
-    return mT(ENTRIES["conj"](A))
-
-
-def _solved(A, B):
-    """``A^-1 B`` of complex matrices: the parts of the solution solve a real system of twice the size."""
-    real, imag = ENTRIES["real"](A), ENTRIES["imag"](A)
-    n = A._m.shape[-1]
-    system = cat([cat([real, -imag], -1), cat([imag, real], -1)], -2)
-    found = solve(system, cat([ENTRIES["real"](B), ENTRIES["imag"](B)], -2))
-    return ENTRIES["complex"](narrow(found, -2, 0, n).contiguous(), narrow(found, -2, n, n).contiguous())
 
 
 @several_results
@@ -49,7 +35,7 @@ class LinalgEig(Function):
         # (Boeddeker et al., arXiv:1701.00392): V^-H (diag(g_l) + (V^H g_v - V^H V diag(re(V^H g_v))) / conj(E)) V^H with
         # E[i, j] = L[j] - L[i]. A phase of an eigenvector is free, so that what depends on it has no gradient.
         L, V = ctx.saved_tensors
-        Vh = _conj_transposed(V)
+        Vh = mH(V)
         if g_v is None:
             if g_l is None:
                 return None
@@ -57,20 +43,15 @@ class LinalgEig(Function):
         else:
             inner = matmul(Vh, g_v)
             scale = diagonal(inner, 0, -2, -1)
-            if not ctx.real and float(ENTRIES["imag"](scale).detach().abs().max() if scale.numel() else 0) > 1e-2 * (
-                1 + float(inner.detach().abs().max())
-            ):
-                raise RuntimeError(
-                    "linalg_eig_backward: The eigenvectors in the complex case are specified up to multiplication by e^{i phi}. "
-                    "The specified loss function depends on this quantity, so it is ill-defined."
-                )
+            if not ctx.real:
+                check_phases("linalg_eig_backward", "eigenvectors", inner)
             inner = inner - matmul(Vh, V * ENTRIES["real"](scale).unsqueeze(-2))
             same = eye(L._m.shape[-1], dtype=L._m.dtype, device=L._m.device)
             gaps = ENTRIES["conj"](L.unsqueeze(-2) - L.unsqueeze(-1))
             inner = inner * (1 - same) / (gaps + same)
             if g_l is not None:
                 inner = inner + g_l.diag_embed()
-        found = _solved(Vh, matmul(inner, Vh))
+        found = solve(Vh, matmul(inner, Vh))
         return ENTRIES["real"](found) if ctx.real else found
 
 
@@ -97,7 +78,7 @@ def _square(name, A):
         raise RuntimeError(
             f"{name}: A must be batches of square matrices, but they are {m.shape[-2]} by {m.shape[-1]} matrices"
         )
-    return A if m.dtype.is_complex else floating(name, A)
+    return floating(name, A)
 
 
 def eig(A, *, out=None):

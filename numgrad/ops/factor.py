@@ -6,7 +6,7 @@ from ..autograd import NodeName
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import lapack
-from ..op import function, sum_to
+from ..op import function, plain, sum_to
 from ..structured import structured
 from ..tensor import Tensor
 from .create import eye, zeros
@@ -14,12 +14,13 @@ from .join import cat
 from .matmul import matmul
 from .parts import diagonal
 from .results import return_type
-from .solve import expanded, failed, from_host, matrices, mT, results, same_dtype, solve_triangular
+from .solve import expanded, failed, from_host, matrices, mH, results, same_dtype, solve_triangular
 
 cholesky_ex_result = return_type("linalg_cholesky_ex", "L", "info")
 lu_result = return_type("linalg_lu", "P", "L", "U")
 lu_factor_result = return_type("linalg_lu_factor", "LU", "pivots")
 lu_factor_ex_result = return_type("linalg_lu_factor_ex", "LU", "pivots", "info")
+old_lu_result = return_type("_lu_with_info", "LU", "pivots", "info")
 lu_unpack_result = return_type("lu_unpack", "P", "L", "U")
 qr_result = return_type("linalg_qr", "Q", "R")
 old_qr_result = return_type("qr", "Q", "R")
@@ -34,6 +35,20 @@ def several_results(cls):
     return cls
 
 
+def check_phases(name, what, *parts):
+    """An error where a loss depends on the phases of complex vectors, which are free: its derivative by them, the
+    imaginary parts of the diagonals of ``parts`` together, must be 0."""
+    if not parts[0]._m.dtype.is_complex or not parts[0]._m.numel:
+        return
+    turned = sum(diagonal(plain(part), 0, -2, -1).imag for part in parts)
+    size = max(float(plain(part).abs().max()) for part in parts)
+    if float(turned.abs().max()) > 1e-2 * (1 + size):
+        raise RuntimeError(
+            f"{name}: The {what} in the complex case are specified up to multiplication by e^{{i phi}}. The specified loss "
+            "function depends on this quantity, so it is ill-defined."
+        )
+
+
 # --- Cholesky ------------------------------------------------------------------------------------------------------
 
 _NOT_POSITIVE = (
@@ -42,16 +57,16 @@ _NOT_POSITIVE = (
 )
 
 
-@structured(install=(), name="cholesky_factor", grad_name="LinalgCholeskyExBackward0")
+@structured(install=(), complex=True, name="cholesky_factor", grad_name="LinalgCholeskyExBackward0")
 def _cholesky(A, *, factors):
     return factors
 
 
 @_cholesky.backward
 def _(g, out):
-    lower = (matmul(mT(out), g)).tril()
-    middle = (lower + mT(lower.tril(-1))) * 0.5
-    half = solve_triangular(mT(out), middle, upper=True)
+    lower = (matmul(mH(out), g)).tril()
+    middle = (lower + mH(lower.tril(-1))) * 0.5
+    half = solve_triangular(mH(out), middle, upper=True)
     return solve_triangular(out, half, upper=False, left=False)
 
 
@@ -67,8 +82,8 @@ def _factored(name, A, upper, check):
     if check and codes.any():
         batch = int(np.flatnonzero(codes.reshape(-1))[0])
         raise failed(name, A, lapack.Failure(batch, int(codes.reshape(-1)[batch])), _NOT_POSITIVE)
-    L = _cholesky(A, from_host(factors.swapaxes(-1, -2) if upper else factors, A))
-    return cholesky_ex_result(mT(L) if upper else L, from_host(codes, A))
+    L = _cholesky(A, from_host(factors.swapaxes(-1, -2).conj() if upper else factors, A))
+    return cholesky_ex_result(mH(L) if upper else L, from_host(codes, A))
 
 
 def linalg_cholesky(A, *, upper=False, out=None) -> Tensor:
@@ -85,18 +100,18 @@ def cholesky(input, upper=False, *, out=None) -> Tensor:
     return linalg_cholesky(input, upper=upper, out=out)
 
 
-@structured(install=(), name="cholesky_solution", grad_name="CholeskySolveBackward0")
+@structured(install=(), complex=True, name="cholesky_solution", grad_name="CholeskySolveBackward0")
 def _cholesky_solution(B, L):
     factor = L._host()
     half = lapack.solve_triangular(factor, B._host(), False, False)
-    return from_host(lapack.solve_triangular(factor.swapaxes(-1, -2), half, True, False), L)
+    return from_host(lapack.solve_triangular(factor.swapaxes(-1, -2).conj(), half, True, False), L)
 
 
 @_cholesky_solution.backward
 def _(g, L, out):
     d_b = _cholesky_solution(g, L)
-    d_a = matmul(d_b, mT(out))
-    return d_b, sum_to(-matmul(d_a + mT(d_a), L.tril()), L._m).tril()
+    d_a = matmul(d_b, mH(out))
+    return d_b, sum_to(-matmul(d_a + mH(d_a), L.tril()), L._m).tril()
 
 
 @function
@@ -110,7 +125,7 @@ def cholesky_solve(B, L, upper=False, *, out=None) -> Tensor:
             f"{name}: Incompatible matrix sizes for {name}: each A matrix is {L._m.shape[-1]} by {L._m.shape[-1]} but each b "
             f"matrix is {B._m.shape[-2]} by {B._m.shape[-1]}"
         )
-    found = _cholesky_solution(expanded(name, L, B), mT(L) if upper else L)
+    found = _cholesky_solution(expanded(name, L, B), mH(L) if upper else L)
     return found if out is None else write_out("cholesky_solve", found, out, B, L)
 
 
@@ -155,7 +170,7 @@ def _permutation(pivots, size, like):
     return from_host(np.swapaxes(np.eye(size, dtype=like._m.np)[order], -1, -2), like)
 
 
-@structured(install=(), name="packed_lu", grad_name="LinalgLuFactorExBackward0")
+@structured(install=(), complex=True, name="packed_lu", grad_name="LinalgLuFactorExBackward0")
 def _packed(A, pivots, *, factors):
     return factors
 
@@ -168,17 +183,17 @@ def _(g, pivots, out):
     P = _permutation(pivots, m, out)
     g_l, g_u = g[..., :k].tril(-1), g[..., :k, :].triu()
     square_l, square_u = L[..., :k, :], U[..., :k]
-    middle_l, middle_u = matmul(mT(square_l), g_l[..., :k, :]), matmul(g_u[..., :k], mT(square_u))
+    middle_l, middle_u = matmul(mH(square_l), g_l[..., :k, :]), matmul(g_u[..., :k], mH(square_u))
     if m < n:
-        middle_l = middle_l - matmul(g_u[..., k:], mT(U[..., k:]))
+        middle_l = middle_l - matmul(g_u[..., k:], mH(U[..., k:]))
     elif m > n:
-        middle_u = middle_u - matmul(mT(L[..., k:, :]), g_l[..., k:, :])
-    inner = solve_triangular(mT(square_l), middle_l.tril(-1) + middle_u.triu(), upper=True, unitriangular=True)
-    found = solve_triangular(mT(square_u), inner, upper=False, left=False)
+        middle_u = middle_u - matmul(mH(L[..., k:, :]), g_l[..., k:, :])
+    inner = solve_triangular(mH(square_l), middle_l.tril(-1) + middle_u.triu(), upper=True, unitriangular=True)
+    found = solve_triangular(mH(square_u), inner, upper=False, left=False)
     if m < n:
-        found = cat((found, solve_triangular(mT(square_l), g_u[..., k:], upper=True, unitriangular=True)), -1)
+        found = cat((found, solve_triangular(mH(square_l), g_u[..., k:], upper=True, unitriangular=True)), -1)
     elif m > n:
-        found = cat((found, solve_triangular(mT(square_u), g_l[..., k:, :], upper=False, left=False)), -2)
+        found = cat((found, solve_triangular(mH(square_u), g_l[..., k:, :], upper=False, left=False)), -2)
     return matmul(P, found), None
 
 
@@ -214,6 +229,16 @@ def lu(A, *, pivot=True, out=None):
     packed, pivots, _ = _lu("linalg.lu", A, pivot, False)
     P = _permutation(pivots, A._m.shape[-2], A) if pivot else zeros(0, dtype=A._m.dtype, device=A._m.device)
     return results("linalg.lu", lu_result(P, unit_lower(packed), _upper(packed)), out, A)
+
+
+@function(name="lu")
+def old_lu(A, pivot=True, get_infos=False, out=None):
+    """(LU, pivots), with ``get_infos`` also the info: `linalg.lu_factor` and `linalg.lu_factor_ex` under their old name."""
+    if A._n is not None and out is not None:
+        raise RuntimeError("lu: functions with out=... arguments don't support automatic differentiation; detach A")
+    if get_infos:
+        return old_lu_result(*lu_factor_ex(A, pivot=pivot, out=out))
+    return tuple(lu_factor(A, pivot=pivot, out=out))
 
 
 @function(install=("ng",))
@@ -253,14 +278,14 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None) -> Ten
         )
     _check_pivots(name, pivots, LU._m.shape[-1], tuple(LU._m.shape[:-1]))
     P = _permutation(pivots, LU._m.shape[-1], LU)
-    rhs = B if left else mT(B)
+    rhs = B if left else mH(B)
     if left != bool(adjoint):  # P L U X = B
-        half = solve_triangular(LU, matmul(mT(P), rhs), upper=False, unitriangular=True)
+        half = solve_triangular(LU, matmul(mH(P), rhs), upper=False, unitriangular=True)
         found = solve_triangular(LU, half, upper=True)
     else:  # U^T L^T P^T X = B
-        half = solve_triangular(mT(LU), rhs, upper=False)
-        found = matmul(P, solve_triangular(mT(LU), half, upper=True, unitriangular=True))
-    found = found if left else mT(found)
+        half = solve_triangular(mH(LU), rhs, upper=False)
+        found = matmul(P, solve_triangular(mH(LU), half, upper=True, unitriangular=True))
+    found = found if left else mH(found)
     return found if out is None else write_out(name, found, out, LU, B)
 
 
@@ -274,8 +299,9 @@ def lu_solve(b, LU_data, LU_pivots, *, out=None) -> Tensor:
 
 
 def _mirrored(X):
-    """The symmetric matrix with the lower triangle of ``X`` below, and on, the diagonal."""
-    return X.tril() + mT(X.tril(-1))
+    """The Hermitian matrix with the lower triangle of ``X`` below the diagonal and its real part on it."""
+    below = X.tril(-1)
+    return below + mH(below) + diagonal(X, 0, -2, -1).real.diag_embed()
 
 
 @several_results
@@ -312,20 +338,20 @@ class LinalgQr(Function):
         if g_r is None:
             found = _qr_gradient(Q, first, g_q, None)
             return cat((found, (found[..., :1] * 0.0).expand(*found._m.shape[:-1], n - m)), -1), None
-        through = matmul(matmul(Q, rest), mT(g_r[..., m:]))
+        through = matmul(matmul(Q, rest), mH(g_r[..., m:]))
         found = _qr_gradient(Q, first, through if g_q is None else g_q + through, g_r[..., :m])
         return cat((found, matmul(Q, g_r[..., m:])), -1), None
 
 
 def _qr_gradient(Q, R, g_q, g_r):
     """The gradient for square R: ``(gQ + Q mirrored(R gR^T - gQ^T Q)) R^-T``."""
-    inner = None if g_r is None else matmul(R, mT(g_r))
+    inner = None if g_r is None else matmul(R, mH(g_r))
     if g_q is not None:
-        other = matmul(mT(g_q), Q)
+        other = matmul(mH(g_q), Q)
         inner = -other if inner is None else inner - other
     found = matmul(Q, _mirrored(inner))
     found = found if g_q is None else found + g_q
-    return solve_triangular(mT(R), found, upper=False, left=False)
+    return solve_triangular(mH(R), found, upper=False, left=False)
 
 
 def linalg_qr(A, mode="reduced", *, out=None):
@@ -383,12 +409,13 @@ class LinalgEigh(Function):
     def backward(ctx, g_l, g_v):
         L, V = ctx.saved_tensors
         if g_v is None:
-            return None if g_l is None else matmul(V * g_l.unsqueeze(-2), mT(V)), None
-        inner = matmul(mT(V), g_v)
-        inner = (inner - mT(inner)) * 0.5 / _gaps(L)
+            return None if g_l is None else matmul(V * g_l.unsqueeze(-2), mH(V)), None
+        inner = matmul(mH(V), g_v)
+        check_phases("linalg_eigh_backward", "eigenvectors", inner)
+        inner = (inner - mH(inner)) * 0.5 / _gaps(L)
         if g_l is not None:
             inner = inner + _embedded(g_l)
-        return matmul(matmul(V, inner), mT(V)), None
+        return matmul(matmul(V, inner), mH(V)), None
 
 
 def _triangle(name, UPLO):
@@ -444,23 +471,29 @@ class LinalgSvd(Function):
         ones = eye(k, dtype=S._m.dtype, device=S._m.device)  # on the diagonal, where a singular value of 0 would give 0 / 0
         gaps = _gaps(S) * (row + S.unsqueeze(-1) + ones) if k else S.diag_embed()
         found = None if g_s is None else _embedded(g_s)
+        left = right = None
         if g_u is not None:
             g_u = g_u[..., :k]
-            inner = matmul(mT(U), g_u)
-            inner = (inner - mT(inner)) / gaps * row
+            left = matmul(mH(U), g_u)
+            inner = (left - mH(left)) / gaps * row
             found = inner if found is None else found + inner
         if g_vh is not None:
-            g_v = mT(g_vh[..., :k, :])
-            inner = matmul(Vh, g_v)
-            inner = (inner - mT(inner)) / gaps * S.unsqueeze(-1)
+            g_v = mH(g_vh[..., :k, :])
+            right = matmul(Vh, g_v)
+            inner = (right - mH(right)) / gaps * S.unsqueeze(-1)
             found = inner if found is None else found + inner
+        if U._m.dtype.is_complex:
+            # A phase of both vectors together is free; what turns one against the other is a gradient (arXiv:1909.02659).
+            check_phases("svd_backward", "singular vectors", *[part for part in (left, right) if part is not None])
+            if left is not None and right is not None:
+                found = found + (diagonal(left, 0, -2, -1).imag / S * 1j).diag_embed()
         found = matmul(matmul(U, found), Vh)
         if g_u is not None and m > k:  # the part of gU outside the columns of U
             scaled = g_u / row
-            found = found + matmul(scaled - matmul(U, matmul(mT(U), scaled)), Vh)
+            found = found + matmul(scaled - matmul(U, matmul(mH(U), scaled)), Vh)
         if g_vh is not None and n > k:
-            scaled = mT(g_v / row)
-            found = found + matmul(U, scaled - matmul(matmul(scaled, mT(Vh)), Vh))
+            scaled = mH(g_v / row)
+            found = found + matmul(U, scaled - matmul(matmul(scaled, mH(Vh)), Vh))
         return found, None
 
 
@@ -489,7 +522,7 @@ def svd(input, some=True, compute_uv=True, *, out=None):
     A = matrices("svd", input, argument="input")
     if compute_uv:
         U, S, Vh = linalg_svd(A, not some)
-        return results("svd", old_svd_result(U, S, mT(Vh)), out, A)
+        return results("svd", old_svd_result(U, S, mH(Vh)), out, A)
     m, n = A._m.shape[-2:]
     batch = tuple(A._m.shape[:-2])
     U, V = (zeros(*batch, size, size, dtype=A._m.dtype, device=A._m.device) for size in (m, n))

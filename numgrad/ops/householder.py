@@ -4,11 +4,12 @@ from ..inplace import write_out
 from ..kernels import lapack
 from ..op import as_tensor_operand, function
 from ..tensor import Tensor
+from .complex import conj
 from .create import eye
 from .factor import unit_lower
 from .matmul import matmul
 from .results import return_type
-from .solve import from_host, matrices, mT, results, same_dtype
+from .solve import from_host, matrices, mH, results, same_dtype
 
 geqrf_result = return_type("geqrf", "a", "tau")
 
@@ -34,7 +35,7 @@ def householder_product(A, tau, *, out=None) -> Tensor:
     found = eye(m, n, dtype=A._m.dtype, device=A._m.device).expand(tuple(A._m.shape))
     for k in reversed(range(tau._m.shape[-1])):
         v = vectors[..., k : k + 1]
-        found = found - matmul(v, matmul(mT(v), found)) * tau[..., k, None, None]
+        found = found - matmul(v, matmul(mH(v), found)) * tau[..., k, None, None]
     found = found if tau._m.shape[-1] else found + vectors * 0.0
     return found if out is None else write_out(name, found, out, A, tau)
 
@@ -43,6 +44,43 @@ def householder_product(A, tau, *, out=None) -> Tensor:
 def orgqr(input, tau, *, out=None) -> Tensor:
     """`linalg.householder_product` under its old name."""
     return householder_product(input, tau, out=out)
+
+
+@function
+def ormqr(input, tau, other, left=True, transpose=False, *, out=None) -> Tensor:
+    """``Q other`` (``other Q`` if not ``left``), with ``Q`` (m, m) the whole product of the reflections that `geqrf` leaves in
+    ``input`` (..., m, k) and ``tau`` (..., k), or ``Q^H`` if ``transpose``."""
+    name = "ormqr"
+    input, tau = matrices(name, input, argument="input"), as_tensor_operand(name, tau, "tau")
+    other = matrices(name, other, argument="other")
+    m, n = input._m.shape[-2:]
+    side = -2 if left else -1
+    if other._m.shape[side] != m:
+        raise RuntimeError(
+            f"torch.{name}: other.shape[{side}] must be equal to input.shape[-2], got {list(other._m.shape)} and "
+            f"{list(input._m.shape)}"
+        )
+    if not tau._m.ndim or tau._m.shape[-1] != min(m, n):
+        raise RuntimeError(
+            f"torch.{name}: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1]) = {min(m, n)}, got "
+            f"{list(tau._m.shape)}"
+        )
+    if not input._m.shape[:-2] == other._m.shape[:-2] == tau._m.shape[:-1]:
+        raise RuntimeError(
+            f"torch.{name}: Expected batch dimensions of tau and other to be equal to input.shape[:-2], got {list(tau._m.shape)} "
+            f"and {list(other._m.shape)} for {list(input._m.shape)}"
+        )
+    same_dtype(name, input, tau)
+    same_dtype(name, input, other)
+    vectors, count = unit_lower(input), tau._m.shape[-1]
+    found = other if left else mH(other)  # B Q = (Q^H B^H)^H
+    turned = transpose if left else not transpose
+    for k in range(count) if turned else reversed(range(count)):
+        v, factor = vectors[..., k : k + 1], tau[..., k, None, None]
+        found = found - matmul(v, matmul(mH(v), found)) * (conj(factor) if turned else factor)
+    found = found if left else mH(found)
+    found = found if count else found.clone()
+    return found if out is None else write_out(name, found, out, input, tau, other)
 
 
 @function

@@ -184,6 +184,7 @@ def index_source(op, input, dim, index, source):
 def _scaled(source, alpha):
     if isinstance(alpha, Tensor):
         alpha = alpha.item()
+    alpha = dtypes.number_for("index_add", alpha, source._m.dtype)
     if isinstance(alpha, float) and not source._m.dtype.is_floating_point:
         raise RuntimeError(
             "index_add(): For integral input tensors, argument alpha must not be a floating point number."
@@ -247,10 +248,17 @@ def one_value(op, value, like):
     return out
 
 
+def _real_for_real(op, value, input):
+    value = dtypes.python_number(value)
+    if isinstance(value, complex) and not input._m.dtype.is_complex:
+        raise RuntimeError(f"{op}(): Converting complex Scalar to non-complex type is not supported: {value} to {input._m.dtype!r}")
+
+
 @function
 def index_fill(input, dim, index, value) -> Tensor:
     """``input`` with its sub-tensors at the positions ``index`` of dimension ``dim`` set to ``value``."""
     target, dim, at = _vector("index_fill", input, dim, index)
+    _real_for_real("index_fill", value, input)
     return as_own(reshape(_filling(target, one_value("index_fill", value, input), at), tuple(input._m.shape)))
 
 
@@ -258,6 +266,7 @@ def index_fill(input, dim, index, value) -> Tensor:
 def index_fill_(self, dim, index, value):
     """In-place version of `index_fill`."""
     target, dim, at = _vector("index_fill_", self, dim, index)
+    _real_for_real("index_fill_", value, self)
     _filling.inplace("index_fill_", target, one_value("index_fill_", value, self), at)
     return self
 

@@ -49,7 +49,10 @@ def _shared(ext_tensor):
         return _on_device(ext_tensor.__dlpack__(stream=1))  # the default stream, on which ours wait
     if isinstance(ext_tensor, np.ndarray):
         warn_read_only("NumPy array", ext_tensor)
-    array = np.from_dlpack(ext_tensor)
+    try:
+        array = np.from_dlpack(ext_tensor)
+    except (BufferError, RuntimeError):  # NumPy has no bfloat16
+        array = dlpack.Taken(ext_tensor.__dlpack__()).array()
     if not array.flags.writeable and hasattr(array, "__array_interface__"):
         return from_array(np.lib.stride_tricks.as_strided(array, writeable=False))
     return from_array(array)

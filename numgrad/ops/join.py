@@ -96,6 +96,8 @@ def cat(tensors, dim=0, *, out=None) -> Tensor:
 def _plan_cat(tensors, dim):
     """(meta of the result, dim, parts) of `cat`."""
     first = next((tensor for tensor in tensors if not _skipped(tensor)), tensors[0])._m
+    if all(map(_skipped, tensors)):  # whatever dim is
+        dim = 0
     if not first.ndim:
         raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated; use stack")
     dim = normalize_axis("cat", dim, first.ndim)

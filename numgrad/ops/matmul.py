@@ -1,9 +1,10 @@
 """Matrix products, through BLAS; transposed operands are read in place."""
 
+from ..dtypes import int8, int32, number_for
 from ..kernels import gemm
 from ..layout import broadcast_shapes, broadcast_strides
 from ..names import warn_of_order
-from ..op import ENTRIES, as_tensor_operand, called, function, method, plain, same_device, sum_to
+from ..op import ENTRIES, as_tensor_operand, called, cast, function, method, plain, same_device, sum_to
 from ..storage import Meta, meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, make
@@ -257,6 +258,7 @@ linear.backward_as_ops(_linear_gradients)
 def _scaled(name, inputs, beta, alpha):
     """``beta * input + alpha * product``; with beta 0 the input is not read."""
     base, found = inputs
+    beta, alpha = number_for(name, beta, found._m.dtype), number_for(name, alpha, found._m.dtype)
     if found._m.dtype.kind == "b":
         return (base & bool(beta)) | (found & bool(alpha))
     if not found._m.dtype.differentiable:
@@ -318,6 +320,32 @@ addmv = _adding("addmv", mv, "``beta * input + alpha * (mat @ vec)``.", "mat", "
 baddbmm = _adding("baddbmm", bmm, "``beta * input + alpha * bmm(batch1, batch2)``.", "batch1", "batch2")
 addbmm = _adding("addbmm", _sum_of_products, "``beta * input + alpha * bmm(batch1, batch2).sum(0)``.", "batch1", "batch2")
 addr = _adding("addr", _outer, "``beta * input + alpha * outer(vec1, vec2)``.", "vec1", "vec2")
+
+
+@function(install=("ng",))
+def _addmm_activation(input, mat1, mat2, *, beta=1, alpha=1, use_gelu=False, out=None) -> Tensor:
+    """`addmm`, then relu, or gelu with tanh."""
+    found = addmm(input, mat1, mat2, beta=beta, alpha=alpha)
+    found = ENTRIES["gelu"](found, "tanh") if use_gelu else ENTRIES["relu"](found)
+    return found if out is None else ENTRIES["write_out"]("_addmm_activation", found, out)
+
+
+@function(install=("ng",))
+def _int_mm(input, mat2, *, out=None) -> Tensor:
+    """The product of two int8 matrices, (m, k) and (k, n), added up in int32."""
+    for tensor, argument in ((input, "self"), (mat2, "mat2")):
+        if tensor._m.ndim != 2:
+            raise RuntimeError(f"_int_mm: Expected {argument} to be of dimension 2 but got {tensor._m.ndim}")
+        if tensor._m.dtype is not int8:
+            raise RuntimeError(f"_int_mm: Expected {argument} dtype to be of type int8 but got {tensor._m.dtype!r}")
+    if input._m.shape[1] != mat2._m.shape[0]:
+        raise RuntimeError(
+            f"_int_mm: self.size(1) needs to match mat2.size(0) but got {input._m.shape[1]} and {mat2._m.shape[0]}"
+        )
+    if out is not None and out._m.dtype is not int32:
+        raise RuntimeError(f"_int_mm: Expected result dtype to be of type kInt but got {out._m.dtype!r}")
+    found = mm(cast(input, int32), cast(mat2, int32))
+    return found if out is None else ENTRIES["write_out"]("_int_mm", found, out)
 
 
 @function

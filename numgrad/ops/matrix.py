@@ -12,6 +12,7 @@ from ..op import as_tensor_operand, cast, function, plain
 from ..structured import structured
 from ..tensor import Tensor
 from .compare import where_function as where
+from .complex import conj
 from .create import zeros
 from .distance import norm_along
 from .extrema import _maximum as maximum
@@ -21,8 +22,8 @@ from .matmul import matmul
 from .reduce import amax, amin, sum as total_sum
 from .results import return_type
 from .scan import cumprod
-from .solve import _inverse, failed, floating, from_host, inv_ex, matrices, mT, results, same_dtype
-from .view import movedim, reshape
+from .solve import _inverse, failed, floating, from_host, inv_ex, matrices, mH, mT, results, same_dtype
+from .view import movedim
 
 slogdet_result = return_type("linalg_slogdet", "sign", "logabsdet")
 old_slogdet_result = return_type("slogdet", "sign", "logabsdet")
@@ -31,7 +32,7 @@ lstsq_result = return_type("linalg_lstsq", "solution", "residuals", "rank", "sin
 # --- determinants --------------------------------------------------------------------------------------------------
 
 
-@structured(install=(), name="determinant", grad_name="LinalgDetBackward0")
+@structured(install=(), complex=True, name="determinant", grad_name="LinalgDetBackward0")
 def _det(A):
     return from_host(lapack.determinant(A._host()), A)
 
@@ -39,18 +40,18 @@ def _det(A):
 @_det.backward
 def _(g, A, out):
     if bool((out != 0.0).all()):
-        return mT(_inverse(A)) * (g * out)[..., None, None]
+        return mH(_inverse(A)) * (g * conj(out))[..., None, None]
     return _cofactors(A) * g[..., None, None]
 
 
 def _cofactors(A):
-    """The derivatives of the determinants, singular matrices included: ``det(U) det(V) U diag(products of the other
-    singular values) V^T``."""
+    """The (conjugate) derivatives of the determinants, singular matrices included: ``conj(det(U) det(Vh)) U
+    diag(products of the other singular values) Vh``."""
     U, S, Vh = LinalgSvd.apply(A, False)
     before = cumprod(cat((S[..., :1] * 0.0 + 1.0, S[..., :-1]), -1), -1)
     after = cumprod(cat((S[..., :1] * 0.0 + 1.0, S[..., 1:].flip(-1)), -1), -1).flip(-1)
     sign = (_det(plain(U)) * _det(plain(Vh)))[..., None, None]
-    return matmul(U * (before * after).unsqueeze(-2), Vh) * sign
+    return matmul(U * (before * after).unsqueeze(-2), Vh) * conj(sign)
 
 
 def det(A, *, out=None) -> Tensor:
@@ -65,13 +66,15 @@ class LinalgSlogdet(Function):
     @staticmethod
     def forward(ctx, A):
         sign, value = (from_host(part, A) for part in lapack.log_determinant(A._host()))
-        ctx.save_for_backward(A)
+        ctx.save_for_backward(A, sign)
         return sign, value
 
     @staticmethod
-    def backward(ctx, _, g):
-        (A,) = ctx.saved_tensors
-        return mT(_inverse(A)) * g[..., None, None]
+    def backward(ctx, g_sign, g):
+        A, sign = ctx.saved_tensors
+        if sign._m.dtype.is_complex:  # the sign turns with the imaginary part of the logarithm
+            g = g - (conj(g_sign) * sign).imag * 1j
+        return mH(_inverse(A)) * g[..., None, None]
 
 
 LinalgSlogdet._node_class.name = NodeName("LinalgSlogdetBackward0")
@@ -106,16 +109,14 @@ def logdet(input) -> Tensor:
 
 
 def _in_dtype(name, A, dtype):
-    A = as_tensor_operand(name, A, "A")
-    if A._m.dtype.is_complex:
-        if dtype is None:
-            return A
-        A = A.abs()
-    A = floating(name, A, narrow=True)
+    A = floating(name, as_tensor_operand(name, A, "A"), narrow=True)
     if dtype is None:
         return A
     dtype = dtypes.as_dtype(dtype)
-    if not dtype.is_floating_point or dtype.itemsize < A._m.dtype.itemsize:
+    kind = "complex" if A._m.dtype.is_complex else "floating point"
+    if dtype.is_complex != A._m.dtype.is_complex or not dtype.differentiable:
+        raise RuntimeError(f"{name}: dtype should be {kind} for {kind.replace('floating point', 'real')} inputs, but got {dtype!r}")
+    if dtype.itemsize < A._m.dtype.itemsize:
         raise RuntimeError(f"{name}: the dtype of the input {A._m.dtype!r} should be convertible without narrowing to {dtype!r}")
     return cast(A, dtype)
 
@@ -196,7 +197,7 @@ def cond(A, p=None, *, out=None) -> Tensor:
     if p is None or (not isinstance(p, str) and abs(p) == 2):
         values = svdvals(A)
         if not values._m.shape[-1]:
-            found = zeros(*A._m.shape[:-2], dtype=A._m.dtype, device=A._m.device)
+            found = zeros(*A._m.shape[:-2], dtype=A._m.dtype.to_real(), device=A._m.device)
         elif p == -2:
             found = values[..., -1] / values[..., 0]
         else:
@@ -204,7 +205,7 @@ def cond(A, p=None, *, out=None) -> Tensor:
     else:
         A = matrices(name, A, square=True)
         if not A._m.shape[-1]:
-            found = zeros(*A._m.shape[:-2], dtype=A._m.dtype, device=A._m.device)
+            found = zeros(*A._m.shape[:-2], dtype=A._m.dtype.to_real(), device=A._m.device)
         else:
             inverse, info = inv_ex(A)
             singular = (info != 0)[..., None, None]
@@ -218,7 +219,7 @@ def cond(A, p=None, *, out=None) -> Tensor:
 
 def _as_bound(value, like):
     if isinstance(value, Tensor):
-        return cast(value, like._m.dtype).unsqueeze(-1)
+        return cast(value, like._m.dtype.to_real()).unsqueeze(-1)
     return float(value)
 
 
@@ -256,7 +257,7 @@ def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, out=None)
     return found if out is None else write_out("linalg.matrix_rank", found, out, A)
 
 
-@structured(install=(), name="pseudo_inverse", grad_name="PinverseBackward0")
+@structured(install=(), complex=True, name="pseudo_inverse", grad_name="PinverseBackward0")
 def _pseudo_inverse(A, *, inverse):
     return inverse
 
@@ -268,11 +269,11 @@ def _(g, A, out):
 
 def _pinv_gradient(g, A, P):
     """The gradient of the pseudo-inverse ``P`` of ``A`` of constant rank (Golub and Pereyra, 1973)."""
-    turned = mT(P)
+    turned = mH(P)
     direct = matmul(turned, matmul(g, turned))
     column = g - matmul(matmul(g, A), P)  # g (1 - A P)
     row = g - matmul(P, matmul(A, g))  # (1 - P A) g
-    return matmul(mT(column), matmul(P, turned)) + matmul(matmul(turned, P), mT(row)) - direct
+    return matmul(mH(column), matmul(P, turned)) + matmul(matmul(turned, P), mH(row)) - direct
 
 
 def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None, out=None) -> Tensor:
@@ -286,13 +287,13 @@ def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None, out=None) -> T
         bare, rtol = plain(A), rcond if rtol is None else rtol
         if hermitian:
             values, U = LinalgEigh.apply(bare, True)
-            sizes, Vh = values.abs(), mT(U)
+            sizes, Vh = values.abs(), mH(U)
         else:
             U, values, Vh = LinalgSvd.apply(bare, False)
             sizes = values
         small = sizes <= _cutoff(A, amax(sizes, -1, True), atol, rtol)
         scales = (1.0 / values).masked_fill(small, 0.0)
-        found = _pseudo_inverse(A, matmul(mT(Vh) * scales.unsqueeze(-2), mT(U)))
+        found = _pseudo_inverse(A, matmul(mH(Vh) * scales.unsqueeze(-2), mH(U)))
     return found if out is None else write_out("linalg.pinv", found, out, A)
 
 
@@ -302,7 +303,7 @@ def pinverse(input, rcond=1e-15) -> Tensor:
     return pinv(input, rcond)
 
 
-@structured(install=(), name="least_squares", grad_name="LinalgLstsqBackward0")
+@structured(install=(), complex=True, name="least_squares", grad_name="LinalgLstsqBackward0")
 def _least_squares(A, B, *, solution):
     return solution
 
@@ -310,7 +311,7 @@ def _least_squares(A, B, *, solution):
 @_least_squares.backward
 def _(g, A, B):
     P = pinv(A)
-    return _pinv_gradient(matmul(g, mT(B)), A, P), matmul(mT(P), g)
+    return _pinv_gradient(matmul(g, mH(B)), A, P), matmul(mH(P), g)
 
 
 _DRIVERS = ("gelsy", "gels", "gelsd", "gelss")
@@ -345,15 +346,15 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
             "full rank (error code: {})."
         ) from None  # fmt: skip
     solution = _least_squares(A, rhs, from_host(x, A))
-    residuals = nothing = reshape(solution[..., :0, :], (-1,))
+    residuals = nothing = zeros(0, dtype=A._m.dtype.to_real(), device=A._m.device)
     if driver != "gelsy" and m > n and (driver == "gels" or bool((rank == n).all())):
         error = matmul(A, solution) - rhs
-        residuals = total_sum(error * error, -2)
+        residuals = total_sum((error * conj(error)).real, -2)
     found = lstsq_result(
         solution.squeeze(-1) if vector else solution,
         residuals,
         zeros(0, dtype=dtypes.int64, device=A._m.device) if driver == "gels" else from_host(rank, A),
-        from_host(values, A) if driver in ("gelsd", "gelss") else plain(nothing),
+        from_host(values, A) if driver in ("gelsd", "gelss") else nothing,
     )
     return results(name, found, out, A, B)
 
@@ -361,16 +362,16 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
 # --- exponentials --------------------------------------------------------------------------------------------------
 
 
-@structured(install=(), name="matrix_exponential", grad_name="LinalgMatrixExpBackward0")
+@structured(install=(), complex=True, name="matrix_exponential", grad_name="LinalgMatrixExpBackward0")
 def _exponential(A):
     return from_host(lapack.exponential(A._host()), A)
 
 
 @_exponential.backward
 def _(g, A):
-    # exp of [[A^T, g], [0, A^T]] holds the derivative of the exponential in its upper right block.
+    # exp of [[A^H, g], [0, A^H]] holds the derivative of the exponential in its upper right block.
     n = A._m.shape[-1]
-    turned = mT(A)
+    turned = mH(A)
     block = cat((cat((turned, g), -1), cat((g * 0.0, turned), -1)), -2)
     return _exponential(block)[..., :n, n:]
 

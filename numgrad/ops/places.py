@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import config, dtypes
 from ..autograd import is_grad_enabled
-from ..inplace import check_inplace, rebase, written
+from ..inplace import check_inplace, rebase, refuse_overlap, written
 from ..kernels import index as kernels
 from ..kernels.index import ADD, MAX, MIN, MUL, SET
 from ..layout import broadcast_shapes, collapse, contiguous_strides
@@ -390,6 +390,7 @@ class Writing:
     def inplace(self, name, target, src, at, mode=SET):
         """Write into ``target`` itself and record it."""
         check_inplace(name, target, src)
+        refuse_overlap(name, target, *([src] if src._m.ndim else []), *([at.index] if type(at) is Along else at.indices))
         track = recording((target, src)) and target._m.dtype.differentiable
         source = plain(src)
         if same_memory(source._s, target._s):

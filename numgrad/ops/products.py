@@ -228,7 +228,7 @@ def vander(x, N=None, increasing=False) -> Tensor:
     N = x._m.numel if N is None else integer("vander", "N", N)
     if N < 0:
         raise RuntimeError(f"vander: N must be non-negative, got {N}")
-    d = x._m.dtype if x._m.dtype.is_floating_point else dtypes.int64
+    d = x._m.dtype if x._m.dtype.differentiable else dtypes.int64
     base = cast(x, d)
     check_memory(meta(d, (x._m.numel, N), x._m.device).numel * d.itemsize)
     columns = [ones(x._m.numel, 1, dtype=d, device=x._m.device)][: min(N, 1)]

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import config, dtypes, generator as streams
 from ..device import CPU, resolve
+from ..errors import not_implemented_for
 from ..generator import Generator, default_generator
 from ..inplace import check_inplace, rebase, write_out, written
 from ..layout import contiguous_format, geometry, integer, preserve_format
@@ -66,6 +67,10 @@ def _sampler(name, fill, doc, on_device=None):
         kind = None if on_device is None or self._m.device is CPU else on_device(*args, **kwargs)
         if fill is _normal:
             kwargs["contiguous"] = self._m.contiguous
+        if fill is _random:
+            if self._m.dtype.barebones and not args and not kwargs:
+                raise not_implemented_for("random_", self._m.dtype)
+            kwargs["digits"] = _DIGITS.get(self._m.dtype)
         ends = _ends(*args, **kwargs) if fill is _uniform else None
         _draw(self, lambda flat: fill(flat, *args, generator=generator, **kwargs), kind, generator, ends)
         written(self, name)
@@ -92,16 +97,19 @@ def _normal(flat, mean=0.0, std=1.0, *, generator, contiguous=True):
     streams.fill_normal(flat, mean, std, generator, contiguous)
 
 
-def _random(flat, *args, generator, low=0, high=None, to=None, **start):
-    if high is not None or to is not None:
-        args = args or (start.get("from", low),)
-        args = (args[0], to if high is None else high)
-    if not args:
-        streams.fill_random(flat, generator)
-    elif len(args) == 1:
-        streams.fill_randint(flat, 0, args[0], generator)
+_DIGITS = {dtypes.float16: 11, dtypes.bfloat16: 8}  # of the integers that the 16-bit formats hold, which are drawn as float32
+
+
+def _random(flat, *args, generator, low=None, high=None, to=None, digits=None, **start):
+    first, end = start.get("from", low), to if high is None else high
+    if len(args) == 1 and first is None and end is None:
+        args, end = (), args[0]
+    if args:
+        first, end = args[0], args[1] if len(args) > 1 else end
+    if first is None and end is None:
+        streams.fill_random(flat, generator, digits)
     else:
-        streams.fill_randint(flat, args[0], args[1], generator)
+        streams.fill_randint(flat, first or 0, end, generator, digits)
 
 
 _sampler("uniform_", _uniform, "Fill with uniform numbers in [from, to).",
@@ -193,7 +201,7 @@ def randint(low=0, high=None, size=None, *, generator=None, out=None, dtype=None
             raise RuntimeError(f"randint: from={low} and to={high} are out of bounds for {d!r}")
     found = _new("randint", (size,), d, device, out)
     on_device = ("integers", low, high) if d.kind == "i" else None
-    _draw(found, lambda flat: streams.fill_randint(flat, low, high, generator), on_device, generator)
+    _draw(found, lambda flat: streams.fill_randint(flat, low, high, generator, _DIGITS.get(found._m.dtype)), on_device, generator)
     return found.requires_grad_() if requires_grad else found
 
 
@@ -278,10 +286,11 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
         lowest, highest = float(input.detach().amin()), float(input.detach().amax())
         if not (lowest >= 0 and highest <= 1):
             raise RuntimeError(f"Expected p_in >= 0 && p_in <= 1 to be true, but got values from {lowest} to {highest}")
-    recorded = out is None and recording((input,))  # then with a gradient, which is 0
+    if out is not None:
+        return resized("bernoulli", (tuple(input._m.shape),), out).bernoulli_(source, generator=generator)
+    recorded = recording((input,))  # then with a gradient, which is 0
     found = input.clone() if recorded else empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
-    found.bernoulli_(source, generator=generator)
-    return found if out is None else write_out("bernoulli", found, out)
+    return found.bernoulli_(source, generator=generator)
 
 
 @function

@@ -210,6 +210,8 @@ def roll(input, shifts, dims=None) -> Tensor:
     other."""
     input = as_tensor_operand("roll", input, "input")
     shifts = integers("roll", "shifts", shifts)
+    if not shifts:
+        raise RuntimeError("`shifts` required")
     if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
@@ -217,8 +219,6 @@ def roll(input, shifts, dims=None) -> Tensor:
             return clone(input)
         return as_own(reshape(roll(reshape(input, (-1,)), shifts, 0), tuple(input._m.shape)))
     dims = integers("roll", "dims", dims)
-    if not shifts:
-        raise RuntimeError("`shifts` required")
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
     if not input._m.ndim:

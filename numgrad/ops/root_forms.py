@@ -9,7 +9,7 @@ from ..inplace import write_out
 from ..layout import inner_to_outer
 from ..names import door, meanings
 from ..op import as_tensor_operand, function, method
-from ..tensor import Tensor, wrap_as
+from ..tensor import Tensor
 from . import loss, random, similarity
 from .distance import norm
 from .index import embedding as _embedding
@@ -213,14 +213,6 @@ def dim_order(self, *, ambiguity_check: bool = False) -> tuple[int, ...]:
     if ambiguity_check and (1 in m.shape or len(set(m.strides)) < m.ndim):
         raise RuntimeError("The tensor does not have unique dim order, or cannot map to exact one of the given memory formats.")
     return tuple(int(axis) for axis in inner_to_outer(m.shape, m.strides))
-
-
-@method
-def as_subclass(self, cls):
-    """This tensor's data and history as an instance of ``cls``, a subclass of Tensor."""
-    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-        raise TypeError(f"as_subclass: expected a subclass of Tensor, got {cls!r}")
-    return wrap_as(cls, self)
 
 
 @method

@@ -268,7 +268,8 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None) -> Tensor:
     for name, part in (("prepend", prepend), ("append", append)):
         if part is not None and part._m.ndim != input._m.ndim:
             raise RuntimeError(
-                f"diff expects {name} and input to be the same dimension, got {part._m.ndim} and {input._m.ndim}"
+                f"diff expects prepend or append to be the same dimension as input, got {name} of {part._m.ndim} and input of "
+                f"{input._m.ndim} dimensions"
             )
     n = integer("diff", "n", n)
     if n < 0:

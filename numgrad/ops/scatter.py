@@ -71,14 +71,14 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None, out=None) -
 @method
 def scatter_(self, dim, index, src=None, *, value=None, reduce=None):
     """In-place version of `scatter`."""
-    src = _source("scatter_", src, value)
-    target, at, src = _arguments("scatter_", self, dim, index, src)
+    given = _source("scatter_", src, value)
+    target, at, src = _arguments("scatter_", self, dim, index, given)
     if at is None:
         check_inplace("scatter_", self)
     elif reduce is None:
         _scattering.inplace("scatter_", target, src, at)
     else:
-        rewritten("scatter_", self, lambda old: scatter(old, dim, index, src, reduce=reduce))
+        rewritten("scatter_", self, lambda old: scatter(old, dim, index, given, reduce=reduce))
     return self
 
 
@@ -181,10 +181,10 @@ def _(g, input, src, out, at, reduce, include_self):
 
 
 def _prod_gradients(g, input, src, at, include_self):
-    """Products of all other factors: a factor of 0 is left out of the product instead of divided out of it."""
+    """Products of all other factors: a factor of 0, or NaN, is left out of the product instead of divided out of it."""
     nonzero_input = input.masked_fill(input == 0, 1)
     d_input = g * _reduced(nonzero_input, src, at, "prod", include_self) / nonzero_input
-    is_zero = src == 0
+    is_zero = (src == 0) | (src != src)
     zeros = one_value("scatter_reduce", 0, g).expand(tuple(input._m.shape))
     meeting = _read(_adding(contiguous_copy(zeros), is_zero.to(g._m.dtype), at, ADD), at)
     only_zero = is_zero & (meeting == 1)

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import CPU
-from ..errors import DTypeError, LinAlgError
+from ..errors import LinAlgError
 from ..inplace import write_out
 from ..kernels import lapack
 from ..layout import integer
@@ -16,7 +16,7 @@ from ..tensor import Tensor, from_array
 from .create import eye, zeros
 from .matmul import matmul
 from .results import return_type
-from .view import permute, reshape, transpose
+from .view import adjoint as mH, permute, reshape, transpose
 
 inv_ex_result = return_type("linalg_inv_ex", "inverse", "info")
 solve_ex_result = return_type("linalg_solve_ex", "result", "info")
@@ -26,7 +26,7 @@ triangular_solve_result = return_type("triangular_solve", "solution", "cloned_co
 
 
 def matrices(name, A, square=False, argument="A", narrow=False) -> Tensor:
-    """``A`` as a Tensor of floating-point matrices (of 16 bits only if ``narrow``); an error in the name of ``name``
+    """``A`` as a Tensor of floating-point or complex matrices (of 16 bits only if ``narrow``); an error in the name of ``name``
     otherwise."""
     A = as_tensor_operand(name, A, argument)
     m = A._m
@@ -43,10 +43,8 @@ def matrices(name, A, square=False, argument="A", narrow=False) -> Tensor:
 
 
 def floating(name, tensor, narrow=False) -> Tensor:
-    """The tensor, if its dtype is a floating-point one (of 16 bits only if ``narrow``)."""
-    if tensor._m.dtype.is_complex:
-        raise DTypeError(f"{name} is not supported for complex tensors, got {tensor._m.dtype!r}")
-    if not tensor._m.dtype.is_floating_point:
+    """The tensor, if its dtype is a floating-point or complex one (of 16 bits only if ``narrow``)."""
+    if not tensor._m.dtype.differentiable:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {tensor._m.dtype!r}; convert with .float()"
         )
@@ -96,7 +94,7 @@ _SINGULAR = (
 )
 
 
-@structured(install=(), name="matrix_inverse", grad_name="LinalgInvExBackward0")
+@structured(install=(), complex=True, name="matrix_inverse", grad_name="LinalgInvExBackward0")
 def _inverse(A):
     try:
         return from_host(lapack.inverse(A._host()), A)
@@ -106,7 +104,7 @@ def _inverse(A):
 
 @_inverse.backward
 def _(g, out):
-    turned = mT(out)
+    turned = mH(out)
     return -matmul(turned, matmul(g, turned))
 
 
@@ -148,7 +146,7 @@ def inv_ex(A, *, check_errors=False, out=None):
 # --- systems -------------------------------------------------------------------------------------------------------
 
 
-@structured(install=(), name="solution", grad_name="LinalgSolveExBackward0")
+@structured(install=(), complex=True, name="solution", grad_name="LinalgSolveExBackward0")
 def _solution(A, B):
     try:
         return from_host(lapack.solve(A._host(), B._host()), A)
@@ -160,8 +158,8 @@ def _solution(A, B):
 
 @_solution.backward
 def _(g, A, out):
-    d_b = _solution(mT(A), g)
-    return sum_to(-matmul(d_b, mT(out)), A._m), d_b
+    d_b = _solution(mH(A), g)
+    return sum_to(-matmul(d_b, mH(out)), A._m), d_b
 
 
 def _is_vector(A, B):
@@ -220,15 +218,15 @@ def solve_ex(A, B, *, left=True, check_errors=False, out=None):
     )
 
 
-@structured(install=(), name="triangular_solution", grad_name="LinalgSolveTriangularBackward0")
+@structured(install=(), complex=True, name="triangular_solution", grad_name="LinalgSolveTriangularBackward0")
 def _triangular(A, B, *, upper, unit):
     return from_host(lapack.solve_triangular(A._host(), B._host(), upper, unit), A)
 
 
 @_triangular.backward
 def _(g, A, out, upper, unit):
-    d_b = _triangular(mT(A), g, not upper, unit)
-    full = -matmul(d_b, mT(out))
+    d_b = _triangular(mH(A), g, not upper, unit)
+    full = -matmul(d_b, mH(out))
     return sum_to(full.triu(int(unit)) if upper else full.tril(-int(unit)), A._m), d_b
 
 

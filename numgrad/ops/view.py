@@ -7,7 +7,7 @@ from ..names import door
 from ..op import ENTRIES, as_tensor_operand, function, method, put_on_tensor, sum_to
 from ..storage import meta
 from ..structured import structured
-from ..tensor import Tensor
+from ..tensor import Tensor, follow, wrap_as
 from .copy import contiguous, contiguous_copy
 
 
@@ -108,6 +108,29 @@ _reshapes: dict = {}  # (meta, sizes) -> (shape, whether a copy is needed)
 def view_as(self, other) -> Tensor:
     """`view` with the shape of ``other``."""
     return view(self, tuple(other._m.shape))
+
+
+@structured(kind="view", install=(), name="alias")
+def _alias(input):
+    m = input._m
+    return 0, tuple(m.shape), m.strides
+
+
+@_alias.backward
+def _(g):
+    return g
+
+
+@method
+def as_subclass(self, cls):
+    """This tensor as an instance of ``cls``, a subclass of Tensor: a view of all of it. Raises TypeError for other classes."""
+    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise RuntimeError(f"Creating a Tensor subclass from a class that does not inherit from Tensor is not possible: {cls!r}")
+    shown = _alias(self)
+    found = wrap_as(cls, shown)
+    if shown._base is not None:
+        follow(found, shown, found._s)
+    return found
 
 
 @method

@@ -2,6 +2,12 @@
 
 from ..exchange import swap_tensors as swap_tensors
 from ..paths import submodules
-from . import checkpoint as checkpoint, data as data, dlpack as dlpack
+from . import (
+    checkpoint as checkpoint,
+    data as data,
+    deterministic as deterministic,
+    dlpack as dlpack,
+    module_tracker as module_tracker,
+)
 
 __getattr__ = submodules(__name__)

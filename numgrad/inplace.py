@@ -4,7 +4,17 @@ import warnings
 from typing import Any
 
 from . import dtypes
-from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, local, next_seq, no_grad, switch
+from .autograd import (
+    RETAIN,
+    EngineName,
+    Node,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    local,
+    next_seq,
+    no_grad,
+    switch,
+)
 from .layout import is_dense, may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta, same_memory

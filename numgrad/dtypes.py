@@ -296,6 +296,15 @@ def check_number(op, value, d: dtype) -> None:
         raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d.name} without overflow")
 
 
+def number_for(op, value, d: dtype):
+    """The Python number ``value`` as a factor of elements of ``d``: RuntimeError if it is complex and ``d`` is not."""
+    value = python_number(value)
+    if type(value) is complex and not d.is_complex:
+        check_number(op, value, d)
+        return value.real
+    return value
+
+
 def can_cast(source: dtype, target: dtype) -> bool:
     """Whether PyTorch lets a ``source`` result be written into a ``target`` tensor: never down a category."""
     return _CATEGORY[source.kind] <= _CATEGORY[target.kind]

@@ -575,6 +575,10 @@ class Tensor:
         n = self._n
         if n is not None:
             suffixes.append("requires_grad=True" if n.leaf else f"grad_fn=<{n.name}>")
+            level = autograd.local.level
+            tangent = None if level is None else level.tangent(self)
+            if tangent is not None:
+                suffixes.append(f"tangent={tangent}")
         kind = type(self).__name__
         if kind in _PLAIN_KINDS:
             return tensor_text(self._host(), m.dtype.name, suffixes)

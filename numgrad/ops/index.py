@@ -184,6 +184,7 @@ def index_source(op, input, dim, index, source):
 def _scaled(source, alpha):
     if isinstance(alpha, Tensor):
         alpha = alpha.item()
+    alpha = dtypes.number_for("index_add", alpha, source._m.dtype)
     if isinstance(alpha, float) and not source._m.dtype.is_floating_point:
         raise RuntimeError(
             "index_add(): For integral input tensors, argument alpha must not be a floating point number."

@@ -6,6 +6,7 @@ function it is ``g * conj(f'(z))``, which the gradient for reals gives between t
 """
 
 import functools
+import itertools
 import math
 import types
 
@@ -13,7 +14,7 @@ from . import dtypes
 from .detours import divert
 from .errors import no_complex_form
 from .kernels.vmath_complex import fabs, quotient, reciprocal, sgn
-from .kernels.vocab import where
+from .kernels.vocab import cos, exp, log1p, sin, tanh, where
 from .names import behind
 from .op import ENTRIES, FOLLOWERS, OPS
 from .rowwise import Rowwise
@@ -23,9 +24,10 @@ from .tensor import Tensor
 # Pointwise ops whose scalar function is the same one for complex numbers.
 _SAME = (
     "add", "sub", "rsub", "mul", "addcmul", "minor", "lerp", "neg", "square", "cube", "pow", "square_root", "eq", "ne", "where",
-    "isnan", "isinf", "isfinite", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "sin",
+    "isnan", "isinf", "isfinite", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "sin", "hyperbolic_tangent",
     "masked_fill", "logical_and", "logical_or", "logical_xor", "logical_not", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
 )  # fmt: skip
+_LN_2, _PI = math.log(2.0), math.pi
 _SUMS = ("sum", "mean", "product")
 # Ops with kernels of their own that only move or add elements, and views' gradients.
 _MOVES = {
@@ -42,8 +44,7 @@ _COMPOSITE = (
     "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive", "bincount",
     "histc", "histogram", "searchsorted", "bucketize", "argmax", "argmin", "max", "min", "aminmax", "amax", "amin",
     "cummax", "cummin", "quantile", "nanquantile", "clamp", "multinomial", "bernoulli_", "index_reduce_",
-    "max_pool1d", "max_pool2d", "max_pool3d", "logsumexp",
-    "floor_divide", "remainder", "nan_to_num", "nan_to_num_", "renorm",
+    "max_pool1d", "max_pool2d", "max_pool3d", "floor_divide", "remainder",
 )  # fmt: skip
 
 
@@ -70,21 +71,44 @@ def _added_quotient(input, tensor1, tensor2, value):
     return input + value * quotient(tensor1, tensor2)
 
 
-_BY_FACTOR = {
-    "add": lambda input, other, alpha: input + other * alpha,
-    "sub": lambda input, other, alpha: input - other * alpha,
-    "rsub": lambda input, other, alpha: other - input * alpha,
-    "addcmul": lambda input, tensor1, tensor2, value: input + tensor1 * tensor2 * value,
-    "addcdiv": lambda input, tensor1, tensor2, value: input + tensor1 / tensor2 * value,
-}
-
-
 def _absolute(input):
     return fabs(input)
 
 
 def _sign(input):
     return sgn(input)
+
+
+def _error(input, target):
+    return fabs(input - target)
+
+
+def _log_of_sum(input, other):
+    # From the one with the larger real part, so that nothing overflows.
+    larger, smaller = where(input.real < other.real, other, input), where(input.real < other.real, input, other)
+    return where(input == other, input + _LN_2, larger + log1p(exp(smaller - larger)))
+
+
+def _cardinal_sine(input):
+    angle = _PI * input
+    return where(input == 0.0, 1.0, quotient(sin(angle), angle))
+
+
+def _cardinal_slope(input):
+    angle = _PI * input
+    near = fabs(input) < 0.25
+    z = where(near, angle * angle, 0.0)
+    series = 1.0 / 45360.0 - z * (1.0 / 3991680.0 - z * (1.0 / 518918400.0 - z / 93405312000.0))
+    series = 1.0 / 3.0 - z * (1.0 / 30.0 - z * (1.0 / 840.0 - z * series))
+    return where(near, -_PI * angle * series, quotient(angle * cos(angle) - sin(angle), angle * input))
+
+
+def _shrunk(input):
+    return input - tanh(input)
+
+
+def _signed_share(input):
+    return quotient(input, 1.0 + fabs(input))
 
 
 def _average(total, count):
@@ -133,6 +157,24 @@ def _of_sign(gradient, g, input):
     unit = ENTRIES["sgn"](input)
     along = ENTRIES["real"](unit.conj() * g)
     return where(size == 0.0, 0.0, (g - unit * along) / where(size == 0.0, 1.0, size))
+
+
+def _of_error(gradient, g, input, target):
+    slope = g * ENTRIES["sgn"](input - target)
+    return slope, -slope
+
+
+def _of_log_of_sum(gradient, g, input, other):
+    def parts(g, input, other):
+        return g * ENTRIES["sigmoid"](input - other), g * ENTRIES["sigmoid"](other - input)
+
+    return _holomorphic(parts, g, input, other)
+
+
+def _of_signed_share(gradient, g, input):
+    # z / (1 + |z|): the size changes along z only.
+    share = 1.0 / (1.0 + input.abs())
+    return g * share - ENTRIES["sgn"](input) * ENTRIES["real"](ENTRIES["conj"](g) * input) * (share * share)
 
 
 # --- ops with kernels of their own -----------------------------------------------------------------------------------
@@ -184,7 +226,52 @@ def _of_both_parts(original, args, kwargs):
     if not input._m.dtype.is_complex:
         return original(*args, **kwargs)
     real, imag = (original(ENTRIES[part](input), *rest, **kwargs) for part in ("real", "imag"))
+    if original.__name__.endswith("_mean"):
+        (real, real_mean), (imag, imag_mean) = real, imag
+        mean = ENTRIES["complex"](real_mean, imag_mean)
+        return (real + imag if original.__name__ == "var_mean" else (real * real + imag * imag).sqrt()), mean
     return real + imag if original.__name__ == "var" else (real * real + imag * imag).sqrt()
+
+
+def _as_pairs(original, args, kwargs):
+    """Functions that take every part as a number of its own."""
+    input, *rest = args
+    if not isinstance(input, Tensor) or not input._m.dtype.is_complex:
+        return original(*args, **kwargs)
+    out = kwargs.pop("out", None)
+    found = original(ENTRIES["view_as_real"](input), *rest, **kwargs)
+    if original.__name__.endswith("_"):
+        return input
+    found = ENTRIES["view_as_complex"](found)
+    return found if out is None else ENTRIES["write_out"](original.__name__, found, out)
+
+
+def _log_of_sums(original, args, kwargs):
+    """`logsumexp`, from the largest real part."""
+
+    def complex_or_real(input, dim, keepdim=False, *, out=None):
+        if not input._m.dtype.is_complex:
+            return original(input, dim, keepdim, out=out)
+        top = ENTRIES["amax"](ENTRIES["real"](input).detach(), dim, True)
+        top = top.masked_fill(top.isinf(), 0.0)
+        found = (input - top).exp().sum(dim, keepdim).log() + (top if keepdim else top.sum(dim))
+        return found if out is None else ENTRIES["write_out"]("logsumexp", found, out)
+
+    return complex_or_real(*args, **kwargs)
+
+
+def _logs_of_sums(original, args, kwargs):
+    """`logcumsumexp`, slice after slice."""
+
+    def complex_or_real(input, dim, *, out=None):
+        if not input._m.dtype.is_complex:
+            return original(input, dim, out=out)
+        slices = ENTRIES["unbind"](input, dim) if input._m.ndim else ()
+        sums = list(itertools.accumulate(slices, ENTRIES["logaddexp"]))
+        found = ENTRIES["stack"](sums, dim) if sums else input.clone()
+        return found if out is None else ENTRIES["write_out"]("logcumsumexp", found, out)
+
+    return complex_or_real(*args, **kwargs)
 
 
 def _parts_filled(original, args, kwargs):
@@ -222,14 +309,19 @@ def prepare() -> None:
         OPS[name].complex_fn, OPS[name].complex_gradient = OPS[name].fn, _holomorphic
     for name, fn in {
         "div": _divided, "rdiv": _dividing, "reciprocal": _reciprocal, "inverse_power": _reciprocal,
-        "reciprocal_square": _reciprocal_square, "addcdiv": _added_quotient,
+        "reciprocal_square": _reciprocal_square, "addcdiv": _added_quotient, "sinc": _cardinal_sine,
+        "sinc_slope": _cardinal_slope, "tanhshrink": _shrunk,
     }.items():  # fmt: skip
         OPS[name].complex_fn, OPS[name].complex_gradient = fn, _holomorphic
     OPS["pow"].complex_gradient, OPS["acosh"].complex_gradient = _of_power, _of_acosh
     OPS["abs"].complex_fn, OPS["abs"].complex_gradient, OPS["abs"].complex_to_real = _absolute, _of_magnitude, True
     OPS["sgn"].complex_fn, OPS["sgn"].complex_gradient = _sign, _of_sign
-    for name, fn in _BY_FACTOR.items():
-        OPS[name].by_factor = fn
+    for name, fn, gradient in (
+        ("absolute_error", _error, _of_error), ("logaddexp", _log_of_sum, _of_log_of_sum),
+        ("softsign", _signed_share, _of_signed_share),
+    ):  # fmt: skip
+        OPS[name].complex_fn, OPS[name].complex_gradient = fn, gradient
+    OPS["absolute_error"].complex_to_real = True
     for name in _SUMS:
         OPS[name].takes_complex = True
     OPS["mean"].complex_finish = _average
@@ -243,7 +335,8 @@ def prepare() -> None:
             if isinstance(entry, types.FunctionType) and not hasattr(entry, "op"):
                 divert(entry, functools.partial(_refused, name=name))
     for names, around in (
-        (("var", "std"), _of_both_parts), (("normal_", "uniform_"), _parts_filled)
+        (("var", "std", "var_mean", "std_mean"), _of_both_parts), (("normal_", "uniform_"), _parts_filled),
+        (("nan_to_num", "nan_to_num_"), _as_pairs), (("logsumexp",), _log_of_sums), (("logcumsumexp",), _logs_of_sums),
     ):  # fmt: skip
         for name in names:
             divert(ENTRIES[name], around)

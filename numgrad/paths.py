@@ -36,6 +36,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "_C._functions": ("autograd.internals",),
     "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
+    "_vmap_internals": ("func",),
     "autograd.anomaly_mode": ("autograd",),
     "cuda.amp": ("amp.cuda",),
     "cuda.amp.autocast_mode": ("amp.cuda",),
@@ -60,6 +61,7 @@ PATHS: dict[str, tuple[str, ...]] = {
 
 # names that are others here
 RENAMED = {
+    ("_vmap_internals", "_vmap"): "vmap",
     ("nn.modules.conv", "_ConvNd"): "_Conv",
     ("nn.modules.conv", "_ConvTransposeNd"): "_ConvTranspose",
     ("nn.modules.dropout", "_DropoutNd"): "_Dropout",

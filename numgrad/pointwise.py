@@ -50,16 +50,18 @@ class Pointwise(Op):
     floating-point dtype), "bool" (computed in the promoted dtype, bool out). ``refuse``: kinds of dtypes that are
     an error ("b" bool, "i" integers, "f" floating point). ``check(name, dtypes)`` may raise for operands' dtypes.
     ``nonzero_divisor``: integers are refused where the last operand is 0. ``numbers_from``: the first operand that may
-    be a Python number; -1 if all may.
+    be a Python number; -1 if all may. ``multiplied``: the operand that the only attribute is a factor of, which takes
+    the factor in where it is complex.
     """
 
     form = "pointwise"
 
     def __init__(
         self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, numbers_from=0,
-        inplace=True, **options,
+        inplace=True, multiplied=None, **options,
     ):  # fmt: skip
         super().__init__(fn, **options)
+        self.multiplied = multiplied
         self.result, self.refuse, self.check, self.allows_inplace = result, refuse, check, inplace
         self.nonzero_divisor, self.numbers_from = nonzero_divisor, numbers_from
         self.integer_fn = None
@@ -68,7 +70,6 @@ class Pointwise(Op):
         self.complex_fn: Any = None
         self.complex_gradient: Any = None
         self.complex_to_real = False
-        self.by_factor: Any = None  # computes the op for an attribute that is a complex number, by other ops
         self.static = [
             name for name, default in self.attributes.items()
             if isinstance(default, (str, bool)) or default is None
@@ -187,16 +188,7 @@ def _with_complex_numbers(operands):
         for value in operands
     ]
     d = dtypes.result(levels)
-    return [from_array(np.array(value, d.np)) if type(value) is complex else value for value in operands]
-
-
-def _with_complex_factor(op, operands, attributes):
-    """The result of an op whose ``alpha`` or ``value`` is a complex number, which no slot of a kernel holds: composed of
-    others. Raises RuntimeError where no operand is complex."""
-    if op.by_factor is None or not any(isinstance(value, Tensor) and value._m.dtype.is_complex for value in operands):
-        name = next(name for name, value in zip(op.attributes, attributes) if type(value) is complex)
-        raise RuntimeError(f"{op.name}: For non-complex input tensors, argument {name} must not be a complex number.")
-    return op.by_factor(*operands, *attributes)
+    return [from_array(d.encode(np.array(value))) if type(value) is complex else value for value in operands]
 
 
 def _attribute_values(op, attributes):
@@ -206,10 +198,29 @@ def _attribute_values(op, attributes):
         if name not in op.static:
             if isinstance(value, bool):
                 value = int(value)
-            if not isinstance(value, (int, float)):
+            if not isinstance(value, (int, float)) and type(value) is not complex:
                 raise TypeError(f"{op.name}(): argument '{name}' must be a number, not {type(value).__name__}")
         values.append(value)
     return values
+
+
+def _multiplied(op, operands, attributes):
+    """(operands, attributes) of a call with a complex number among the attributes, whose slots hold real ones."""
+    d = dtypes.result([(v._m.dtype, 2 if v._m.ndim else 1) if isinstance(v, Tensor) else (dtypes.of_python(v), 0) for v in operands])
+    if op.multiplied is None or not d.is_complex:
+        name = next(name for name, value in zip(op.attributes, attributes) if type(value) is complex)
+        if name == "alpha":
+            raise RuntimeError(
+                f"{op.name}(): For {'non-complex' if d.is_floating_point else 'integral'} input tensors, argument alpha must not "
+                f"be a {'complex' if d.is_floating_point else 'floating point'} number."
+            )
+        raise RuntimeError(
+            f"{op.name}(): argument '{name}': value cannot be converted to type {'double' if d is dtypes.float64 else 'float'} "
+            "without overflow, as it is complex"
+        )
+    place = op.inputs.index(op.multiplied)
+    operands[place] = ENTRIES["mul"](operands[place], attributes[0]) if isinstance(operands[place], Tensor) else operands[place] * attributes[0]
+    return _with_complex_numbers(operands), [*op.attributes.values()]
 
 
 def _have_defaults(op, attributes):
@@ -274,10 +285,9 @@ def _general(op, inputs, attributes, options):
     operands = _operands(op, inputs)
     if any(isinstance(value, Tensor) and value._m.batched for value in operands):
         return ENTRIES["batched_pointwise"](op, operands, attributes, out)
-    if complex in map(type, attributes):
-        found = _with_complex_factor(op, operands, attributes)
-        return found if out is None else write_out(op.name, found, out)
     attributes = _attribute_values(op, attributes)
+    if complex in map(type, attributes):
+        operands, attributes = _multiplied(op, operands, attributes)
     plan = _find_plan(op, operands, attributes, False)
     m = plan.out
     tensor = make(m.empty(m.numel, m.np), m)
@@ -346,9 +356,9 @@ def _inplace(op, inputs, attributes, options):
         return ENTRIES["batched_inplace"](op, inputs, attributes)
     check_inplace(name, target, *inputs[1:])
     operands = _operands(op, (target, *inputs[1:]))
-    if complex in map(type, attributes):
-        return ENTRIES["copy_"](target, _with_complex_factor(op, operands, attributes))
     attributes = _attribute_values(op, attributes)
+    if complex in map(type, attributes):
+        operands, attributes = _multiplied(op, operands, attributes)
     plan = _find_plan(op, operands, attributes, True)
     nodes = [value._n if isinstance(value, Tensor) else None for value in operands]
     track = any(n is not None for n in nodes) and (not switch.anywhere or is_grad_enabled())
@@ -410,7 +420,7 @@ def _make_plan(op, operands, attributes, inplace=False):
     for name, value in zip(op.attributes, attributes):
         if isinstance(value, float) and name not in op.static and not compute.differentiable:
             raise RuntimeError(
-                f"{op.name}: for integral input tensors, argument {name} must not be a floating point number, got "
+                f"{op.name}: For integral input tensors, argument {name} must not be a floating point number, got "
                 f"{value}; pass an int or convert the tensors with .float() first"
             )
     metas = [value._m if isinstance(value, Tensor) else None for value in operands]

@@ -57,6 +57,27 @@ CALLS = {
     "corrcoef": lambda T, x, y: T.corrcoef(x),
     "index_fill": lambda T, x, y: x.index_fill(1, T.tensor([0, 2]), 1 + 2j),
     "index_fill_": lambda T, x, y: (x * 1).index_fill_(0, T.tensor([1]), 2j),
+    "logaddexp": lambda T, x, y: T.logaddexp(3 * x, y),
+    "logsumexp": lambda T, x, y: T.logsumexp(x, (0, 1), True) + T.logsumexp(x, 1),
+    "logcumsumexp": lambda T, x, y: T.logcumsumexp(x, 1),
+    "sinc": lambda T, x, y: T.sinc(x) + T.sinc(y * 0.1),
+    "nan_to_num": lambda T, x, y: T.nan_to_num(T.log(x.detach()), posinf=2.0, neginf=5.0),
+    "renorm": lambda T, x, y: T.renorm(x, 1, 1, 0.5),
+    "cross": lambda T, x, y: T.linalg.cross(x, y),
+    "cumprod": lambda T, x, y: T.cumprod(x, 1),
+    "prod": lambda T, x, y: T.prod(x, 0),
+    "var_mean": lambda T, x, y: sum(T.var_mean(x, 1, correction=0)),
+    "std_mean": lambda T, x, y: T.std_mean(x)[0],
+    "tanhshrink": lambda T, x, y: T.nn.functional.tanhshrink(x),
+    "softsign": lambda T, x, y: T.nn.functional.softsign(x),
+    "l1_loss": lambda T, x, y: T.nn.functional.l1_loss(x, y),
+    "add by alpha": lambda T, x, y: T.add(x, y, alpha=1 + 2j) + T.add(x.real, y, alpha=2j) + x.clone().add_(y, alpha=1j),
+    "sub by alpha": lambda T, x, y: T.sub(x, y, alpha=1j) - T.sub(x, 2, alpha=1j) + T.rsub(x, y, alpha=T.tensor(2j)),
+    "addcmul by value": lambda T, x, y: T.addcmul(x, y, x, value=1j) + x.clone().addcmul_(x, y, value=1 - 1j),
+    "addcdiv by value": lambda T, x, y: T.addcdiv(x, x, y + 3, value=1j),
+    "addmm by both": lambda T, x, y: T.addmm(x, y, x, alpha=1j, beta=2 - 1j) + T.addr(x, y[0], x[1], alpha=1j, beta=2),
+    "baddbmm by both": lambda T, x, y: T.baddbmm(x[None], y[None], x[None], alpha=1j, beta=2 - 1j)[0],
+    "lerp": lambda T, x, y: T.lerp(x, y, 0.5 + 1j) + T.lerp(x, y, y),
     "conv1d": lambda T, x, y: T.conv1d(x.reshape(1, 3, 3), y.reshape(3, 3, 1), y[0], padding=1),
     "conv2d": lambda T, x, y: T.conv2d(x.reshape(1, 1, 3, 3), y.reshape(1, 1, 3, 3)[..., :2, :2], stride=2, padding=1),
     "conv2d groups": lambda T, x, y: T.conv2d(x.reshape(1, 3, 1, 3), y.reshape(3, 1, 1, 3), groups=3),
@@ -77,7 +98,7 @@ def test_values_and_gradients_are_pytorchs(call):
         found = [out]
         if out.requires_grad:
             found += T.autograd.grad((out * out.detach()).abs().sum(), [x, y], allow_unused=True)
-        results.append([None if value is None else value.detach().numpy() for value in found])
+        results.append([None if value is None else value.detach().resolve_conj().numpy() for value in found])
     for ours, theirs in zip(*results):
         assert (ours is None) == (theirs is None)
         if ours is not None:
@@ -85,10 +106,48 @@ def test_values_and_gradients_are_pytorchs(call):
             np.testing.assert_allclose(ours, theirs, 1e-9, 1e-9)
 
 
-@pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv2d groups", "conv_transpose1d", "cov", "index_fill"])
+REAL = {
+    "add": lambda x: ng.add(x, x, alpha=1j),
+    "add of a complex number without an imaginary part": lambda x: ng.add(x, x, alpha=1 + 0j),
+    "add_": lambda x: x.add_(x, alpha=1j),
+    "sub of integers": lambda x: ng.sub(x.long(), x.long(), alpha=1j),
+    "addcmul": lambda x: ng.addcmul(x, x, x, value=1j),
+    "addcdiv_": lambda x: x.addcdiv_(x, x, value=ng.tensor(1j)),
+    "addmm": lambda x: ng.addmm(x, x, x, alpha=1j),
+    "addmm_": lambda x: x.addmm_(x, x, beta=1j),
+    "baddbmm": lambda x: ng.baddbmm(x[None], x[None], x[None], beta=1j),
+    "addr": lambda x: ng.addr(x, x[0], x[0], alpha=1j),
+    "lerp": lambda x: ng.lerp(x, x, 1j),
+    "index_add": lambda x: ng.index_add(x, 0, ng.tensor([0]), x[:1], alpha=1j),
+    "elu": lambda x: ng.nn.functional.elu(x, 1j),
+}
+
+
+@pytest.mark.parametrize("call", list(REAL.values()), ids=list(REAL))
+def test_a_complex_factor_of_real_numbers_is_refused(call):
+    x = ng.ones(2, 2)
+    with pytest.raises(RuntimeError, match="must not be a (complex|floating point) number|cannot be converted to type float.* without overflow"):
+        call(x)
+    assert x.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    assert ng.addmm(x, x, x, alpha=2 + 0j).dtype is ng.float32
+
+
+def test_extremes_of_logaddexp():
+    top = ng.tensor([1e300 + 0j, complex("-inf"), complex("inf"), 1000.0], dtype=ng.complex128)
+    found = ng.logaddexp(top, ng.tensor([0j, complex("-inf"), complex("inf"), 1000.0 + 1j], dtype=ng.complex128))
+    expected = [1e300, -np.inf, np.inf, 1000 + np.log(1 + np.exp(1j))]
+    np.testing.assert_allclose(found.numpy().real, np.real(expected))
+    assert ng.logsumexp(top[3:] * 2, 0).item() == 2000
+
+
+@pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv2d groups", "conv_transpose1d", "cov", "index_fill", "index_add", "sinc", "logaddexp"])
 def test_gradients(name):
     x, y = (ng.tensor(numbers(3, 3, seed=seed)).requires_grad_() for seed in (0, 1))
-    ng.autograd.gradcheck(lambda x, y: CALLS[name](ng, x, y), (x, y))
+    # PyTorch's gradient of this one lacks a conjugate.
+    calls = CALLS | {"index_add": lambda T, x, y: x.index_add(0, T.tensor([2, 0]), y[:2], alpha=2j)}
+    ng.autograd.gradcheck(lambda x, y: calls[name](ng, x, y), (x, y))
+    if name in ("sinc", "logaddexp"):
+        ng.autograd.gradgradcheck(lambda x, y: calls[name](ng, x, y), (x, y))
 
 
 @pytest.mark.parametrize("include_self", [True, False])

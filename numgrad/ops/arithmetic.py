@@ -12,7 +12,7 @@ from ..tensor import Tensor
 # --- sums ----------------------------------------------------------------------------------------------------------
 
 
-@pointwise(reference=lambda input, other, alpha=1: input + alpha * other, numbers_from=-1)
+@pointwise(reference=lambda input, other, alpha=1: input + alpha * other, numbers_from=-1, multiplied="other")
 def add(input, other, *, alpha=1):
     """``input + alpha * other``, broadcast."""
     return input + alpha * other
@@ -36,7 +36,8 @@ def _no_bool(name, operands):
         )
 
 
-@pointwise(reference=lambda input, other, alpha=1: input - alpha * other, check=_no_bool, numbers_from=-1)
+@pointwise(reference=lambda input, other, alpha=1: input - alpha * other, check=_no_bool, numbers_from=-1,
+           multiplied="other")  # fmt: skip
 def sub(input, other, *, alpha=1):
     """``input - alpha * other``, broadcast."""
     return input - alpha * other
@@ -48,7 +49,7 @@ def _(g, alpha):
 
 
 @pointwise(reference=lambda input, other, alpha=1: other - alpha * input, check=_no_bool, inplace=False,
-           grad_name=("RsubBackward1", "RsubBackward0"))  # fmt: skip
+           multiplied="input", grad_name=("RsubBackward1", "RsubBackward0"))  # fmt: skip
 def rsub(input, other, *, alpha=1):
     """``other - alpha * input``, broadcast."""
     return other - alpha * input
@@ -59,7 +60,8 @@ def _(g, alpha):
     return -alpha * g, g
 
 
-@pointwise(reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 * tensor2, refuse="b")
+@pointwise(reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 * tensor2, refuse="b",
+           multiplied="tensor1")  # fmt: skip
 def addcmul(input, tensor1, tensor2, *, value=1):
     """``input + value * tensor1 * tensor2``, broadcast."""
     return input + value * tensor1 * tensor2
@@ -82,6 +84,7 @@ def _no_integer_quotient(name, operands):
     reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 / tensor2,
     domain=(0.5, 3.0),
     check=_no_integer_quotient,
+    multiplied="tensor1",
 )
 def addcdiv(input, tensor1, tensor2, *, value=1):
     """``input + value * tensor1 / tensor2``, broadcast."""
@@ -97,6 +100,8 @@ def _one_dtype(name, operands):
     for d in operands[1:2]:
         if d is not operands[0]:
             raise RuntimeError(f"{name}: expected dtype {operands[0].name} for `end` but got dtype {d.name}")
+    if operands[2].is_complex and not operands[0].is_complex:
+        raise RuntimeError(f"{name}: a complex weight cannot be converted to type {operands[0].name} without overflow")
 
 
 @pointwise(reference=lambda input, end, weight: input + weight * (end - input), check=_one_dtype, refuse="bi",

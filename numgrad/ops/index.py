@@ -184,6 +184,7 @@ def index_source(op, input, dim, index, source):
 def _scaled(source, alpha):
     if isinstance(alpha, Tensor):
         alpha = alpha.item()
+    alpha = dtypes.number_for("index_add", alpha, source._m.dtype)
     if isinstance(alpha, float) and not source._m.dtype.is_floating_point:
         raise RuntimeError(
             "index_add(): For integral input tensors, argument alpha must not be a floating point number."
@@ -239,7 +240,7 @@ def one_value(op, value, like):
     if isinstance(value, complex):
         if not m.dtype.is_complex:
             raise RuntimeError(f"{op}(): value {value} cannot be converted to type {m.dtype!r} without overflow")
-        return from_array(np.array(value, m.np)).to(m.device)
+        return from_array(m.dtype.encode(np.array(value))).to(m.device)
     if not isinstance(value, (bool, int, float)):
         raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
     out = empty_tensor(meta(m.dtype, (), m.device))

@@ -1,6 +1,6 @@
 """Matrix products, through BLAS; transposed operands are read in place."""
 
-from ..dtypes import int8, int32
+from ..dtypes import int8, int32, number_for
 from ..kernels import gemm
 from ..layout import broadcast_shapes, broadcast_strides
 from ..names import warn_of_order
@@ -258,6 +258,7 @@ linear.backward_as_ops(_linear_gradients)
 def _scaled(name, inputs, beta, alpha):
     """``beta * input + alpha * product``; with beta 0 the input is not read."""
     base, found = inputs
+    beta, alpha = number_for(name, beta, found._m.dtype), number_for(name, alpha, found._m.dtype)
     if found._m.dtype.kind == "b":
         return (base & bool(beta)) | (found & bool(alpha))
     if not found._m.dtype.differentiable:

@@ -37,6 +37,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "_C._nn": ("nn._convert",),
     "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
+    "_vmap_internals": ("func",),
     "autograd.anomaly_mode": ("autograd",),
     "cuda.amp": ("amp.cuda",),
     "cuda.amp.autocast_mode": ("amp.cuda",),
@@ -62,6 +63,7 @@ PATHS: dict[str, tuple[str, ...]] = {
 # names that are others here
 RENAMED = {
     ("_C._nn", "_parse_to"): "parse_to",
+    ("_vmap_internals", "_vmap"): "vmap",
     ("nn.modules.conv", "_ConvNd"): "_Conv",
     ("nn.modules.conv", "_ConvTransposeNd"): "_ConvTranspose",
     ("nn.modules.dropout", "_DropoutNd"): "_Dropout",

@@ -453,8 +453,10 @@ class Tensor:
                     "to host memory first."
                 )
             return self.detach().cpu().numpy()
-        if self._m.np is dtypes.BITS:
-            raise TypeError("numpy(): Got unsupported ScalarType BFloat16; NumPy has no such dtype, use .float().numpy()")
+        if self._m.dtype.encoded:
+            raise TypeError(
+                f"numpy(): Got unsupported ScalarType {self._m.dtype.scalar_type}; NumPy has no such dtype, use .float() or .cfloat() first"
+            )
         return shaped(self._d, self._m)
 
     def _host(self) -> np.ndarray:
@@ -471,7 +473,7 @@ class Tensor:
         """The one element as a Python number."""
         if self._m.numel != 1:
             raise RuntimeError(f"a Tensor with {self._m.numel} elements cannot be converted to Scalar")
-        if self._m.device is CPU and self._m.np is not dtypes.BITS:
+        if self._m.device is CPU and not self._m.dtype.encoded:
             return self._d.item(0)
         return self._host().item()
 
@@ -582,6 +584,10 @@ class Tensor:
         n = self._n
         if n is not None:
             suffixes.append("requires_grad=True" if n.leaf else f"grad_fn=<{n.name}>")
+            level = autograd.local.level
+            tangent = None if level is None else level.tangent(self)
+            if tangent is not None:
+                suffixes.append(f"tangent={tangent}")
         kind = type(self).__name__
         if kind in _PLAIN_KINDS:
             return tensor_text(self._host(), m.dtype.name, suffixes)

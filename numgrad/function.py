@@ -45,15 +45,21 @@ class Context:
         self._to_save = tensors
 
     def save_for_forward(self, *tensors):
-        """Keep tensors for ``jvp``. Directional derivatives come from ``backward``, so that nothing asks for them."""
+        """Keep tensors for ``jvp``, where they are the `saved_tensors`."""
         for tensor in tensors:
             if tensor is not None and not isinstance(tensor, Tensor):
                 raise TypeError(f"save_for_forward can only save variables, but argument is of type {type(tensor).__name__}")
         self._for_forward = tensors
 
+    _for_forward: tuple = ()
+    _forward = False  # whether ``jvp`` is being called
+
     @property
     def saved_tensors(self):
-        """What was handed to `save_for_backward`. RuntimeError once it is freed or was written to."""
+        """What was handed to `save_for_backward`; within ``jvp`` to `save_for_forward`. RuntimeError once it is freed or was
+        written to."""
+        if self._forward:
+            return self._for_forward
         node = None if self._node is None else self._node()
         if node is None:
             if self._node is not None:
@@ -243,7 +249,8 @@ class Function(Context, metaclass=_FunctionMeta):
     ``forward(ctx, *args)`` (or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``) computes on Tensors,
     unrecorded; ``backward(ctx, *grad_outputs)`` (or ``vjp``) returns one gradient (or None) an argument. Call `apply`.
     ``vmap(info, in_dims, *args)`` computes on whole batches and returns the outputs and their batch dimensions; without
-    it, `func.vmap` calls it slice by slice. Directional derivatives come from ``backward``: ``jvp`` is not called.
+    it, `func.vmap` calls it slice by slice. ``jvp(ctx, *tangents)`` returns one tangent an output, for directional derivatives
+    (`func.jvp`, `autograd.forward_ad`); without it they come from ``backward``.
     With ``clear_saved_tensors_on_access`` what was saved is freed as soon as ``backward`` reads it.
     """
 
@@ -304,6 +311,8 @@ class Function(Context, metaclass=_FunctionMeta):
         record = recording(tensors)
         context = Context()
         context.needs_input_grad = tuple(isinstance(value, Tensor) and value._n is not None for value in args)
+        level = autograd.local.level if switch.anywhere and record and cls.jvp is not Function.jvp else None
+        tangents = None if level is None else level.given(args)
         with no_grad():
             if separate:
                 output = cls.forward(*args, **kwargs)
@@ -317,6 +326,8 @@ class Function(Context, metaclass=_FunctionMeta):
             _note_views(outputs, tensors)
             return output
         results = _record_call(cls, context, args, tensors, outputs)
+        if level is not None and tangents is not None:
+            level.called(cls, context, args, tangents, results)
         return results[0] if single else type(output)(results) if type(output) is not list else results
 
 

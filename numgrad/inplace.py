@@ -4,7 +4,17 @@ import warnings
 from typing import Any
 
 from . import dtypes
-from .autograd import RETAIN, EngineName, Node, is_grad_enabled, is_inference_mode_enabled, next_seq, no_grad, switch
+from .autograd import (
+    RETAIN,
+    EngineName,
+    Node,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    local,
+    next_seq,
+    no_grad,
+    switch,
+)
 from .layout import is_dense, may_overlap, overlaps_itself
 from .op import ENTRIES, dense
 from .storage import meta, same_memory
@@ -258,6 +268,7 @@ class RefusedView(Tensor):
     """What such a view becomes: recording something that is done to it reads its history, which is the error."""
 
     __slots__ = ()
+    __torch_function__ = None  # results are plain tensors
 
     @property
     def _n(self):
@@ -340,6 +351,8 @@ def write_out(name, result, out, *sources):
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if (out._n is not None or result._n is not None) and is_grad_enabled():
+        if local.level is not None:
+            raise RuntimeError(f"Trying to use forward AD with {name} that does not support it because it is an out= function")
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
             "arguments requires grad."

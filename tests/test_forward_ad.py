@@ -1,5 +1,7 @@
 """Dual tensors: tangents agree with PyTorch's forward mode."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ def test_what_is_not_dual_has_no_tangent():
     x, t = ng.ones(2), ng.tensor([1.0, 2.0])
     with fwAD.dual_level():
         dual = fwAD.make_dual(x, t)
-        assert fwAD.unpack_dual(dual).primal is x and fwAD.unpack_dual(dual).tangent is t
+        assert fwAD.unpack_dual(dual).primal is not x and fwAD.unpack_dual(dual).tangent is t
         assert fwAD.unpack_dual(x) == (x, None)
         assert fwAD.unpack_dual(ng.ones(2, requires_grad=True) * 2).tangent is None
         out = dual * 3
@@ -101,3 +103,142 @@ def test_errors():
             fwAD.make_dual(x, 1.0)
     with pytest.raises(RuntimeError, match="no level exists"):
         fwAD.make_dual(x, x)
+
+
+class Tripled(ng.autograd.Function):
+    """``2 x + y`` with a jvp that is not the derivative, so that it is seen whom one asked."""
+
+    @staticmethod
+    def forward(ctx, scale, x, y):
+        ctx.scale = scale
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(y)
+        return scale * x + y, x.argmax()
+
+    @staticmethod
+    def backward(ctx, g, _):
+        return None, ctx.scale * g, g
+
+    @staticmethod
+    def jvp(ctx, scale, tx, ty):
+        (y,) = ctx.saved_tensors
+        assert scale is None
+        return 10 * ctx.scale * tx + y * ty, None
+
+
+def test_a_function_is_asked_for_its_jvp():
+    x, y, t = ng.tensor([1.0, 2.0]), ng.tensor([3.0, 4.0], requires_grad=True), ng.tensor([0.5, 1.0])
+
+    def through(x):
+        return Tripled.apply(2, x.sin(), y)[0] ** 2
+
+    out = (2 * x.sin() + y).detach()
+    expected = 2 * out * 20 * x.cos() * t
+    with fwAD.dual_level():
+        primal, tangent = fwAD.unpack_dual(through(fwAD.make_dual(x, t)))
+    assert ng.allclose(tangent, expected) and ng.allclose(primal, out**2)
+    assert ng.allclose(ng.func.jvp(through, (x,), (t,))[1], expected)
+    assert ng.allclose(ng.func.vjp(through, x)[1](t)[0], 2 * out * 2 * x.cos() * t)  # backward asks for backward
+    (gradient,) = ng.autograd.grad(tangent.sum(), y)
+    assert ng.allclose(gradient, 2 * 20 * x.cos() * t)
+    assert ng.allclose(ng.func.grad(lambda a: through(a).sum())(x), 2 * out * 2 * x.cos())
+
+
+def test_a_jvp_alone_is_enough_for_tangents():
+    class Cubed(ng.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_forward(x)
+            return x**3
+
+        @staticmethod
+        def jvp(ctx, t):
+            return 3 * ctx.saved_tensors[0] ** 2 * t
+
+    x = ng.tensor([1.0, 2.0])
+    value, tangent = ng.func.jvp(lambda x: Cubed.apply(Cubed.apply(x)), (x,), (ng.ones(2),))
+    assert ng.allclose(value, x**9) and ng.allclose(tangent, 9 * x**8)
+
+
+def _function(forward, jvp):
+    body = {"forward": staticmethod(forward), "jvp": staticmethod(jvp), "backward": staticmethod(lambda ctx, *g: g[0])}
+    return type("Given", (ng.autograd.Function,), body)
+
+
+def _written(ctx, x):
+    ctx.mark_dirty(x)
+    return x.mul_(2)
+
+
+def _constant(ctx, x):
+    out = x * 1
+    ctx.mark_non_differentiable(out)
+    return x * 2, out
+
+
+REFUSED = {
+    "number of tangents": (lambda ctx, x: x * 2, lambda ctx, t: (t, t), "incorrect number of forward gradients"),
+    "shape": (lambda ctx, x: x * 2, lambda ctx, t: t.sum(), "invalid gradient at index 0"),
+    "not written to": (_written, lambda ctx, t: t * 2, "must modify the corresponding gradient inplace"),
+    "returned as it was": (_written, lambda ctx, t: t, "must modify the corresponding gradient inplace"),
+    "not differentiable": (_constant, lambda ctx, t: (t, t), "return None at that position"),
+    "no view": (lambda ctx, x: x[:1], lambda ctx, t: t[:1].clone(), "not returning a view"),
+    "as it is": (lambda ctx, x: x, lambda ctx, t: t, r"an input as-is\) but the jvp is not returning a view"),
+    "view of another": (lambda ctx, x: x[:1], lambda ctx, t: t[:1].clone()[:], "view of the given"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_tangents(case):
+    forward, jvp, text = REFUSED[case]
+    with fwAD.dual_level(), pytest.raises(RuntimeError, match=text):
+        _function(forward, jvp).apply(fwAD.make_dual(ng.ones(2), ng.ones(2)).clone())
+
+
+def test_written_inputs_and_views_take_the_tangents_of_a_jvp():
+    t = ng.tensor([0.5, 1.0])
+    with fwAD.dual_level():
+        x = fwAD.make_dual(ng.ones(2), t)
+        view = _function(lambda ctx, x: x[:1], lambda ctx, t: t[:1]).apply(x)
+        assert fwAD.unpack_dual(view).tangent._base is t
+        y = x.clone()
+        part = y[1:]
+        assert _function(_written, lambda ctx, t: t.mul_(5)).apply(part) is part
+        assert fwAD.unpack_dual(y).tangent.tolist() == [0.5, 5.0] and y.tolist() == [1.0, 2.0]
+
+
+def test_complex_tangents():
+    g = np.random.default_rng(3)
+    x, t = (g.standard_normal(3) + 1j * g.standard_normal(3) for _ in range(2))
+    found = []
+    for lib in (ng, torch):
+        ad = lib.autograd.forward_ad
+        with ad.dual_level():
+            out = ad.make_dual(lib.tensor(x), lib.tensor(t)).exp().conj() * 1j
+            found.append(ad.unpack_dual(out).tangent.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-10)
+
+
+def test_a_level_keeps_no_tangent_alive():
+    with fwAD.dual_level():
+        tangent = ng.ones(2)
+        alive = weakref.ref(tangent)
+        dual = fwAD.make_dual(ng.ones(2), tangent)
+        del tangent
+        assert alive() is not None
+        del dual
+        assert alive() is None
+
+
+def test_tangents_are_laid_out_as_their_primals():
+    with fwAD.dual_level():
+        part, tangent = ng.ones(5)[:4], ng.ones(4)
+        fwAD.unpack_dual(fwAD.make_dual(part, tangent)).tangent.mul_(2)
+        assert tangent.tolist() == [1.0] * 4
+        turned = fwAD.unpack_dual(fwAD.make_dual(ng.ones(2, 3).t(), ng.ones(3, 2))).tangent
+        assert turned.stride() == (1, 3)
+        with pytest.raises(RuntimeError, match="forward gradient at the same level"):
+            fwAD.make_dual(ng.ones(2), fwAD.make_dual(ng.ones(2), ng.ones(2)) * 2)
+        with pytest.raises(RuntimeError, match="out= function"):
+            ng.add(ng.ones(2), 1, out=fwAD.make_dual(ng.ones(2), ng.ones(2)))
+    assert "tangent" not in str(ng.ones(2))

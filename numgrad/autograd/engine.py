@@ -275,8 +275,12 @@ def _accumulate(leaf, gradient, create_graph):
 def leading_to(targets, starts):
     """The nodes between ``starts`` and ``targets``: a target can be reached from them by at least one step."""
     state = {}  # node -> whether it leads to a target; absent while its parents are being looked at
+
+    def following(node):
+        return () if node.stops and node in targets else node.next
+
     for start in starts:
-        stack = [(start, iter(start.next))]
+        stack = [(start, iter(following(start)))]
         seen = {start}
         path = stack
         while path:
@@ -285,11 +289,11 @@ def leading_to(targets, starts):
                 if parent is None or parent in state or parent in seen:
                     continue
                 seen.add(parent)
-                path.append((parent, iter(parent.next)))
+                path.append((parent, iter(following(parent))))
                 break
             else:
                 path.pop()
-                state[node] = any(parent in targets or state.get(parent, False) for parent in node.next if parent)
+                state[node] = any(parent in targets or state.get(parent, False) for parent in following(node) if parent)
     return {node for node, leads in state.items() if leads}
 
 

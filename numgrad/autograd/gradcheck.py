@@ -10,6 +10,9 @@ import numpy as np
 from .. import autograd
 from ..dtypes import complex128, float64
 from ..errors import GradientError
+from ..func.levels import batch_of
+from ..ops.create import zeros_like
+from ..ops.join import stack
 from ..tensor import Tensor, from_array
 from .forward_ad import dual_level, make_dual, unpack_dual
 
@@ -26,9 +29,9 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
     ``inputs``: tensors; those that require grad should be float64 or complex128 (a warning). Each output's Jacobian is
     probed at once by a random projection of outputs and inputs, tightly; complex numbers count as pairs of reals. Checked
     too: that backward gives the same twice, to ``nondet_tol``, and zeros for zeros; ``check_forward_ad``: directional
-    derivatives, ``check_batched_grad``: gradients of several weightings at once. ``check_undefined_grad``, ``fast_mode``,
-    ``masked``, ``check_grad_dtypes``, ``check_batched_forward_grad`` are accepted. Raises GradcheckError, or returns False
-    unless ``raise_exception``, where they differ.
+    derivatives, ``check_batched_grad``: gradients of several weightings at once, ``check_batched_forward_grad``: derivatives
+    in several directions at once. ``check_undefined_grad``, ``fast_mode``, ``masked`` and ``check_grad_dtypes`` are
+    accepted. Raises GradcheckError, or returns False unless ``raise_exception``, where they differ.
     """
     if not (check_forward_ad or check_backward_ad):
         raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
@@ -39,10 +42,13 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
             check.constant()
             return True
         check.differences()
-        if check_forward_ad:
-            check.forward()
         if check_backward_ad:
             check.backward(nondet_tol)
+        if check_forward_ad:
+            check.forward()
+            if check_batched_forward_grad:
+                check.batched_forward()
+        if check_backward_ad:
             if check_batched_grad:
                 check.batched()
             check.zeros()
@@ -66,6 +72,14 @@ def _random(rng, tensor):
     """Normal numbers in the shape of ``tensor``, complex if it is."""
     values = rng.standard_normal(tensor.shape)
     return values + 1j * rng.standard_normal(tensor.shape) if tensor.is_complex() else values
+
+
+def _parts(values, what):
+    """Numbers, complex ones as their imaginary and their real part, with what a message says of these."""
+    if not np.iscomplexobj(values):
+        return [("", values)]
+    lead = "While considering the {} part of complex {} only, "
+    return [(lead.format("imaginary", what), 1j * values.imag), (lead.format("real", what), values.real + 0j)]
 
 
 def _product(a, b):
@@ -141,8 +155,7 @@ class _Check:
                         f"input {k}"
                     )
 
-    def compare(self, lead, analytical, i, k):
-        numerical = _product(self.weights[i], self.numerical[k][i])
+    def compare(self, lead, analytical, numerical, i, k):
         leaf = self.leaves[k]
         if not abs(analytical - numerical) <= self.atol * max(1.0, np.sqrt(leaf.numel())) + self.rtol * abs(numerical):
             raise GradcheckError(
@@ -156,16 +169,18 @@ class _Check:
 
     def backward(self, nondet_tol):
         for i, weight in enumerate(self.weights):
-            found, again = self.gradients(i, weight), self.gradients(i, weight)
-            for k, (gradient, repeated) in enumerate(zip(found, again)):
-                values = None if gradient is None else gradient._host()
-                self.compare("Jacobian", 0.0 if values is None else _product(values, self.directions[k]), i, k)
-                if values is not None and np.abs(values - repeated._host()).max(initial=0.0) > nondet_tol:
-                    raise GradcheckError(
-                        "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
-                        "different values, although analytical gradient matches numerical gradient. The tolerance for "
-                        f"nondeterminism was {nondet_tol}."
-                    )
+            for of, part in _parts(weight, "outputs"):
+                found, again = self.gradients(i, part), self.gradients(i, part)
+                for k, (gradient, repeated) in enumerate(zip(found, again)):
+                    values = None if gradient is None else gradient._host()
+                    analytical = 0.0 if values is None else _product(values, self.directions[k])
+                    self.compare(of + "Jacobian", analytical, _product(part, self.numerical[k][i]), i, k)
+                    if values is not None and np.abs(values - repeated._host()).max(initial=0.0) > nondet_tol:
+                        raise GradcheckError(
+                            "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times "
+                            "gives different values, although analytical gradient matches numerical gradient. The tolerance for "
+                            f"nondeterminism was {nondet_tol}."
+                        )
 
     def zeros(self):
         for i, weight in enumerate(self.weights):
@@ -173,15 +188,43 @@ class _Check:
                 if gradient is not None and np.any(gradient._host() != 0):
                     raise GradcheckError("backward not multiplied by grad_output: it is not 0 where that is 0")
 
+    def tangents(self, k, step):
+        """The tangents of the outputs towards ``step`` at leaf ``k`` and zeros at the others, which nothing records."""
+        with dual_level():
+            given = [value.detach() if isinstance(value, Tensor) else value for value in self.inputs]
+            for leaf in self.leaves:
+                place = next(n for n, value in enumerate(self.inputs) if value is leaf)
+                tangent = step if leaf is self.leaves[k] else zeros_like(given[place])
+                given[place] = make_dual(given[place], tangent)
+            return [unpack_dual(out).tangent for out in _all_outputs(self.func(*given))]
+
     def forward(self):
-        for k, (leaf, step) in enumerate(zip(self.leaves, self.directions)):
-            with dual_level():
-                dual = make_dual(leaf.detach(), _as(step, leaf))
-                values = _all_outputs(self.func(*(dual if value is leaf else value for value in self.inputs)))
-                tangents = [unpack_dual(out).tangent for out in values]
-            for i, tangent in enumerate(tangents[: len(self.outputs)]):
-                analytical = 0.0 if tangent is None else _product(self.weights[i], tangent._host())
-                self.compare("Jacobian computed with forward mode", analytical, i, k)
+        for k, (leaf, direction) in enumerate(zip(self.leaves, self.directions)):
+            for of, part in _parts(direction, "inputs"):
+                tangents = self.tangents(k, _as(part, leaf))
+                numerical = self.numerical[k] if part is direction else self.moved(leaf, part, _outputs)
+                for i, tangent in enumerate(tangents[: len(self.outputs)]):
+                    analytical = 0.0 if tangent is None else _product(self.weights[i], tangent._host())
+                    lead = of + "Jacobian computed with forward mode"
+                    self.compare(lead, analytical, _product(self.weights[i], numerical[i]), i, k)
+
+    def batched_forward(self):
+        for k, leaf in enumerate(self.leaves):
+            steps = [_as(values, leaf) for values in (self.directions[k], _random(self.rng, leaf))]
+            try:
+                (several,), ordinary = batch_of(stack(steps))
+                together = [ordinary(found) for found in self.tangents(k, several)]
+            except RuntimeError as error:
+                raise GradcheckError(
+                    f"gradcheck or gradgradcheck failed while testing batched forward gradient computation: {error}"
+                ) from error
+            for place, step in enumerate(steps):
+                for one, both in zip(self.tangents(k, step), together):
+                    if one is not None and not np.allclose(one._host(), both._host()[place], self.rtol, self.atol):
+                        raise GradcheckError(
+                            "gradcheck or gradgradcheck failed while testing batched forward gradient computation: the tangents "
+                            "towards several directions at once are not those towards each"
+                        )
 
     def batched(self):
         for i, out in enumerate(self.outputs):

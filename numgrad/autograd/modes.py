@@ -21,6 +21,7 @@ class _Local(threading.local):
     multithreading = True
     needed = None  # in a walk to some nodes only: those that lead to them
     task: Any = None  # of the walk under way: roots, captures, what hooks keep for it, functions to call at its end
+    level: Any = None  # in which tangents stand beside values
     packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
     no_packs = None  # why there may be no such hooks
 
@@ -83,6 +84,13 @@ def _set(name, value, change):
 def set_packs(packs: tuple):
     """From now on what nodes save in this thread passes through the last of these pairs of hooks."""
     _set("packs", packs, 0 if bool(packs) == bool(local.packs) else 1 if packs else -1)
+
+
+def set_level(level: Any) -> Any:
+    """From now on tangents stand beside values in this level, or, for None, in none; what it was before."""
+    before = local.level
+    _set("level", level, (level is not None) - (before is not None))
+    return before
 
 
 def packs() -> tuple:

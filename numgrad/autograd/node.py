@@ -43,6 +43,7 @@ class Node:
     anomaly = within = None  # in `detect_anomaly`: where the op was called, the node in whose gradient it was
     refusal = None  # why the tensor of this node must not be used
     leaf = False
+    stops = False  # whether a walk to this node goes no further, also where it leads to others
     unpacks = False  # whether the gradient itself has saved tensors that were packed unpacked, as often as it reads them
     frees = True  # whether a pass frees what is saved: not where that is no memory but shapes and numbers
     name = NodeName("Node")

@@ -52,20 +52,20 @@ def zeros_of(m) -> Tensor:
     return zeros(tuple(m.shape), dtype=m.dtype, device=m.device)
 
 
-def stand_in(op: str, tensor: Tensor) -> Tensor:
-    """A tensor over ``tensor``'s memory whose history starts with a `Source`."""
+def stand_in(op: str, tensor: Tensor, start: Callable[..., Source] = Source) -> Tensor:
+    """A tensor over ``tensor``'s memory whose history starts with a `Source`, made by ``start(values, levels)``."""
     if not isinstance(tensor, Tensor):
         raise ValueError(f"{op}: expected Tensors to differentiate with respect to, got {type(tensor).__name__}")
     kind: dtype = tensor._m.dtype
-    if not kind.is_floating_point:
+    if not kind.differentiable:
         raise RuntimeError(
-            f"{op}: only Tensors of floating point dtype can require gradients, got {kind!r}; leave this argument out of "
+            f"{op}: only Tensors of floating point or complex dtype can require gradients, got {kind!r}; leave this argument out of "
             "argnums, or convert it with .float() first"
         )
     tensor = everywhere(tensor)
     levels, tensor = levels_of(tensor), value_of(tensor)
     found = alias(tensor, tensor._d, tensor._m)
-    found._n = Source(tensor, levels)
+    found._n = start(tensor, levels)
     return batched(found, levels)
 
 
@@ -79,7 +79,7 @@ def reaches_outside(tensors: Iterable, sources: Iterable[Node]) -> bool:
         if node in seen:
             continue
         seen.add(node)
-        if node.leaf or type(node) is Source and not node.next and node not in own:
+        if node.leaf or isinstance(node, Source) and not node.next and node not in own:
             return True
         stack.extend(parent for parent in node.next if parent is not None and parent not in seen)
     return False

@@ -1,5 +1,6 @@
 """Gradients and vector products as functions: `grad`, `grad_and_value`, `vjp`, `jvp`, `linearize`."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from ..autograd import enable_grad, is_grad_enabled
 from ..ops.create import ones_like
 from ..tensor import Tensor
 from .levels import Source, linear_map, pull, reaches_outside, settled, stand_in, zeros_of
+from .tangents import ForwardLevel
 from .tree import Spec, flatten, unflatten
 
 argnums_t = int | tuple[int, ...]
@@ -34,26 +36,31 @@ class Call:
     nodes, ``outputs`` the leaves of what it returned, ``aux`` its second result where there is one.
 
     ``keep``: whether derivatives are recorded and results keep their history; None for those of them that depend on
-    something outside, if anything is recorded at all.
+    something outside, if anything is recorded at all. ``tangents``: those of the inputs, where they are known.
     """
 
     def __init__(
         self, op: str, func: Callable, args: Sequence, kwargs: dict, places: Sequence[int], has_aux: bool = False,
-        keep: bool | None = None,
+        keep: bool | None = None, tangents: Sequence | None = None,
     ):  # fmt: skip
         self.op, self.keep = op, keep
         arguments = list(args)
+        level = None if tangents is None else ForwardLevel()
+        self.level = level
         self.specs: list[Spec] = []
         inputs: list[Tensor] = []
         for k in places:
             leaves, spec = flatten(args[k])
-            own = [stand_in(op, leaf) for leaf in leaves]
+            if level is None:
+                own = [stand_in(op, leaf) for leaf in leaves]
+            else:
+                own = [level.dual(op, leaf, tangent) for leaf, tangent in zip(leaves, tangents[len(inputs) :])]
             inputs += own
             self.specs.append(spec)
             arguments[k] = unflatten(own, spec)
         self.inputs = inputs
         self.sources: list[Source] = [tensor._n for tensor in inputs]
-        with enable_grad():
+        with enable_grad(), level or contextlib.nullcontext():
             result = func(*arguments, **kwargs)
         self.aux: Any = None
         if has_aux:
@@ -128,7 +135,16 @@ class Call:
 
     def tangents(self, directions: Sequence) -> list[Tensor]:
         """The tangents of the outputs towards ``directions``, one an input; zeros where an output does not depend."""
-        return [zeros_of(y._m) if t is None else t for t, y in zip(self.push(directions), self.outputs)]
+        return self._with_zeros(self.push(directions))
+
+    def known_tangents(self) -> list[Tensor]:
+        """The tangents of the outputs towards those with which the function was called."""
+        assert self.level is not None
+        nodes = self.level.nodes()
+        return self._with_zeros(linear_map(self.outputs, nodes, self.keep)([node.tangent for node in nodes]))
+
+    def _with_zeros(self, found: Sequence) -> list[Tensor]:
+        return [zeros_of(y._m) if t is None else t for t, y in zip(found, self.outputs)]
 
 
 def grad_and_value(func: Callable, argnums: argnums_t = 0, has_aux: bool = False) -> Callable:
@@ -223,12 +239,13 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     _same_structure(op, "tangents", spec, "primals", expected)
     if not before:
         raise RuntimeError(f"{op}(f, primals, tangents): Expected at least one Tensor in primals, got none")
-    call = Call(op, func, primals, {}, range(len(primals)), has_aux)
+    known = leaves if all(isinstance(value, Tensor) for value in (*before, *leaves)) else None
+    call = Call(op, func, primals, {}, range(len(primals)), has_aux, tangents=known)
     same_shapes(op, "tangents", leaves, call.inputs)
     call.need_tensors()
     if strict and any(output._n is None for output in call.outputs):
         raise RuntimeError(f"{op}(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with strict=True.")
-    found = unflatten(call.tangents(leaves), call.spec)
+    found = unflatten(call.known_tangents(), call.spec)
     return (call.value(), found, call.aux) if has_aux else (call.value(), found)
 
 

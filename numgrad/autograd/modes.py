@@ -120,6 +120,14 @@ class _Mode:
         return self
 
     def __call__(self, fn):
+        if isinstance(fn, type):
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate functions or "
+                "methods. To preserve the current behavior of class decoration, you can directly decorate the `__init__` method and "
+                "nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
         return within(self.clone, fn)
 
     def clone(self):

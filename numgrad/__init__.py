@@ -38,6 +38,8 @@ from .dtypes import (
     bfloat16 as bfloat16,
     bool_ as bool,
     can_cast as can_cast,
+    complex32 as chalf,
+    complex32 as complex32,
     complex64 as cfloat,
     complex64 as complex64,
     complex128 as cdouble,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from . import dtypes
 from .autograd import Node, is_grad_enabled, set_grad_enabled
 from .deferral import BUILDING
-from .dtypes import bfloat16, float16
+from .dtypes import bfloat16, complex32, float16
 from .names import behind
 from .op import ENTRIES, FOLLOWERS, OPS, StructuredNode, cast, plain
 from .rowwise import Rowwise
@@ -55,9 +55,9 @@ def mapped(value, change):
 
 # --- 16-bit dtypes ---------------------------------------------------------------------------------------------------
 
-_NARROW = {float16, bfloat16}
+_NARROW = {float16, bfloat16, complex32}
 # Copies, which take any dtype; and ops whose operands must be of one dtype, which their own checks say.
-_ANY_DTYPE = {"contiguous_copy", "clone", "to_dtype", "to_other_device", "_copy_into"}
+_ANY_DTYPE = {"contiguous_copy", "clone", "to_dtype", "to_other_device", "_copy_into", "view_as_real", "view_as_complex"}
 _ONE_DTYPE = {"matrix_product", "hidden_product", "linear", "convolution"}
 _PROMOTED = {"lstm_step", "gru_step"}  # their results have the common dtype, that of others the 16-bit one
 # Functions that write to their first argument with kernels of their own; of some the operands must be of one dtype.
@@ -85,7 +85,7 @@ def _narrow_dtype(values, found=None):
     for value in values:
         if isinstance(value, Tensor):
             d = value._m.dtype
-            if d is float16 or d is bfloat16:
+            if d is float16 or d is bfloat16 or d is complex32:
                 found = d if found is None else dtypes.promote(found, d)
         elif value is not None and type(value) in (list, tuple):
             found = _narrow_dtype(value, found)
@@ -104,7 +104,13 @@ def floating_dtypes(values) -> set:
 
 
 def _widened(tensor):
-    return cast(tensor, dtypes.float32) if tensor._m.dtype in _NARROW else tensor
+    d = tensor._m.dtype
+    return cast(tensor, _wide(d)) if d in _NARROW else tensor
+
+
+def _wide(d):
+    """What a 16-bit dtype is computed in."""
+    return dtypes.complex64 if d is complex32 else dtypes.float32
 
 
 def _through_float32(original, args, kwargs):
@@ -152,7 +158,7 @@ class _SavedNarrow:
         return self.tensor._s
 
     def restore(self):
-        wide = cast(plain(self.tensor), dtypes.float32)
+        wide = _widened(plain(self.tensor))
         wide._n = self.node
         return wide
 
@@ -219,7 +225,9 @@ def _of_one_dtype_in_place(original, args, kwargs):
 
 def _narrowed(result, d):
     if isinstance(result, Tensor):
-        return cast(result, d) if result._m.dtype is dtypes.float32 else result
+        if d is complex32 and result._m.dtype is dtypes.complex64:
+            return cast(result, d)
+        return cast(result, d.to_real()) if result._m.dtype is dtypes.float32 and d in _NARROW else result
     if isinstance(result, tuple) and any(isinstance(item, Tensor) for item in result):
         items = [_narrowed(item, d) for item in result]
         return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
@@ -259,3 +267,4 @@ def _prepare() -> None:
 
 
 dtypes.float16.unprepared.append(_prepare)
+complex32.unprepared.extend([lambda: dtypes.prepare(float16), lambda: dtypes.prepare(dtypes.complex64)])

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -11,33 +12,42 @@ from . import config, forks
 BITS = np.dtype([("bfloat16", np.uint16)])
 
 
+class HalfPair(np.void):
+    """The scalar type of what complex32 is stored as: two float16 numbers."""
+
+
+PAIRS = np.dtype((HalfPair, [("real", np.float16), ("imag", np.float16)]))
+
+
 class dtype:
     """An element type, as ``numgrad.float32``; one instance each, compared by identity.
 
     ``np`` is the NumPy dtype of its storage, ``itemsize`` its size in bytes, ``kind`` one of ``"b"`` (bool),
     ``"i"`` (integers), ``"f"`` (floating point) and ``"c"`` (complex), ``rank`` its place in the promotion order.
     ``compute`` is the NumPy scalar type that kernels compute in: float32 for the 16-bit formats, which are storage
-    only, else ``type``. ``differentiable``: floating point or complex. ``barebones``: uint16, uint32 or uint64, which few
+    only, complex64 for complex32, else ``type``. ``encoded``: NumPy has no such dtype. ``differentiable``: floating point or complex. ``barebones``: uint16, uint32 or uint64, which few
     ops take. ``unprepared`` is what must happen before the
     first tensor of this dtype; the table of ops puts it there.
     """
 
     __slots__ = ("name", "np", "itemsize", "kind", "rank", "is_floating_point", "is_complex", "differentiable",
-                 "is_signed", "barebones", "type", "one", "compute", "unprepared")  # fmt: skip
+                 "encoded", "is_signed", "barebones", "type", "one", "compute", "unprepared")  # fmt: skip
 
     def __init__(self, name, kind, rank):
         self.name, self.kind, self.rank = name, kind, rank
-        self.np = BITS if name == "bfloat16" else np.dtype("bool" if name == "bool" else name)
+        encoded = {"bfloat16": BITS, "complex32": PAIRS}
+        self.np = encoded[name] if name in encoded else np.dtype(name)
+        self.encoded = name in encoded
         self.type = self.np.type
-        self.one = np.array((0x3F80,), BITS)[()] if name == "bfloat16" else self.np.type(1)
-        self.compute = np.float32 if kind == "f" and self.np.itemsize == 2 else self.type
+        self.compute: Any = np.float32 if kind == "f" and self.np.itemsize == 2 else np.complex64 if name == "complex32" else self.type
+        self.one = self.encode(np.array(1, self.compute))[()]
         self.itemsize = self.np.itemsize
         self.is_floating_point = kind == "f"
         self.is_complex = kind == "c"
         self.differentiable = kind in "fc"
         self.is_signed = kind in "fc" or (kind == "i" and not name.startswith("u"))
         self.barebones = name in ("uint16", "uint32", "uint64")
-        self.unprepared = _unprepared_complex if kind == "c" else _unprepared_unsigned if self.barebones else _unprepared_16bit if self.np.type is not self.compute else None
+        self.unprepared: Any = [] if name == "complex32" else _unprepared_complex if kind == "c" else _unprepared_unsigned if self.barebones else _unprepared_16bit if self.np.type is not self.compute else None
 
     @property
     def scalar_type(self) -> str:
@@ -58,19 +68,24 @@ class dtype:
 
     def to_real(self):
         """The dtype of a complex dtype's parts; other dtypes are their own."""
-        return self if self.kind != "c" else float32 if self is complex64 else float64
+        return self if self.kind != "c" else {"complex32": float16, "complex64": float32}.get(self.name, float64)
 
     def to_complex(self):
         """The complex dtype whose parts have this floating-point dtype."""
         if self.kind == "c":
             return self
-        if self not in (float32, float64):
-            raise TypeError(f"to_complex: numgrad has no complex dtype of {self!r} parts; use float32 or float64")
-        return complex64 if self is float32 else complex128
+        if self.kind != "f":
+            raise RuntimeError(f"Unknown Complex ScalarType for {self.scalar_type}")
+        return complex128 if self is float64 else complex32 if self is float16 else complex64
 
     def encode(self, array):
         """An ndarray of numbers as one of this dtype's storage."""
-        if self.np is not BITS or array.dtype == BITS:
+        if self.np is PAIRS and array.dtype != PAIRS:
+            found = np.empty(np.shape(array), PAIRS)
+            with np.errstate(over="ignore"):
+                found["real"], found["imag"] = np.real(array), np.imag(array)
+            return found
+        if not self.encoded or array.dtype == self.np:
             if array.dtype.kind == "c" and self.kind not in "cb":
                 array = array.real
             with np.errstate(over="ignore"):  # too large a number becomes infinite
@@ -81,16 +96,20 @@ class dtype:
         return rounded.astype(np.uint16).view(BITS).reshape(np.shape(array))
 
     def decode(self, array):
-        """An ndarray of this dtype's storage as one of numbers: bfloat16 becomes float32."""
-        if self.np is not BITS:
+        """An ndarray of this dtype's storage as one of numbers: bfloat16 becomes float32, complex32 complex64."""
+        if not self.encoded:
             return array
+        if self.np is PAIRS:
+            found = np.empty(array.shape, np.complex64)
+            found.real, found.imag = array["real"], array["imag"]
+            return found
         wide = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
         return wide.view(np.float32).reshape(np.shape(array))
 
 
 _SCALAR_TYPES = {
     "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half", "float32": "Float",
-    "float64": "Double", "bfloat16": "BFloat16", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
+    "float64": "Double", "bfloat16": "BFloat16", "complex32": "ComplexHalf", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
     "uint32": "UInt32", "uint64": "UInt64",
 }  # fmt: skip
 
@@ -114,12 +133,13 @@ float16 = dtype("float16", "f", 6)
 bfloat16 = dtype("bfloat16", "f", 6)
 float32 = dtype("float32", "f", 7)
 float64 = dtype("float64", "f", 8)
-complex64 = dtype("complex64", "c", 9)
-complex128 = dtype("complex128", "c", 10)
+complex32 = dtype("complex32", "c", 9)
+complex64 = dtype("complex64", "c", 10)
+complex128 = dtype("complex128", "c", 11)
 uint16, uint32, uint64 = (dtype(name, "i", 5) for name in ("uint16", "uint32", "uint64"))
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128, uint16,
-       uint32, uint64)  # fmt: skip
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex32, complex64, complex128,
+       uint16, uint32, uint64)  # fmt: skip
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.np: d for d in ALL}
 PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
@@ -144,7 +164,7 @@ def get_default_dtype() -> dtype:
 
 def default_complex() -> dtype:
     """The dtype of tensors made of Python's complex numbers: its parts have the default dtype."""
-    return complex128 if _default is float64 else complex64
+    return _default.to_complex()
 
 
 def set_default_dtype(d: dtype) -> None:
@@ -195,8 +215,10 @@ def promote(a: dtype, b: dtype) -> dtype:
     if a.kind == b.kind == "i" and (a is uint8 or b is uint8):
         other = b if a is uint8 else a
         return int16 if other is int8 else other
-    if a is float64 and b.kind == "c" or b is float64 and a.kind == "c":
-        return complex128
+    if a.kind == "c" and b.kind == "f" or a.kind == "f" and b.kind == "c":
+        a, b = (d.to_complex() if d.kind == "f" else d for d in (a, b))
+    if a is b:
+        return a
     if a.rank == b.rank:
         return float32  # neither 16-bit format holds the other
     return a if a.rank > b.rank else b
@@ -242,7 +264,7 @@ def result(operands) -> dtype:
             out = d
         elif _CATEGORY[d.kind] > _CATEGORY[out.kind]:
             if d.kind == "c" and out.kind == "f":
-                out = complex128 if out is float64 else complex64  # of the parts that are known
+                out = out.to_complex()  # of the parts that are known
             else:
                 out = promote(out, d) if d is not by_level[0] else (d if d.kind != "f" else _default)
     return out

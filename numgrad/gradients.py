@@ -129,7 +129,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
                 continue
             if not tensor._n.leaf and captures[tensor._n] is not None and not tensor.retains_grad:
                 gradient = captures[tensor._n]
-                tensor.grad = gradient if tensor._grad is None else autograd.engine.add(tensor._grad, gradient)
+                tensor.grad = gradient if tensor._kept_grad is None else autograd.engine.add(tensor._kept_grad, gradient)
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, only_inputs=True,

@@ -188,7 +188,7 @@ def _with_complex_numbers(operands):
         for value in operands
     ]
     d = dtypes.result(levels)
-    return [from_array(np.array(value, d.np)) if type(value) is complex else value for value in operands]
+    return [from_array(d.encode(np.array(value))) if type(value) is complex else value for value in operands]
 
 
 def _attribute_values(op, attributes):

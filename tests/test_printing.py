@@ -6,7 +6,7 @@ import pytest
 from numgrad import dtypes
 from numgrad.printing import get_printoptions, set_printoptions, tensor_text
 
-DTYPES = [d.name for d in dtypes.ALL if d.np is not dtypes.BITS]
+DTYPES = [d.name for d in dtypes.ALL if not d.encoded]
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ import types as python_types
 
 import numpy as np
 
+from ..dtypes import HalfPair
 from . import jit
-from .half import from_bfloat16, from_float16, to_bfloat16, to_float16
+from .half import from_bfloat16, from_complex32, from_float16, to_bfloat16, to_complex32, to_float16
 from .jit import inlined, integer, kernel, load_module, pointer, real, scalar, shifted
 from .ordered import cascade_sum
 from .vmath import WORDS as CPU_WORDS
@@ -19,14 +20,18 @@ from .vocab import CPU_ROW_WORDS, typed
 
 _NAMES = {
     "pointer": pointer, "integer": integer, "real": real, "shifted": shifted, "from_float16": from_float16,
-    "to_float16": to_float16, "from_bfloat16": from_bfloat16, "to_bfloat16": to_bfloat16,
+    "to_float16": to_float16, "from_bfloat16": from_bfloat16, "to_bfloat16": to_bfloat16, "from_complex32": from_complex32,
+    "to_complex32": to_complex32,
 }  # fmt: skip
-# Stored types that kernels do not compute in: the names of their conversions. Their elements are 16 bits; np.void is
-# the type of `dtypes.BITS`.
-_STORED_BITS = {np.float16: "float16", np.void: "bfloat16"}
+# Stored types that kernels do not compute in: the names of their conversions, and the types of their bits and of what
+# they become. np.void is the type of `dtypes.BITS`.
+_STORED_BITS = {np.float16: "float16", np.void: "bfloat16", HalfPair: "complex32"}
+_BITS = {HalfPair: "uint32"}
+_WIDER = {np.float16: np.float32, np.void: np.float32, HalfPair: np.complex64}
 # Names that emitted text uses itself: an argument of that name gets another one.
 _RESERVED = {
-    "operands", "begin", "end", "i", "j", "n", "row", "rest", "axis", "size", "index", "ndim", "geometry", *_NAMES
+    "operands", "begin", "end", "i", "j", "n", "row", "rest", "axis", "size", "index", "ndim", "geometry", "many", "along",
+    *_NAMES,
 }  # fmt: skip
 _IMPORTS = (
     "from numpy import bool_, complex64, complex128, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32"
@@ -49,13 +54,13 @@ _WORD_FUNCTIONS = set(CPU_WORDS.values())
 
 def compute_type(numpy_type):
     """The NumPy scalar type in which kernels compute with elements stored as ``numpy_type``."""
-    return np.float32 if numpy_type in _STORED_BITS else numpy_type
+    return _WIDER.get(numpy_type, numpy_type)
 
 
 def type_name(numpy_type):
     """How emitted text spells a NumPy scalar type; bool is stored as uint8, 16-bit floats as uint16."""
     if numpy_type in _STORED_BITS:
-        return "uint16"
+        return _BITS.get(numpy_type, "uint16")
     return "uint8" if numpy_type is np.bool_ else numpy_type.__name__
 
 
@@ -67,8 +72,8 @@ def load(array, index, stored, T):
     if stored is T:
         return text
     if stored in _STORED_BITS:
-        text, stored = f"from_{_STORED_BITS[stored]}({text})", np.float32
-        if T is np.float32:
+        text, stored = f"from_{_STORED_BITS[stored]}({text})", _WIDER[stored]
+        if T is stored:
             return text
     if issubclass(stored, np.complexfloating) and not issubclass(T, (np.complexfloating, np.bool_)):
         text, stored = f"{text}.real", np.floating
@@ -82,7 +87,8 @@ def store(value, stored, T):
     if stored is np.bool_:
         return f"uint8(({value}) != 0)"
     if stored in _STORED_BITS:
-        return f"to_{_STORED_BITS[stored]}({value if T is np.float32 else f'float32({value})'})"
+        wider = _WIDER[stored]
+        return f"to_{_STORED_BITS[stored]}({value if T is wider else f'{wider.__name__}({value})'})"
     return f"{stored.__name__}({value})"
 
 
@@ -195,21 +201,27 @@ def _returns_bool(outputs, T):
 
 
 def _strided_loop(slot, arrays, read, statement):
-    """Loop over rows: unravel the row number over the outer dimensions, then run along the last one. Rows that lie
+    """Loop over rows: step to the next one, or unravel its number over the outer dimensions, then run along it. Rows that lie
     side by side have a loop of their own, which vectorises, and so have those of which one of at most two that are
     ``read`` is a single element."""
     lines = [f"geometry = pointer(operands, {slot}, int64)", "ndim = geometry[0]", "n = geometry[ndim]"]
     for k, array in enumerate(arrays):
         lines.append(f"{array}_strides = shifted(geometry, 1 + {k + 1} * ndim)")
         lines.append(f"{array}_step = {array}_strides[ndim - 1]")
-    lines.append("for row in range(begin, end):")
-    lines.append("    rest = row")
+        # Along the dimension before the last one; of one dimension there is a single row.
+        lines.append(f"{array}_next = {array}_strides[ndim - 2]")
+        lines.append(f"{array}_at = 0")
+    lines += ["many, along = geometry[ndim - 1], 0", "for row in range(begin, end):", "    along += 1"]
+    lines.append("    if row > begin and along < many:")
     for array in arrays:
-        lines.append(f"    {array}_at = 0")
-    lines += ["    for axis in range(ndim - 2, -1, -1):", "        size = geometry[1 + axis]"]
-    lines += ["        index = rest % size", "        rest = rest // size"]
+        lines.append(f"        {array}_at += {array}_next")
+    lines += ["    else:", "        rest = row", "        along = row % many"]
     for array in arrays:
-        lines.append(f"        {array}_at += index * {array}_strides[axis]")
+        lines.append(f"        {array}_at = 0")
+    lines += ["        for axis in range(ndim - 2, -1, -1):", "            size = geometry[1 + axis]"]
+    lines += ["            index = rest % size", "            rest = rest // size"]
+    for array in arrays:
+        lines.append(f"            {array}_at += index * {array}_strides[axis]")
     for array in arrays:
         lines.append(f"    {array}_row = shifted({array}, {array}_at)")
     unit = " and ".join(f"{array}_step == 1" for array in arrays)

@@ -137,3 +137,15 @@ if _converts_float16():
 
 else:
     from_float16, to_float16 = from_float16_bits, to_float16_bits
+
+
+@scalar
+def from_complex32(b):
+    """The complex64 of the bits of two float16 numbers, the real part below."""
+    return np.complex64(complex(from_float16(np.uint16(b & np.uint32(0xFFFF))), from_float16(np.uint16(b >> np.uint32(16)))))
+
+
+@scalar
+def to_complex32(z):
+    """The bits of a complex64's two parts as float16 numbers."""
+    return np.uint32(np.uint32(to_float16(np.float32(z.real))) | np.uint32(to_float16(np.float32(z.imag))) << np.uint32(16))

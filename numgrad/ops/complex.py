@@ -75,13 +75,13 @@ def view_as_real(input) -> Tensor:
 
 @function(install=("ng",))
 def view_as_complex(input) -> Tensor:
-    """A view of pairs of float32 or float64 as complex numbers: ``(..., 2) -> (...)``.
+    """A view of pairs of float16, float32 or float64 as complex numbers: ``(..., 2) -> (...)``.
 
     Raises RuntimeError for another dtype or last size, or where the pairs are not side by side in memory.
     """
     input = as_tensor_operand("view_as_complex", input, "input")
     m = input._m
-    if m.dtype not in (dtypes.float32, dtypes.float64):
+    if m.dtype not in (dtypes.float16, dtypes.float32, dtypes.float64):
         raise RuntimeError(f"view_as_complex is only supported for floating point tensors, but got a tensor of {m.dtype!r}")
     if m.ndim == 0:
         raise RuntimeError("Input tensor must have one or more dimensions")
@@ -127,7 +127,7 @@ Tensor.imag = property(lambda self: imag(self), _set_imag, doc="The imaginary pa
 def _pair(name, first, second, names):
     first, second = as_tensor_operand(name, first, names[0]), as_tensor_operand(name, second, names[1])
     d = first._m.dtype
-    if d not in (dtypes.float32, dtypes.float64):
+    if d not in (dtypes.float16, dtypes.float32, dtypes.float64):
         raise RuntimeError(f"{name}: Expected both inputs to be Half, Float or Double tensors but got {d.scalar_type} and {second._m.dtype.scalar_type}; use .float()")
     if second._m.dtype is not d:
         raise RuntimeError(f"{name}: Expected object of scalar type {d.scalar_type} but got scalar type {second._m.dtype.scalar_type} for second argument")
@@ -136,14 +136,14 @@ def _pair(name, first, second, names):
 
 @function(install=("ng",), name="complex")
 def complex_(real, imag, *, out=None) -> Tensor:
-    """``real + i imag``, broadcast: float32 or float64 tensors of one dtype give complex64 or complex128."""
+    """``real + i imag``, broadcast: float16, float32 or float64 tensors of one dtype give complex32, complex64 or complex128."""
     found = view_as_complex(ENTRIES["stack"](_pair("complex", real, imag, ("real", "imag")), -1))
     return found if out is None else _written("complex", found, out)
 
 
 @function(install=("ng",))
 def polar(abs, angle, *, out=None) -> Tensor:
-    """``abs * (cos(angle) + i sin(angle))``, broadcast: float32 or float64 tensors of one dtype."""
+    """``abs * (cos(angle) + i sin(angle))``, broadcast: float16, float32 or float64 tensors of one dtype."""
     size, angle = _pair("polar", abs, angle, ("abs", "angle"))
     found = view_as_complex(ENTRIES["stack"]((size * angle.cos(), size * angle.sin()), -1))
     return found if out is None else _written("polar", found, out)

@@ -248,7 +248,7 @@ def fill_(self, value) -> Tensor:
     value = as_operand("fill_", value)
     if isinstance(value, complex):
         dtypes.check_number("fill_", value, self._m.dtype)
-        value = from_array(np.array(value if self._m.dtype.kind in "bc" else value.real).astype(self._m.np))
+        value = from_array(self._m.dtype.encode(np.array(value if self._m.dtype.kind in "bc" else value.real)))
     if self._m.batched and not isinstance(value, Tensor):
         value = from_array(np.asarray(value))
     if isinstance(value, Tensor):
@@ -327,7 +327,7 @@ def _converter(name, d):
 
 for _name, _dtype in (("float", dtypes.float32), ("double", dtypes.float64), ("long", dtypes.int64),
                       ("int", dtypes.int32), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
-                      ("bool", dtypes.bool_), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("cfloat", dtypes.complex64),
+                      ("bool", dtypes.bool_), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("cfloat", dtypes.complex64), ("chalf", dtypes.complex32),
                       ("cdouble", dtypes.complex128)):  # fmt: skip
     method(_converter(_name, _dtype))
 
@@ -358,7 +358,7 @@ def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
 
 _TYPE_NAMES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
                "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
-               "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor"}  # fmt: skip
+               "complex32": "ComplexHalfTensor", "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor"}  # fmt: skip
 
 
 @method

@@ -67,7 +67,7 @@ def _python_array(op, value, d):
             raise ValueError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
     if d.kind in "ib" or isinstance(value, complex):
         dtypes.check_number(op, value, d)
-        return np.array(value).astype(d.np) if d.kind != "f" else d.encode(np.array(value.real, d.compute))
+        return d.encode(np.array(value)) if d.kind != "f" else d.encode(np.array(value.real, d.compute))
     return d.encode(np.array(float(value), np.float64).astype(d.compute) if d.kind == "f" else np.array(value, d.compute))
 
 
@@ -254,7 +254,7 @@ def _filled(m, value, requires_grad):
     found = empty_tensor(m)
     if m.device is CPU and (m.dtype.kind in "fc" or value in (0, 1)):
         value = value.real if isinstance(value, complex) and m.dtype.kind == "f" else value
-        found._d.fill(value if m.np is not dtypes.BITS else m.dtype.encode(np.asarray(value))[()])
+        found._d.fill(m.dtype.encode(np.asarray(value))[()] if m.dtype.encoded else value)
     elif m.device is CPU:
         write(value if not isinstance(value, complex) else bool(value) if m.dtype.kind == "b" else int(value.real), found)
     else:

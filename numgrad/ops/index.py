@@ -240,7 +240,7 @@ def one_value(op, value, like):
     if isinstance(value, complex):
         if not m.dtype.is_complex:
             raise RuntimeError(f"{op}(): value {value} cannot be converted to type {m.dtype!r} without overflow")
-        return from_array(np.array(value, m.np)).to(m.device)
+        return from_array(m.dtype.encode(np.array(value))).to(m.device)
     if not isinstance(value, (bool, int, float)):
         raise TypeError(f"{op}(): argument 'value' must be a number or a 0-d Tensor, not {type(value).__name__}")
     out = empty_tensor(meta(m.dtype, (), m.device))

@@ -466,7 +466,7 @@ def _value(self, value):
     if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, complex) and self._m.dtype.is_complex:
-        return from_array(np.array(value, self._m.np))
+        return from_array(self._m.dtype.encode(np.array(value)))
     if isinstance(value, np.ndarray):
         return from_array(value)
     raise TypeError(

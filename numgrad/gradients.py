@@ -42,7 +42,7 @@ def _root_gradient(op, m, gradient, k):
             "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
             f"grad_output[{k}] has a dtype of {gradient._m.dtype!r} and output[{k}] has a dtype of {m.dtype!r}."
         )
-    return gradient if gradient._m.dtype.differentiable else gradient.to(m.dtype)
+    return gradient if gradient._m.dtype is m.dtype else gradient.to(m.dtype)
 
 
 def _as_tuple(value):

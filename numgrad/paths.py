@@ -31,7 +31,7 @@ _DISTRIBUTIONS = (
 
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
-    "_C": ("overrides", "autograd.internals", "autograd"),
+    "_C": ("overrides", "autograd.internals", "autograd", "settings"),
     "_C._autograd": ("autograd.internals",),
     "_C._functions": ("autograd.internals",),
     "_C._nn": ("nn._convert",),

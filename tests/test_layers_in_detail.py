@@ -177,6 +177,9 @@ def test_layers_take_empty_batches():
         assert found.numel() == 0
         found.sum().backward()
         assert x.grad.shape == shape
+    x = ng.ones(0, 2, 4, requires_grad=True)
+    F.max_unpool1d(x, ng.zeros(0, 2, 4, dtype=ng.int64), 2).sum().backward()
+    assert x.grad.shape == (0, 2, 4)
     for call, text in (
         (lambda: nn.AdaptiveAvgPool1d(5)(ng.ones(2, 0)), "non-zero size for non-batch"),
         (lambda: nn.MaxPool1d(2)(ng.ones(0, 4)), "non-zero size for non-batch"),

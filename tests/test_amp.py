@@ -92,6 +92,8 @@ def test_decorator_and_custom_functions():
 
 def test_errors():
     with pytest.raises(RuntimeError, match="unsupported autocast device_type"):
+        autocast("mps")
+    with pytest.raises(RuntimeError, match="Invalid device string: 'abacus'"):
         autocast("abacus")
     with pytest.raises(ValueError, match="device_type"):
         autocast(1)  # type: ignore[arg-type]
@@ -138,7 +140,10 @@ def test_training_with_a_scaler_follows_pytorch():
 def test_scaler_refuses_wrong_orders():
     p = ng.ones(2, requires_grad=True)
     optimizer = ng.optim.SGD([p], lr=0.1)
-    scaler = ng.cpu.amp.GradScaler()
+    with pytest.warns(FutureWarning, match=r"use `torch.amp.GradScaler\('cpu', args...\)` instead"):
+        scaler = ng.cpu.amp.GradScaler()
+    with pytest.warns(FutureWarning, match=r"use `torch.amp.autocast\('cpu', args...\)` instead"):
+        ng.cpu.amp.autocast(enabled=False)
     scaler.scale(p.sum()).backward()
     scaler.unscale_(optimizer)
     assert p.grad.tolist() == [1.0, 1.0]
@@ -147,7 +152,8 @@ def test_scaler_refuses_wrong_orders():
     scaler.step(optimizer)
     with pytest.raises(RuntimeError, match="step"):
         scaler.step(optimizer)
-    assert ng.cuda.amp.GradScaler(enabled=False).get_scale() == 1.0
+    with pytest.warns(FutureWarning, match=r"use `torch.amp.GradScaler\('cuda', args...\)` instead"):
+        assert ng.cuda.amp.GradScaler(enabled=False).get_scale() == 1.0
 
 
 def test_losses_of_16_bits_are_scaled_in_32():

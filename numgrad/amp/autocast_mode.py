@@ -219,8 +219,23 @@ def as_now() -> autocast:
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether `autocast` knows the device type: "cpu" and "cuda"."""
+    """Whether `autocast` knows the device type: "cpu" and "cuda"; RuntimeError for what is none."""
+    if device_type not in _state.enabled and device_type not in _ELSEWHERE:
+        raise RuntimeError(f"Invalid device string: '{device_type}'; autocast takes 'cpu' or 'cuda'")
     return device_type in _state.enabled
+
+
+# Types of devices that PyTorch has besides.
+_ELSEWHERE = ("meta", "mps", "xpu", "hpu", "xla", "ipu", "mtia", "hip", "lazy", "vulkan", "privateuseone", "maia", "mkldnn")
+
+
+def warn_of_path(device_type: str, name: str) -> None:
+    """PyTorch's warning where a class is named by the module of its device."""
+    warnings.warn(
+        f"`torch.{device_type}.amp.{name}(args...)` is deprecated. Please use `torch.amp.{name}('{device_type}', args...)` instead.",
+        FutureWarning,
+        stacklevel=3,
+    )
 
 
 def _known(name, device_type):

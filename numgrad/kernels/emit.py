@@ -30,7 +30,8 @@ _BITS = {HalfPair: "uint32"}
 _WIDER = {np.float16: np.float32, np.void: np.float32, HalfPair: np.complex64}
 # Names that emitted text uses itself: an argument of that name gets another one.
 _RESERVED = {
-    "operands", "begin", "end", "i", "j", "n", "row", "rest", "axis", "size", "index", "ndim", "geometry", *_NAMES
+    "operands", "begin", "end", "i", "j", "n", "row", "rest", "axis", "size", "index", "ndim", "geometry", "many", "along",
+    *_NAMES,
 }  # fmt: skip
 _IMPORTS = (
     "from numpy import bool_, complex64, complex128, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32"
@@ -200,21 +201,27 @@ def _returns_bool(outputs, T):
 
 
 def _strided_loop(slot, arrays, read, statement):
-    """Loop over rows: unravel the row number over the outer dimensions, then run along the last one. Rows that lie
+    """Loop over rows: step to the next one, or unravel its number over the outer dimensions, then run along it. Rows that lie
     side by side have a loop of their own, which vectorises, and so have those of which one of at most two that are
     ``read`` is a single element."""
     lines = [f"geometry = pointer(operands, {slot}, int64)", "ndim = geometry[0]", "n = geometry[ndim]"]
     for k, array in enumerate(arrays):
         lines.append(f"{array}_strides = shifted(geometry, 1 + {k + 1} * ndim)")
         lines.append(f"{array}_step = {array}_strides[ndim - 1]")
-    lines.append("for row in range(begin, end):")
-    lines.append("    rest = row")
+        # Along the dimension before the last one; of one dimension there is a single row.
+        lines.append(f"{array}_next = {array}_strides[ndim - 2]")
+        lines.append(f"{array}_at = 0")
+    lines += ["many, along = geometry[ndim - 1], 0", "for row in range(begin, end):", "    along += 1"]
+    lines.append("    if row > begin and along < many:")
     for array in arrays:
-        lines.append(f"    {array}_at = 0")
-    lines += ["    for axis in range(ndim - 2, -1, -1):", "        size = geometry[1 + axis]"]
-    lines += ["        index = rest % size", "        rest = rest // size"]
+        lines.append(f"        {array}_at += {array}_next")
+    lines += ["    else:", "        rest = row", "        along = row % many"]
     for array in arrays:
-        lines.append(f"        {array}_at += index * {array}_strides[axis]")
+        lines.append(f"        {array}_at = 0")
+    lines += ["        for axis in range(ndim - 2, -1, -1):", "            size = geometry[1 + axis]"]
+    lines += ["            index = rest % size", "            rest = rest // size"]
+    for array in arrays:
+        lines.append(f"            {array}_at += index * {array}_strides[axis]")
     for array in arrays:
         lines.append(f"    {array}_row = shifted({array}, {array}_at)")
     unit = " and ".join(f"{array}_step == 1" for array in arrays)

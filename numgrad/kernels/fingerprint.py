@@ -40,6 +40,23 @@ def module_fingerprint(code, names, *values) -> str:
     return walk.digest()
 
 
+def instructions(fn) -> int:
+    """How many bytecode instructions ``fn`` has with each call of a function of ours written out in its place."""
+    return _instructions(fn, {})
+
+
+def _instructions(fn, found):
+    fn = getattr(fn, "op", fn)
+    fn = getattr(fn, "fn", None) or getattr(fn, "py_func", fn)
+    if not isinstance(fn, python_types.FunctionType) or not _is_ours(fn):
+        return 0
+    if fn not in found:
+        found[fn] = 0  # while it is counted, so that recursion ends
+        called = [fn.__globals__.get(name) for name, _ in _read_globals(fn.__code__)]
+        found[fn] = len(fn.__code__.co_code) // 2 + sum(_instructions(value, found) for value in called)
+    return found[fn]
+
+
 class _Walk:
     def __init__(self):
         self.parts: list[str] = []

@@ -276,25 +276,16 @@ def _(g, input, other):
 # The parts of the logarithm of a factorial that do not cancel in ratios of factorials.
 
 
-def _rest(x, n):
-    """The ``n``-th derivative of ``lgamma(x + 1) - x log(x) + x``, which is about ``log(2 pi x) / 2``."""
-    if not (x >= 0.0 and x < INF):
-        return np.nan if x != x or x < 0.0 else INF if n == 0 else 0.0
+def log_factorial_rest(x):
+    """``lgamma(x + 1) - x log(x) + x``, which is about ``log(2 pi x) / 2``, of ``x`` that is not negative."""
     if x < 12.0:
-        if n == 0:
-            return lgamma(x + 1.0) - (x * log(x) - x) if x > 0.0 else 0.0
-        if n == 1:
-            return digamma(x + 1.0) - (log(x) if x > 0.0 else 0.0)
-        derivative = polygamma_value(x + 1.0, n - 1)
-        if x == 0.0:
-            return derivative
-        power = 1.0  # of log: (-1)**n (n - 2)! x**(1 - n)
-        for k in range(1, n - 1):
-            power *= -k / x
-        return derivative - power / x
-    total = 0.5 * (log(x) + LOG_TWO_PI) if n == 0 else 0.5 / x
-    for k in range(1, n):
-        total *= -k / x
+        return lgamma(x + 1.0) - (x * log(x) - x) if x > 0.0 else 0.0
+    return 0.5 * (log(x) + LOG_TWO_PI) + _stirling(x, 0) if x < INF else x
+
+
+def _stirling(x, n):
+    """The ``n``-th derivative of Stirling's series."""
+    total = 0.0
     power = 1.0 / x  # x**-m
     for k in range(1, 8):
         m = 2.0 * k - 1.0
@@ -304,6 +295,28 @@ def _rest(x, n):
         total += term
         power /= x * x
     return total
+
+
+def _rest(x, n):
+    """The ``n``-th derivative of `log_factorial_rest`."""
+    if not (x >= 0.0 and x < INF):
+        return np.nan if x != x or x < 0.0 else INF if n == 0 else 0.0
+    if n == 0:
+        return log_factorial_rest(x)
+    if x < 12.0:
+        if n == 1:
+            return digamma(x + 1.0) - (log(x) if x > 0.0 else 0.0)
+        derivative = polygamma_value(x + 1.0, n - 1)
+        if x == 0.0:
+            return derivative
+        power = 1.0  # of log: (-1)**n (n - 2)! x**(1 - n)
+        for k in range(1, n - 1):
+            power *= -k / x
+        return derivative - power / x
+    total = 0.5 / x
+    for k in range(1, n):
+        total *= -k / x
+    return total + _stirling(x, n)
 
 
 @pointwise(name="factorial_rest", domain=_POSITIVE, **_INNER)

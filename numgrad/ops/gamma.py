@@ -48,15 +48,19 @@ def _zeta(s, q):
             return np.inf
         if s != math.floor(s):
             return np.nan
+    below = 0.0
     if q < -20.0:
         # From both sides of 0: of the terms (q + k)**-s below 0 those from the nearest on, less those before the first.
         fraction = q - math.floor(q)
         below = _zeta_sum(s, 1.0 - fraction) - _zeta_sum(s, 1.0 - q)
-        return _zeta_sum(s, fraction) + (below if s % 2.0 == 0.0 else -below)
-    return _zeta_sum(s, q)
+        below = below if s % 2.0 == 0.0 else -below
+        q = fraction
+    return _zeta_sum(s, q) + below
 
 
 def _zeta_sum(s, q):
+    if q == np.inf:
+        return 0.0
     total = 0.0
     count = 0
     while count < 10 or q < 10.0:
@@ -79,10 +83,11 @@ def _zeta_sum(s, q):
 
 
 def _trigamma(x):
-    if x < 0.5:
-        reflected = math.sin(math.pi * (x - math.floor(x)))
-        return (math.pi / reflected) ** 2 - _zeta(np.float64(2), 1.0 - x) if reflected != 0.0 else np.inf
-    return _zeta(np.float64(2), x)
+    total = _zeta_sum(np.float64(2), 1.0 - x if x < 0.5 else x)
+    if x >= 0.5:
+        return total
+    reflected = math.sin(math.pi * (x - math.floor(x)))
+    return (math.pi / reflected) ** 2 - total if reflected != 0.0 else np.inf
 
 
 @pointwise(

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..kernels.vocab import digamma, exp, expm1, fabs, lgamma, log
 from ..pointwise import pointwise
-from .divergence import _excess, _rest
+from .divergence import _excess, log_factorial_rest
 
 EPSILON = 2.0**-53
 
@@ -26,11 +26,11 @@ def _factor(a, x):
     """``x**a exp(-x) / gamma(a + 1)``; the three large exponents are taken together."""
     if a < 20.0:
         return exp(a * log(x) - x - lgamma(a + 1.0))
-    return exp(-_excess(a, x) - _rest(a, 0))
+    return exp(-_excess(a, x) - log_factorial_rest(a))
 
 
 def _lower_series(a, x):
-    """P(a, x) by its power series, for x < a + 1."""
+    """P(a, x) / `_factor(a, x)` by its power series, for x < a + 1."""
     term = 1.0
     total = term
     k = a
@@ -38,11 +38,11 @@ def _lower_series(a, x):
         k += 1.0
         term *= x / k
         total += term
-    return total * _factor(a, x)
+    return total
 
 
 def _upper_fraction(a, x):
-    """Q(a, x) by its continued fraction (Lentz's method), for x >= a + 1."""
+    """Q(a, x) / `_factor(a, x)` by its continued fraction (Lentz's method), for x >= a + 1."""
     tiny = 1e-36
     b = x + 1.0 - a
     c = 1.0 / tiny
@@ -59,7 +59,7 @@ def _upper_fraction(a, x):
         h *= change
         if fabs(change - 1.0) < 4.0 * EPSILON:
             break
-    return h * a * _factor(a, x)
+    return h * a
 
 
 def _upper_of_small(a, x):
@@ -87,11 +87,9 @@ def _incomplete(a, x, upper):
         return 1.0 - low if upper else low
     if upper and a < 1.0 and x < 2.0:
         return _upper_of_small(a, x)
-    if x < a + 1.0:
-        found = _lower_series(a, x)
-        return 1.0 - found if upper else found
-    found = _upper_fraction(a, x)
-    return found if upper else 1.0 - found
+    lower = x < a + 1.0
+    found = _factor(a, x) * (_lower_series(a, x) if lower else _upper_fraction(a, x))
+    return 1.0 - found if lower == upper else found
 
 
 @pointwise(refuse="bi", reference=_scipy("gammainc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))

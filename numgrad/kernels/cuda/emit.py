@@ -1,18 +1,23 @@
 """Templates for CUDA kernels: the parameters of the CPU's emitters, the same op bodies, another text around them.
 
-``pointwise`` gives each thread 16 bytes of contiguous operands or one element of strided ones, ``reduction`` a warp,
-a block or several blocks to each result, ``rowwise`` a block to each row. Each returns a kernel that makes its variants
+``pointwise`` gives each thread 16 bytes of contiguous operands (one element where the body is long) or one element of
+strided ones, ``reduction`` a warp, a block or several blocks to each result, ``rowwise`` a block to each row. Each returns a kernel that makes its variants
 (vector or scalar, by rank, by width) when they are first launched. Names that end in an underscore are the emitter's.
 """
 
 import numpy as np
 
 from ..emit import _constant, store, type_name, typed_constant
+from ..fingerprint import instructions
 from . import launch
 from .compile import Body, Source
 from .launch import THREADS
 
 IMPORTS = "from numpy import bool_, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64\n"
+
+# Bodies of so many instructions compute far longer than they load; written out for each lane of a vector they take
+# seconds to compile and overflow the instruction cache.
+LONG = 250
 
 
 def _loaded(text, stored, T):
@@ -76,7 +81,7 @@ class _Pointwise:
         self.scalars += [arg for arg, _ in attributes if arg not in self.constants]
         stored = {arg: s for arg, letter, s in inputs if letter in "vs"} | {arg: s for _, arg, s in self.targets}
         sizes = {arg: np.dtype(s).itemsize for arg, s in stored.items()}
-        self.width = max(4, 16 // max(sizes.values(), default=4))
+        self.width = max(4, 16 // max(sizes.values(), default=4)) if instructions(fn) < LONG else 1
         self.alignments = [
             min(16, self.width * sizes[arg]) if arg in sizes else 1 for arg, _ in parameters
         ]  # of the slots' addresses, for vector accesses
@@ -127,6 +132,8 @@ class _Pointwise:
     def vector(self):
         """The variant for aligned contiguous operands: one vector access a thread and operand."""
         width = self.width
+        if width == 1:
+            return self.scalar()
 
         def group(names):
             return f"({''.join(f'{arg}, ' for arg in names).rstrip() if len(names) == 1 else ', '.join(names)})"

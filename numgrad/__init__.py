@@ -705,6 +705,11 @@ def __getattr__(name):
         from .func import vmap
 
         return vmap
+    if name.startswith("_foreach_"):
+        from .ops.foreach import FOREACH
+
+        if name in FOREACH:
+            return FOREACH[name]
     if name == "Storage":  # the class of the default dtype
         from .storages import CLASSES
 

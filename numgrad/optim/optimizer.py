@@ -380,8 +380,8 @@ def _add_hook(table, hook, prepend):
 
 def _listed(params, what):
     """``params`` as a list; says so where an iterator was used up before."""
-    consumed = getattr(params, "consumed", False)  # the iterators that a Module hands out know
-    if isinstance(params, types.GeneratorType):
+    consumed = getattr(params, "consumed", False)  # the iterators that a Module hands out know, whose ``__class__`` is theirs
+    if type(params) is types.GeneratorType:
         consumed = params.gi_frame is None
     try:
         found = list(params)

@@ -492,6 +492,7 @@ from .ops.rejection import (
     _standard_gamma as _standard_gamma,
     binomial as binomial,
 )
+from .ops.removed import eig as eig, lstsq as lstsq, matrix_rank as matrix_rank, solve as solve, symeig as symeig
 from .ops.root_forms import (
     alias_copy as alias_copy,
     alpha_dropout as alpha_dropout,
@@ -704,6 +705,11 @@ def __getattr__(name):
         from .func import vmap
 
         return vmap
+    if name.startswith("_foreach_"):
+        from .ops.foreach import FOREACH
+
+        if name in FOREACH:
+            return FOREACH[name]
     if name == "Storage":  # the class of the default dtype
         from .storages import CLASSES
 

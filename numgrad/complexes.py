@@ -136,6 +136,8 @@ def _of_power(gradient, g, input, exponent, out):
             real = exponent
         if not isinstance(input, Tensor):  # a number as the base
             input = ENTRIES["full_like"](out, input)
+        elif not input._m.dtype.is_complex:
+            input = ENTRIES["to_dtype"](input, out._m.dtype)  # the logarithm of a negative number is complex
         return by_base, g * where((input == 0.0) & (real >= 0.0), 0.0, out * input.log())
 
     return _holomorphic(parts, g, input, exponent, out)

@@ -42,7 +42,7 @@ def _root_gradient(op, m, gradient, k):
             "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
             f"grad_output[{k}] has a dtype of {gradient._m.dtype!r} and output[{k}] has a dtype of {m.dtype!r}."
         )
-    return gradient if gradient._m.dtype.differentiable else gradient.to(m.dtype)
+    return gradient if gradient._m.dtype is m.dtype else gradient.to(m.dtype)
 
 
 def _as_tuple(value):
@@ -129,7 +129,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
                 continue
             if not tensor._n.leaf and captures[tensor._n] is not None and not tensor.retains_grad:
                 gradient = captures[tensor._n]
-                tensor.grad = gradient if tensor._grad is None else autograd.engine.add(tensor._grad, gradient)
+                tensor.grad = gradient if tensor._kept_grad is None else autograd.engine.add(tensor._kept_grad, gradient)
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, only_inputs=True,

@@ -24,6 +24,8 @@ from .tensor import Tensor, address, empty_tensor, storage_of
 def check_inplace(name, tensor, *sources):
     """Refuse to write to what must not be written to; ``sources`` are the operands whose values are written."""
     refuse_inference(name, tensor)
+    if switch.anywhere and local.before_write is not None:
+        local.before_write(tensor)
     m, base = tensor._m, tensor._base
     if (
         (tensor._n is not None or base is not None)
@@ -94,7 +96,7 @@ _ONE_PLACE = (
 def writes_freely(tensor, follows):
     """Where some mode is on: whether an in-place op may write without a look at the graph, as there is nothing to record
     (``follows``: were it not for the mode there would be) and nothing to refuse."""
-    if follows and is_grad_enabled():
+    if (follows and is_grad_enabled()) or local.before_write is not None:
         return False
     storage = tensor._s
     return storage is None or not storage.inference or is_inference_mode_enabled()
@@ -268,6 +270,7 @@ class RefusedView(Tensor):
     """What such a view becomes: recording something that is done to it reads its history, which is the error."""
 
     __slots__ = ()
+    __torch_function__ = None  # results are plain tensors
 
     @property
     def _n(self):

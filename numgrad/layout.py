@@ -193,7 +193,7 @@ def broadcast_shapes(op, *shapes):
     ndim = max(map(len, shapes), default=0)
     out = [1] * ndim
     for shape in shapes:
-        for axis, size in enumerate(shape, ndim - len(shape)):
+        for axis, size in zip(range(ndim - 1, -1, -1), reversed(shape)):
             if size != 1 and size != out[axis]:
                 if out[axis] != 1:
                     listed = " and ".join(str(list(s)) for s in shapes)

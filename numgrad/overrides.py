@@ -15,7 +15,6 @@ from typing import Any
 
 from . import gradients
 from .detours import divert
-from .inplace import RefusedView
 from .tensor import Tensor
 
 
@@ -282,5 +281,4 @@ def _new_class(cls, **options):
 
 
 Tensor.__torch_function__ = classmethod(_default)  # type: ignore[attr-defined]
-RefusedView.__torch_function__ = _disabled_torch_function_impl  # type: ignore[attr-defined]
 Tensor.__init_subclass__ = classmethod(_new_class)  # type: ignore[assignment]

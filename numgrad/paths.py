@@ -31,9 +31,10 @@ _DISTRIBUTIONS = (
 
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
-    "_C": ("overrides", "autograd.internals", "autograd"),
+    "_C": ("overrides", "autograd.internals", "autograd", "settings"),
     "_C._autograd": ("autograd.internals",),
     "_C._functions": ("autograd.internals",),
+    "_C._nn": ("nn._convert",),
     "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
     "_vmap_internals": ("func",),
@@ -61,6 +62,7 @@ PATHS: dict[str, tuple[str, ...]] = {
 
 # names that are others here
 RENAMED = {
+    ("_C._nn", "_parse_to"): "parse_to",
     ("_vmap_internals", "_vmap"): "vmap",
     ("nn.modules.conv", "_ConvNd"): "_Conv",
     ("nn.modules.conv", "_ConvTransposeNd"): "_ConvTranspose",
@@ -71,9 +73,16 @@ RENAMED = {
     ("nn.modules.pooling", "_MaxPoolNd"): "_MaxPool",
     ("nn.modules.transformer", "_get_activation_fn"): "_activation",
     ("nn.modules.transformer", "_get_clones"): "_copies",
+    ("utils._pytree", "TreeSpec"): "Spec",
+    ("utils._pytree", "_register_pytree_node"): "register_pytree_node",
     ("utils._pytree", "tree_flatten"): "flatten",
     ("utils._pytree", "tree_unflatten"): "unflatten",
 }
+
+
+def _public(path: str, name: str, value: Any) -> bool:
+    layers = path.startswith("nn.modules")  # where PyTorch lists its layers alone
+    return not name.startswith("_") and (hasattr(value, "forward") if layers else not isinstance(value, ModuleType))
 
 
 class Path(ModuleType):
@@ -94,7 +103,18 @@ class Path(ModuleType):
                 return module, wanted
         return None
 
+    def _names(self) -> list[str]:
+        """The public names that ``from path import *`` gives."""
+        path, found = self.__name__.removeprefix(f"{_PACKAGE}."), {}
+        for source in PATHS[path]:
+            if importlib.util.find_spec(f"{_PACKAGE}.{source}".rstrip(".")) is not None:
+                module = importlib.import_module(f"{_PACKAGE}.{source}".rstrip("."))
+                found.update({name: None for name, value in vars(module).items() if _public(path, name, value)})
+        return list(found)
+
     def __getattr__(self, name: str) -> Any:
+        if name == "__all__":
+            return self._names()
         if f"{self.__name__}.{name}".removeprefix(f"{_PACKAGE}.") in PATHS:
             return importlib.import_module(f"{self.__name__}.{name}")
         home = self._home(name)

@@ -280,6 +280,10 @@ def _bound(op, name, inputs, attributes, options):
     return inputs, attributes, out
 
 
+# Ops whose ``out`` must have the dtype of the result, as in PyTorch; others convert to it.
+_OF_THEIR_DTYPE = {"neg", "floor", "ceil", "round", "trunc", "frac", "sign", "sgn", "abs", "bitwise_not"}
+
+
 def _general(op, inputs, attributes, options):
     inputs, attributes, out = _bound(op, op.name, inputs, attributes, options)
     operands = _operands(op, inputs)
@@ -297,7 +301,11 @@ def _general(op, inputs, attributes, options):
         tensor._n = _record(op, plan, operands, attributes, nodes, tensor)
     if switch.anywhere:
         note_result(tensor)
-    return tensor if out is None else write_out(op.name, tensor, out)
+    if out is None:
+        return tensor
+    if op.name in _OF_THEIR_DTYPE and isinstance(out, Tensor) and out._m.dtype is not m.dtype:
+        raise RuntimeError(f"{op.name}: Found dtype {out._m.dtype.scalar_type} but expected {m.dtype.scalar_type}; convert the result with .to()")
+    return write_out(op.name, tensor, out)
 
 
 def _call(op, plan, operands, attributes, *results):

@@ -72,7 +72,7 @@ def reduction(fn=None, **options):
     names = {
         "op": op, "general": _general, "absent": absent, "plans": op.plans, "new": new, "Tensor": Tensor, "storage_of": storage_of,
         "switch": switch, "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq,
-        "note_result": note_result, "note_recorded": note_recorded, "inf": float("inf"),
+        "note_result": note_result, "note_recorded": note_recorded, "inf": float("inf"), "meant": meant,
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _source(op), names, lambda: _signature(op)))
 
@@ -83,7 +83,7 @@ def {name}(input=absent, {parameters}dim=None, keepdim=False, **options):
         plan = plans.get((input._m, dim, keepdim{types}))
     except (AttributeError, TypeError):
         return general(op, input, ({attributes}), dim, keepdim, options)
-    if plan is None or not plan.direct or options:
+    if plan is None or plan.dim is not dim and not meant(plan, dim) or options:
         return general(op, input, ({attributes}), dim, keepdim, options)
     m = plan.out
     tensor = new(Tensor)
@@ -220,7 +220,18 @@ class ReductionPlan:
     """How a reduction runs for one meta and choice of dimensions."""
 
     __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "stages", "compute_from", "kept",
-                 "metas", "backward", "direct", "flat", "by_dim")  # fmt: skip
+                 "metas", "backward", "dim", "flat", "by_dim")  # fmt: skip
+
+
+def meant(plan, dim) -> bool:
+    """Whether the entry may run ``plan``, which it found by a ``dim`` that is equal to the plan's, but another object: 2.0
+    and True are equal to dimensions, and are none."""
+    if plan.dim is absent:
+        return False
+    if type(dim) is tuple and all(type(axis) is int for axis in dim):
+        plan.dim = dim  # the next call from there gives the same object
+        return True
+    return type(dim) is int
 
 
 def _make_plan(op, tensor, dim, keepdim, attributes):
@@ -291,7 +302,8 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
         )  # fmt: skip
     plan.kernel = kernel
     plan.flat = m.contiguous or order is not None
-    plan.direct = plan.flat and plan.permutation is None and plan.compute_from is None  # neither copies nor stages
+    direct = plan.flat and plan.permutation is None and plan.compute_from is None  # neither copies nor stages
+    plan.dim = dim if direct and not none else absent
     work = plan.count * (1 if along == "last" else min(plan.inner, _COLUMNS))
     plan.call = caller(4 + len(letters), plan.end, max(work, 1), m.device)
     return plan

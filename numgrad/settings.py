@@ -79,6 +79,17 @@ def get_float32_matmul_precision() -> str:
     return matmul._precision
 
 
+def _get_cpu_allow_fp16_reduced_precision_reduction() -> bool:
+    """Whether products of float16 may add up in float16 on the CPU: never."""
+    return False
+
+
+def _set_cpu_allow_fp16_reduced_precision_reduction(allowed: bool) -> None:
+    """RuntimeError if ``allowed``: products of float16 add up in float32."""
+    if allowed:
+        raise RuntimeError("Float16 arithmetic is not supported by the CPU: products of float16 add up in float32")
+
+
 def get_num_interop_threads() -> int:
     """How many operations run side by side: one, each of them over all threads."""
     return 1

@@ -88,6 +88,10 @@ def strided_meta(d: DType, shape: tuple, strides: tuple, device: Device = CPU) -
     return found
 
 
+class _Memory:
+    """What records of the same memory have in common: an object that the collector follows, by which one finds the others."""
+
+
 class Storage:
     """What a tensor and its views share: the root array and the record of writes.
 
@@ -109,7 +113,7 @@ class Storage:
     def apart(self) -> "Storage":
         """A record of its own for the same memory."""
         if self.memory is None:
-            self.memory = object()
+            self.memory = _Memory()
         other = type(self)()
         other.__dict__.update(self.__dict__, views=(), version=0, modified=0, writer=None)
         return other

@@ -1,5 +1,6 @@
 """UntypedStorage and TypedStorage: the memory that a tensor shares with its views, as bytes and as elements."""
 
+import gc
 import sys
 import weakref
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import numpy as np
 
 from . import dtypes
 from .device import CPU, Device, resolve
+from .layout import integer
 from .storage import Storage, meta, segment_of, shared_segment
 from .tensor import Tensor, address, make, new, storage_of
 
@@ -25,6 +27,66 @@ def storage_behind(tensor: Tensor) -> "UntypedStorage":
         found._record, found._device = record, tensor._m.device
         record.handle = weakref.ref(found)  # type: ignore[attr-defined]
     return found
+
+
+def tensors_over(record: Storage) -> list[Tensor]:
+    """All living tensors over a storage. Nobody keeps a list of them, so that the collector is asked."""
+    records = {id(record): record}
+    if record.memory is not None:
+        for holder in gc.get_referrers(record.memory):
+            for found in [holder, *(gc.get_referrers(holder) if type(holder) is dict else ())]:
+                if isinstance(found, Storage) and found.memory is record.memory:
+                    records[id(found)] = found
+    over = [found for one in records.values() for found in gc.get_referrers(one) if issubclass(type(found), Tensor)]
+    return [tensor for tensor in over if id(tensor._s) in records]
+
+
+_elements: Any = vars(Tensor)["_d"]
+
+
+class _Freed:
+    """Mixed into the class of a tensor whose storage was made too small for it, until the storage is large enough."""
+
+    __slots__ = ()
+
+    _place: tuple[int, int]  # in bytes from the start of the storage: begin and length
+    _kind: type
+
+    @property
+    def _d(self):
+        raise RuntimeError(
+            "The tensor has a non-zero number of elements, but its data is not allocated yet: its storage was resized to less "
+            "than that. Resize the storage again before the tensor is used."
+        )
+
+    @_d.setter
+    def _d(self, data):
+        _elements.__set__(self, data)
+
+
+_freed: dict = {}  # class of a tensor -> the same with `_Freed`
+
+
+def _place(tensor: Any, memory, start: int) -> None:
+    """Have ``tensor``, whose storage began at the address ``start``, lie in the flat bytes ``memory`` in its place."""
+    data = _elements.__get__(tensor)
+    if isinstance(tensor, _Freed):
+        begin, length = tensor._place
+    else:
+        begin, length = address(data) - start, data.nbytes
+    kind = tensor._kind if isinstance(tensor, _Freed) else type(tensor)
+    if not length or begin + length <= memory.nbytes:
+        tensor.__class__ = kind
+        tensor.__dict__.pop("_place", None)
+        tensor.__dict__.pop("_kind", None)
+        tensor._d = memory[begin : begin + length].view(data.dtype)
+        return
+    if kind not in _freed:
+        own = {"__torch_function__": None} if kind is Tensor else {}
+        _freed[kind] = type(kind)(kind.__name__, (_Freed, kind), {"__slots__": (), "__module__": kind.__module__, **own})
+    tensor.__class__ = _freed[kind]
+    tensor._d = data[:0].copy()
+    tensor._place, tensor._kind = (begin, length), kind
 
 
 class UntypedStorage:
@@ -170,7 +232,9 @@ class UntypedStorage:
         return storage_behind(self._bytes().clone())
 
     def resize_(self, size: int) -> "UntypedStorage":
-        """Change the number of bytes. Tensors that are over it already keep their memory."""
+        """Change the number of bytes. Tensors over it move along; one whose elements are no longer all there can be used again
+        when they are, and is an error until then."""
+        size = integer("resize_", "size", size)
         if size < 0:
             raise RuntimeError(f"resize_: a storage cannot have {size} bytes")
         if not self._record.resizable:
@@ -178,8 +242,20 @@ class UntypedStorage:
         kept = self._bytes()._d[:size]
         fresh = meta(dtypes.uint8, (size,), self._device).empty(size, dtypes.uint8.np)
         fresh[: len(kept)] = kept
-        self._record.root = fresh
+        self._move(fresh)
         return self
+
+    def _move(self, memory: Any) -> None:
+        """Have this storage, with the tensors over it, lie in ``memory``, which is flat bytes."""
+        former: Any = self._record.root
+        over = tensors_over(self._record)
+        whole = memory.nbytes % former.dtype.itemsize == 0
+        root = memory.view(former.dtype) if whole else memory
+        for record in {id(self._record): self._record, **{id(tensor._s): tensor._s for tensor in over}}.values():
+            record.root = root
+        start = address(former)
+        for tensor in over:
+            _place(tensor, memory, start)
 
     def to(self, device: Any, non_blocking: bool = False) -> "UntypedStorage":
         """This storage on a device: itself if it is there."""
@@ -199,11 +275,11 @@ class UntypedStorage:
         return self._device is CPU and segment_of(cast(np.ndarray, self._record.root)) is not None
 
     def share_memory_(self) -> "UntypedStorage":
-        """Move the bytes into memory that processes share; tensors over them must be moved by `Tensor.share_memory_`."""
+        """Move the bytes, and the tensors over them, into memory that processes share."""
         if self._device is CPU and not self.is_shared():
             memory = np.frombuffer(shared_segment(self.nbytes()), np.uint8)[: self.nbytes()]
             memory[:] = self._bytes()._d
-            self._record.root = memory
+            self._move(memory)
         return self
 
     def is_pinned(self, device: Any = "cuda") -> bool:
@@ -439,7 +515,7 @@ class TypedStorage(metaclass=_TypedType):
         return typed(self._untyped_storage.clone(), self._dtype)
 
     def resize_(self, size: int) -> "TypedStorage":
-        """Change the number of elements. Tensors that are over it already keep their memory."""
+        """Change the number of elements, and move the tensors over it along."""
         self._untyped_storage.resize_(size * self._dtype.itemsize)
         return self
 

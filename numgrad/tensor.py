@@ -15,7 +15,7 @@ from .device import CPU, Device
 from .errors import ExportError
 from .layout import Size, in_format, inside, integer, is_dense, layout, strided
 from .printing import tensor_text
-from .storage import InferenceStorage, Meta, Storage, flat, pinned, segment_of, shaped, shared_segment, strided_meta
+from .storage import InferenceStorage, Meta, Storage, flat, pinned, segment_of, shaped, strided_meta
 
 if TYPE_CHECKING:
     from .storages import TypedStorage, UntypedStorage
@@ -37,7 +37,7 @@ class Tensor:
 
     _base = None  # the tensor that this one is a view of
     _creation = None  # how a view came about that the recorder does not follow, and which output of it this is
-    _grad = None  # the gradient, for tensors that are no leaves
+    _kept_grad = None  # the gradient, for tensors that are no leaves
     _detached = 0  # when the history was forgotten in place, as a sequence number
     name = None
 
@@ -167,18 +167,12 @@ class Tensor:
         return self._m.device is CPU and segment_of(self._d) is not None
 
     def share_memory_(self):
-        """Move the data, and with them those of its views, into memory that processes share. Raises RuntimeError for views."""
+        """Move the data, and with them all tensors that show them, into memory that processes share. Raises RuntimeError for views."""
         if self._m.device is CPU and not self.is_shared():
             storage, old = storage_of(self), self._d
             if storage.root is not None and (address(storage.root), len(storage.root)) != (address(old), len(old)):
                 raise RuntimeError("share_memory_: this tensor is a view; call it on the tensor that owns the memory")
-            memory = np.frombuffer(shared_segment(old.nbytes), np.uint8)[: old.nbytes]
-            memory[:] = old.view(np.uint8)
-            self._d = storage.root = memory.view(old.dtype)
-            for view in [reference() for reference in storage.views]:
-                if view is not None and view._s is storage:
-                    start = address(view._d) - address(old)
-                    view._d = memory[start : start + view._d.nbytes].view(view._d.dtype)
+            self.untyped_storage().share_memory_()
         return self
 
     def is_pinned(self, device=None) -> bool:
@@ -221,6 +215,11 @@ class Tensor:
             raise RuntimeError("Inference tensors do not track version counter.")
         return 0 if self._s is None else self._s.version
 
+    @property
+    def _cdata(self) -> int:
+        """A number for what this tensor is, which `utils.swap_tensors` exchanges."""
+        return id(self.__dict__)
+
     # --- the recorder --------------------------------------------------------------------------------------------
 
     @property
@@ -257,12 +256,12 @@ class Tensor:
                     ".float() first"
                 )
             leaf = self.__dict__.pop("_leaf", None) or Leaf()  # the former one: graphs that lead to it still do
-            leaf.grad = self.__dict__.pop("_grad", None)
+            leaf.grad = self.__dict__.pop("_kept_grad", None)
             leaf.strides = _gradient_strides(self._m)
             self._n = leaf
         elif not requires_grad and n is not None:
             if n.grad is not None:
-                self.__dict__["_grad"] = n.grad
+                self.__dict__["_kept_grad"] = n.grad
                 n.grad = None  # what a graph still sends there is dropped
             self.__dict__["_leaf"], self._n = n, None
         return self
@@ -278,7 +277,7 @@ class Tensor:
         n = self._n
         if n is not None and n.leaf:
             return n.grad
-        found = self._grad
+        found = self._kept_grad
         if found is None and n is not None and not self.retains_grad:
             warnings.warn(
                 "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
@@ -310,11 +309,21 @@ class Tensor:
         if n is not None and n.leaf:
             n.grad = value
         else:
-            self.__dict__["_grad"] = value
+            self.__dict__["_kept_grad"] = value
 
     @grad.deleter
     def grad(self):
         self.grad = None
+
+    @property
+    def _grad(self) -> "Tensor | None":
+        """``grad``, without the warning for tensors that are no leaves."""
+        n = self._n
+        return n.grad if n is not None and n.leaf else self._kept_grad
+
+    @_grad.setter
+    def _grad(self, value):
+        self.grad = value
 
     @property
     def grad_fn(self):
@@ -345,8 +354,8 @@ class Tensor:
         def keep(gradient):
             tensor = reference()
             if tensor is not None:
-                held = tensor._grad
-                tensor.__dict__["_grad"] = gradient if held is None else autograd.engine.add(held, gradient)
+                held = tensor._kept_grad
+                tensor.__dict__["_kept_grad"] = gradient if held is None else autograd.engine.add(held, gradient)
 
         n.retain(keep)
 
@@ -643,7 +652,7 @@ _PLAIN_KINDS = ("Tensor", "Parameter")  # whose text does not name their class
 # --- the user's attributes ---------------------------------------------------------------------------------------
 
 # What the library itself keeps in a tensor's ``__dict__``.
-_OWN = frozenset(("_base", "_grad", "_leaf", "_retains_grad", "_writer", "_label"))
+_OWN = frozenset(("_base", "_kept_grad", "_leaf", "_retains_grad", "_writer", "_label"))
 
 
 def attributes(tensor: Tensor) -> dict:

@@ -103,6 +103,9 @@ PATHS = """
     import torch.jit as jit; jit.ignore(print) is jit.unused(print) is jit.export(print) is jit.ignore(drop=True)(print)
     import torch.jit as jit; jit.annotate(int, 2) == 2 and not jit.is_scripting() and not jit.is_tracing()
     import torch.distributed as dist; not dist.is_available() and not dist.is_initialized()
+    from torch.nn.modules.conv import *; Conv2d is torch.nn.Conv2d and "nn" not in dir() and "Parameter" not in dir()
+    import torch.nn.modules; {"Linear", "Module"} <= set(torch.nn.modules.__all__) and "init" not in torch.nn.modules.__all__
+    from torch._C._nn import _parse_to; repr(_parse_to(memory_format=torch.channels_last)[3]) == "torch.channels_last"
     import torch.version; torch.version.__version__ == torch.__version__ and torch.version.cuda is None
 """
 

@@ -299,3 +299,22 @@ def test_functional_call_with_several_dicts():
         ng.func.functional_call(module, (parameters, parameters), (x,))
     with pytest.raises(ValueError, match="a dict, or a list or tuple of dicts, got tuple"):
         ng.func.functional_call(module, ("weight",), (x,))
+
+
+def test_trees_of_other_classes_and_of_some_types():
+    class Pair:
+        def __init__(self, a, b):
+            self.a, self.b = a, b
+
+    tree = func.tree
+    tree.register_pytree_node(Pair, lambda pair: ([pair.a, pair.b], "rest"), lambda parts, rest: Pair(*parts))
+    with pytest.raises(ValueError, match="already registered"):
+        tree.register_pytree_node(Pair, None, None)
+    found = tree.tree_map(lambda leaf: leaf * 2, [Pair(1, (2,)), 3])
+    assert tree.tree_leaves(found) == [2, 4, 6] and type(found[0]) is Pair
+    assert tree.tree_map(lambda a, b: (a, b), [1, {"x": 2}], [(3,), {"x": [4]}]) == [(1, (3,)), {"x": (2, [4])}]
+    with pytest.raises(ValueError, match="structures after the first"):
+        tree.tree_map(max, [1, 2], [1])
+    assert tree.tree_map_only(int, str, [1, (2.0, "x")]) == ["1", (2.0, "x")]
+    assert tree.tree_leaves([(1, 2), 3], is_leaf=lambda part: isinstance(part, tuple)) == [(1, 2), 3]
+    assert tree.tree_any_only(str, len, [0, ["x"]]) and not tree.tree_all(bool, [0, ["x"]]) and tree.arg_tree_leaves(1, a=[2]) == [1, 2]

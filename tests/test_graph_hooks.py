@@ -153,6 +153,47 @@ def test_saved_tensors_may_be_written_to():
         out.backward()
 
 
+WRITES = {
+    "pointwise": lambda w: w.mul_(5),
+    "pointwise twice": lambda w: (w.mul_(5), w.add_(1)),
+    "out=": lambda w: ng.sin(ng.ones(2), out=w),
+    "out= of a sum": lambda w: ng.sum(ng.ones(2, 2), 0, out=w),
+    "copy_": lambda w: w.copy_(ng.ones(2)),
+    "fill_": lambda w: w.fill_(7),
+    "subscript": lambda w: w.__setitem__(0, 7.0),
+    "index_add_": lambda w: w.index_add_(0, ng.tensor([0]), ng.ones(1)),
+    "masked_fill_": lambda w: w.masked_fill_(w > 3, 0),
+    "scatter_": lambda w: w.scatter_(0, ng.tensor([0]), ng.ones(1)),
+    "normal_": lambda w: w.normal_(),
+    "of a view": lambda w: w[:1].zero_(),
+    "optimizer": lambda w: _step(w),
+}
+
+
+def _step(w):
+    w = w.detach().requires_grad_()
+    w.grad = ng.ones(2)
+    ng.optim.Adam([w]).step()
+
+
+@pytest.mark.parametrize("how", WRITES)
+def test_saved_tensors_are_copied_before_they_are_written_to(how):
+    x, w = ng.tensor([1.0, 2.0], requires_grad=True), ng.tensor([3.0, 4.0])
+    with graph.allow_mutation_on_saved_tensors() as copies:
+        out, again = (x * w).sum(), (x * w).sum()
+        assert len(copies.original) == 1 and not copies.cloned
+        WRITES[how](w)
+        assert len(copies.cloned) == 1 and not copies.original
+        (out + again).backward()
+        assert x.grad.tolist() == [6.0, 8.0] and w.tolist() != [3.0, 4.0]
+        del out, again
+        assert not copies.cloned
+        x.grad = None
+        (x * w).sum().backward()
+        WRITES[how](w)
+        assert not copies.cloned
+
+
 def test_multi_grad_hook_where_no_gradient_comes():
     class Nothing(Function):
         @staticmethod

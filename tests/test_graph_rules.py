@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib
 import weakref
 
 import numpy as np
@@ -616,3 +617,63 @@ def test_a_saved_tensor_that_shows_other_memory_is_not_read(change):
         z = ng.ones(4, dtype=ng.float64)
     with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
         change(z)
+
+
+# --- gradients by dtype and by place -------------------------------------------------------------------------------
+
+
+def test_weights_of_another_dtype_are_converted():
+    x = ng.ones(3, dtype=ng.float64, requires_grad=True)
+    (found,) = autograd.grad(x * 2, x, ng.full((3,), 0.5))
+    assert found.dtype is ng.float64 and found.tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("join", [ng.cat, ng.stack])
+def test_real_parts_of_joined_complex_tensors_have_real_gradients(join):
+    real = ng.ones(2, dtype=ng.float64, requires_grad=True)
+    complex_ = ng.tensor([1j, 2j], requires_grad=True)
+    (join([real, complex_]) * (2 + 3j)).sum().abs().backward()
+    assert real.grad.dtype is ng.float64 and complex_.grad.is_complex()
+
+
+def test_complex_powers_of_negative_numbers():
+    exponent = ng.tensor([0.3 + 0.2j, -1.1 + 0.4j], dtype=ng.complex128, requires_grad=True)
+    assert autograd.gradcheck(lambda e: ng.pow(-ng.ones(2, dtype=ng.float64), e), exponent)
+
+
+@pytest.mark.parametrize("name", ["amax", "amin", "max", "min"])
+def test_extremes_that_are_nan_share_their_gradient(name):
+    x = ng.tensor([1.0, float("nan"), float("nan")], requires_grad=True)
+    getattr(x, name)().backward()
+    assert x.grad.tolist() == [0.0, 0.5, 0.5]
+
+
+def test_a_leaf_that_shows_other_memory_is_another_leaf():
+    x = leaf(2)
+    edge, out = autograd.graph.get_gradient_edge(x), x * 3
+    with ng.no_grad():
+        x.set_(ng.zeros(2, dtype=x.dtype))
+    with pytest.raises(RuntimeError, match="not have been used"):
+        autograd.grad(out.sum(), x, retain_graph=True)
+    assert autograd.grad(out.sum(), edge)[0].tolist() == [3.0, 3.0]
+
+
+def test_decorated_classes_warn():
+    with pytest.warns(FutureWarning, match="Decorating classes is deprecated"):
+        made = ng.no_grad()(type("Made", (), {"__init__": lambda self: setattr(self, "mode", ng.is_grad_enabled())}))
+    assert made().mode is False
+
+
+def test_writes_that_gradients_do_not_notice():
+    x = leaf(2).clone()
+    out = x * x
+    with autograd._unsafe_preserve_version_counter(x):
+        x.add_(1)
+    assert x._version == 0
+    out.sum().backward()
+    x.add_(1)
+    internals = importlib.import_module("numgrad._C._autograd")
+    internals._unsafe_set_version_counter(x, 0)
+    assert x._version == 0
+    with pytest.raises(RuntimeError, match="Cannot set"):
+        internals._unsafe_set_version_counter(x, -1)

@@ -165,3 +165,30 @@ def test_normalisation_across_maps():
     x = ng.randn(2, 7, 3, 3)
     module = nn.CrossMapLRN2d(4, alpha=0.1)
     assert ng.equal(module(x), nn.LocalResponseNorm(4, alpha=0.1)(x)) and repr(module) == "CrossMapLRN2d(4, alpha=0.1, beta=0.75, k=1)"
+
+
+def test_layers_take_empty_batches():
+    for layer, shape in (
+        (nn.AdaptiveAvgPool1d(5), (0, 10)), (nn.AdaptiveAvgPool2d(3), (0, 6, 6)), (nn.AdaptiveMaxPool2d(3), (0, 2, 6, 6)),
+        (nn.TransformerEncoderLayer(8, 2, 8, batch_first=True), (0, 3, 8)), (nn.TransformerEncoderLayer(8, 2, 8), (3, 0, 8)),
+    ):  # fmt: skip
+        x = ng.ones(shape, requires_grad=True)
+        found = layer(x)
+        assert found.numel() == 0
+        found.sum().backward()
+        assert x.grad.shape == shape
+    x = ng.ones(0, 2, 4, requires_grad=True)
+    F.max_unpool1d(x, ng.zeros(0, 2, 4, dtype=ng.int64), 2).sum().backward()
+    assert x.grad.shape == (0, 2, 4)
+    for call, text in (
+        (lambda: nn.AdaptiveAvgPool1d(5)(ng.ones(2, 0)), "non-zero size for non-batch"),
+        (lambda: nn.MaxPool1d(2)(ng.ones(0, 4)), "non-zero size for non-batch"),
+        (lambda: nn.FractionalMaxPool2d(2, output_size=1)(ng.ones(1, 0, 4, 4)), "Expected input to have"),
+        (lambda: nn.ReflectionPad1d(1)(ng.ones(3, 0, 4)), "Expected 2D or 3D .* other non-zero dimensions"),
+        (lambda: nn.Unfold((2, 3))(ng.ones(1, 1, 2, 2)), "components must be at least one"),
+        (lambda: nn.Fold((4, 5), 2, dilation=8)(ng.ones(1, 4, 1)), "components must be at least one"),
+    ):
+        with pytest.raises(RuntimeError, match=text):
+            call()
+    with pytest.raises(TypeError, match="type float at pos 1"):
+        nn.Unflatten(1, (2, 5.0))

@@ -243,6 +243,23 @@ REFUSED = [
     (lambda: linalg.ldl_solve(ng.eye(2), ng.tensor([1, 3]), ng.ones(2, 1)), "pivot"),
     (lambda: linalg.ldl_solve(ng.eye(3), ng.tensor([-1, 2, -3]), ng.ones(3, 1)), "pairs of neighbours"),
     (lambda: linalg.ldl_factor(ng.eye(2).requires_grad_()).LD.sum().backward(), "derivative for linalg.ldl_factor_ex is not implemented"),
+    (lambda: linalg.inv(ng.eye(2), out=ng.empty(2, 2, dtype=ng.float64)), "linalg.inv: Expected out tensor to have dtype float, but got double"),
+    (lambda: linalg.pinv(ng.eye(2), out=ng.empty(2, 2, dtype=ng.int32)), "safely castable from Float dtype, but got result with dtype Int"),
+    (lambda: linalg.eig(ng.eye(2), out=(ng.empty(2), ng.empty(2, 2))), "Expected eigenvalues to be safely castable from ComplexFloat"),
+    (lambda: linalg.multi_dot([ng.ones(()), ng.ones(2)]), "the first tensor must be 1D or 2D"),
+    (lambda: linalg.multi_dot([ng.ones(2, 2), ng.ones(2, 2).double()]), "same dtype"),
+    (lambda: linalg.cond(ng.eye(2), "x"), "invalid norm type: x"),
+    (lambda: linalg.vector_norm(ng.ones(2), 1j), "non-complex scalar"),
+    (lambda: linalg.vector_norm(ng.ones(0), -2), "does not have an identity"),
+    (lambda: ng.dot(ng.ones(2), ng.ones(2).double()), "dot : expected both vectors to have same dtype"),
+    (lambda: ng.vdot(ng.ones(2, 1), ng.ones(2)), "1D tensors expected"),
+    (lambda: ng.addr(ng.ones(2, 2), ng.ones(2), ng.ones(2), beta=True), "Boolean beta only supported for Boolean results"),
+    (lambda: ng.addr(*[ng.ones(*s).long() for s in ((2, 2), (2,), (2,))], alpha=2.0), "argument alpha must not be a floating point number"),
+    (lambda: ng.baddbmm(ng.ones(1, 2, 2).double(), ng.ones(1, 2, 2), ng.ones(1, 2, 2)), "Input dtypes must be the same"),
+    (lambda: ng.cholesky_inverse(ng.zeros(2, 2)), "cholesky_inverse: The diagonal element 1 is zero"),
+    (lambda: linalg.lstsq(ng.ones(2), ng.ones(2)), "input must have at least 2 dimensions"),
+    (lambda: ng.symeig(ng.eye(2)), "now removed: call numgrad.linalg.eigh"),
+    (lambda: ng.backends.cuda.preferred_linalg_library("x"), "Choose from: default, cusolver, magma"),
     (lambda: ng.ormqr(ng.ones(3, 2), ng.ones(2), ng.ones(4, 4)), r"other.shape\[-2\] must be equal"),
     (lambda: ng._int_mm(ng.ones(2, 2), ng.ones(2, 2)), "type int8"),
     (lambda: linalg.vector_norm(ng.ones(2), dtype=ng.complex64), "dtype should be floating point for real inputs"),
@@ -282,6 +299,22 @@ def test_results_have_names_and_can_be_written_to_given_tensors():
     assert linalg.svd(SQUARE, out=out).S is out[1]
     ng.testing.assert_close(out[1], found.S)
     assert linalg.qr(SQUARE.clone().requires_grad_()).R.grad_fn.name == "LinalgQrBackward0"
+
+
+def test_numbers_and_empty_sides():
+    out = ng.zeros(())
+    assert ng.inner(ng.tensor(2.0), ng.tensor(3.0), out=out) is out and out.item() == 6.0
+    assert ng.inner(ng.zeros(0), ng.zeros(2, 0)).tolist() == [0.0, 0.0]
+    found = linalg.lstsq(BATCH, ng.zeros(2, 3, 0, dtype=ng.float64))
+    assert found.solution.shape == (2, 3, 0) and found.rank.tolist() == [3, 3]
+    assert ng.einsum("ab,bc->...ac", SQUARE, SQUARE).shape == (3, 3)
+    assert ng.geqrf(TALL).a.mT.is_contiguous()
+    b = SQUARE.clone()
+    assert linalg.solve_triangular(SQUARE, b, upper=True, out=b) is b
+    ng.testing.assert_close(SQUARE.triu() @ b, SQUARE)
+    assert repr(ng.backends.cuda.preferred_linalg_library()) == "_LinalgBackend.Default"
+    assert ng._int_mm(*[ng.full((2, 2), 100, dtype=ng.int8)] * 2).tolist() == [[20000, 20000]] * 2
+    ng.testing.assert_close(ng._addmm_activation(TALL[0], TALL, SQUARE[:2, :2], use_gelu=True), ng.nn.functional.gelu(TALL @ SQUARE[:2, :2] + TALL[0], approximate="tanh"))
 
 
 @pytest.mark.parametrize("shape", [(9, 5), (4, 7), (2, 6, 4)])

@@ -60,6 +60,14 @@ def test_losses_and_their_gradients_are_those_of_pytorch(name):
             np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
+def test_absolute_errors_of_complex_numbers():
+    x, y = ng.tensor([3 + 4j, 1j], requires_grad=True), ng.tensor([0j, 0j])
+    loss = F.l1_loss(x, y, reduction="none")
+    assert loss.tolist() == [5, 1] and F.l1_loss(x, y).item() == 3
+    loss.sum().backward()
+    assert ng.allclose(x.grad, ng.tensor([0.6 + 0.8j, 1j]))
+
+
 @pytest.mark.parametrize("name", ["cosine_embedding", "triplet_margin", "multi_margin", "gaussian_nll", "kl_div", "bag_mean"])
 def test_second_derivatives(name):
     leaves = tuple([ng.from_numpy(a.copy()).requires_grad_() for a in (X, Y, Z)])

@@ -143,3 +143,9 @@ def test_a_number_is_scattered_into_all_places():
         x = ng.zeros(3, 2)
         x.scatter_(0, ng.tensor([[1, 2], [2, 2]]), 1, reduce=reduce)
         np.testing.assert_array_equal(x.numpy()[:, 1], [0, 0, 2] if reduce == "add" else right)
+
+
+@pytest.mark.parametrize("name", ["neg", "floor", "ceil", "round", "trunc", "frac", "sign", "sgn", "abs", "exp", "square"])
+def test_out_of_another_dtype(name):
+    for source, target in (("float32", "float64"), ("float64", "float32"), ("int32", "int64"), ("float32", "float32")):
+        assert_agree(lambda T: getattr(T, name)(T.ones(2, dtype=getattr(T, source)), out=T.zeros(2, dtype=getattr(T, target))))

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import inspect
 import pickle
 import weakref
 from collections import OrderedDict
@@ -109,6 +110,10 @@ def test_setattr_moves_between_kinds():
         (lambda m: delattr(m, "missing"), AttributeError, "'Linear' object has no attribute 'missing'"),
         (lambda m: m.train(3), ValueError, "training mode is expected to be boolean"),
         (lambda m: m.to(ng.int64), TypeError, "only accepts floating point or complex dtypes"),
+        *((lambda m, given=given: m.to(*given), TypeError, "invalid combination of arguments") for given in (
+            ("cpu", True), (None, True), ("cpu", ng.float32, 1), ([],), (ng.float32, "cpu"), (True,), (ng.ones(1), ng.float32),
+            ("cpu", ng.ones(1)), ("cpu", None, False, False, None),
+        )),
         (lambda m: m.load_state_dict(3), TypeError, "Expected state_dict to be dict-like"),
         (lambda m: nn.Module()(1), NotImplementedError, r"Module \[Module\] is missing the required \"forward\""),
         (lambda m: nn.Module(1), TypeError, "takes 1 positional argument but 2 were given"),
@@ -121,6 +126,31 @@ def test_errors(action, error, text):
     layer.register_buffer("buf", ng.ones(1))
     with pytest.raises(error, match=text):
         action(layer)
+
+
+def test_walks_are_generators():
+    walk = nn.Linear(2, 3).parameters()
+    assert inspect.isgenerator(walk) and next(walk).shape == (3, 2) and walk.send(None).shape == (3,)
+    assert inspect.getgeneratorstate(walk) == inspect.GEN_SUSPENDED
+    walk.close()
+    assert list(walk) == [] and walk.consumed and inspect.getgeneratorstate(walk) == inspect.GEN_CLOSED
+    for _ in range(2):
+        walk = nn.Linear(2, 3).parameters()
+        assert len(ng.optim.SGD(walk, 0.1).param_groups[0]["params"]) == 2
+    with pytest.raises(ValueError, match="already consumed"):
+        ng.optim.SGD(walk, 0.1)
+
+
+def test_buffers_where_a_subclass_registers_them_its_own_way():
+    class Own(nn.Module):
+        def register_buffer(self, name, tensor):
+            super().register_buffer(name, tensor + 1)
+
+    module = Own()
+    module.count = nn.Buffer(ng.zeros(1))
+    assert module.state_dict()["count"].tolist() == [1]
+    with pytest.raises(RuntimeError, match="without the persistent argument"):
+        module.other = nn.Buffer(ng.zeros(1), persistent=False)
 
 
 def test_an_error_in_a_property_is_reported_as_it_is():

@@ -73,6 +73,13 @@ def test_all_that_a_tensor_is_changes_places():
     assert a.requires_grad and not b.requires_grad and a.tolist() == [0, 0, 0]
 
 
+def test_the_number_of_what_a_tensor_is_changes_places():
+    a, b = nn.Parameter(ng.ones(2)), nn.Parameter(ng.zeros(3))
+    numbers = a._cdata, b._cdata
+    ng.utils.swap_tensors(a, b)
+    assert (b._cdata, a._cdata) == numbers and numbers[0] != numbers[1]
+
+
 def test_what_cannot_be_swapped():
     a, b = ng.ones(2), ng.zeros(2)
     reference = weakref.ref(a)

@@ -188,6 +188,25 @@ def test_a_refused_parametrization_changes_nothing():
     assert list(module.state_dict()) == before and type(module) is ng.nn.Linear
 
 
+def test_spectral_norm_loads_states_of_before_it_kept_v():
+    ng.manual_seed(0)
+    now = ng.nn.utils.spectral_norm(ng.nn.Linear(3, 5))
+    for _ in range(20):
+        now(ng.ones(1, 3))
+    state = now.state_dict()
+    del state["weight_v"], state._metadata[""]["spectral_norm"]
+    state["weight"] = now.weight.detach().clone()
+    former = ng.nn.utils.spectral_norm(ng.nn.Linear(3, 5))
+    former.load_state_dict(state)
+    x = ng.ones(2, 3)
+    assert ng.allclose(former.eval()(x), now.eval()(x)) and ng.allclose(former.weight_v, now.weight_v, atol=1e-4)
+    del state["weight_u"]
+    with pytest.raises(RuntimeError, match='Missing key.*"weight_u"'):
+        former.load_state_dict(state)
+    again = ng.nn.utils.spectral_norm(ng.nn.utils.remove_spectral_norm(former))
+    assert len(again._load_state_dict_pre_hooks) == 1
+
+
 def test_functional_call_takes_tensors_of_any_name_and_nothing_else():
     module = ng.nn.Linear(3, 4)
     with pytest.raises(TypeError, match="not an instance of torch.Tensor"):

@@ -306,7 +306,7 @@ def test_derivatives_are_those_of_pytorch(call):
 WITHOUT_GRADIENT = set(
     """
     allclose arange argsort argwhere as_tensor asarray bernoulli bincount bitwise_not broadcast_shapes bucketize can_cast
-    compile count_nonzero equal eye ldl_factor ldl_factor_ex ldl_solve from_dlpack from_numpy frombuffer full full_like linspace load logspace manual_seed
+    compile count_nonzero equal eye ldl_factor ldl_factor_ex ldl_solve symeig from_dlpack from_numpy frombuffer full full_like linspace load logspace manual_seed
     histc histogram isin multinomial nonzero normal numel ones ones_like poisson promote_types rand rand_like randint
     randint_like randn randn_like randperm result_type save searchsorted seed tril_indices triu_indices unique
     unique_consecutive unravel_index zeros zeros_like one_hot greater greater_equal less less_equal not_equal

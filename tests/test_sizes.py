@@ -408,3 +408,25 @@ def test_read_only_memory_is_said_to_be_so():
         ng.frombuffer(b"", dtype=ng.uint8)
     with pytest.raises(ValueError, match="must not be greater than"):
         ng.frombuffer(bytes(8), dtype=ng.int64, count=2)
+
+
+EQUAL_TO_INTS = {
+    "reshape": lambda x, two, one, zero: x.reshape(two, 6), "reshape a tuple": lambda x, two, one, zero: x.reshape((two, 6)),
+    "sum": lambda x, two, one, zero: x.sum(one), "sum of two": lambda x, two, one, zero: x.sum((zero, 1)),
+    "any": lambda x, two, one, zero: x.any(one), "prod": lambda x, two, one, zero: x.prod(one),
+    "softmax": lambda x, two, one, zero: x.softmax(one), "cumsum": lambda x, two, one, zero: x.cumsum(one),
+    "index": lambda x, two, one, zero: x[one, 0], "cat": lambda x, two, one, zero: ng.cat([x], zero),
+    "conv": lambda x, two, one, zero: ng.nn.functional.conv1d(x[None], ng.ones(1, 3, 1), stride=two),
+    "conv with a tuple": lambda x, two, one, zero: ng.nn.functional.conv1d(x[None], ng.ones(1, 3, 1), padding=(one,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", EQUAL_TO_INTS.values(), ids=EQUAL_TO_INTS)
+def test_numbers_that_are_equal_to_ints_are_none(call):
+    """Also where a call with the ints was made before: plans are found by equality, and 2 == 2.0."""
+    x = ng.arange(12.0).reshape(3, 4)
+    for _ in range(2):
+        call(x, 2, 1, 0)
+        with pytest.raises((TypeError, IndexError)):
+            call(x, 2.0, 1.0, 0.0)
+    call(x, 2, 1, 0)

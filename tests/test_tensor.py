@@ -544,6 +544,45 @@ def test_equality_of_storages():
     assert x.untyped_storage().nbytes() == 24
 
 
+def test_tensors_move_with_their_storage():
+    """Also those that the recorder does not follow: detached ones, ``.data``, Parameters."""
+    x = ng.arange(6.0)
+    parameter, part = ng.nn.Parameter(x), x[2:4]
+    over = [x, part, x.detach(), parameter, x.data, x.view(2, 3).t(), x.view(ng.int32)]
+    before = [tensor.tolist() for tensor in over]
+    storage = x.untyped_storage()
+    storage.resize_(40)
+    for smaller in (0, 20, 8):
+        storage.resize_(smaller)
+        for tensor in over:
+            if tensor is not part or smaller < 16:
+                with pytest.raises(RuntimeError, match="its data is not allocated yet"):
+                    tensor + 1
+        assert x.shape == (6,) and isinstance(parameter, ng.nn.Parameter) and part.is_contiguous()
+        storage.resize_(24)
+        with ng.no_grad():
+            parameter.copy_(ng.arange(6.0))
+        assert [tensor.tolist() for tensor in over] == before
+        assert [type(tensor) for tensor in over[:4]] == [ng.Tensor] * 3 + [ng.nn.Parameter]
+    storage.share_memory_()
+    part[0] = 7
+    assert x.is_shared() and part.storage_offset() == 2 and all(7 in tensor.flatten().tolist() for tensor in over[:6])
+    with pytest.raises(RuntimeError, match="not resizable"):
+        ng.from_numpy(np.ones(2)).untyped_storage().resize_(4)
+
+
+def test_the_gradient_as_underscore_grad():
+    x = ng.ones(2, requires_grad=True)
+    x._grad = ng.full((2,), 3.0)
+    (x * x).sum().backward()
+    assert x.grad is x._grad and x.grad.tolist() == [5, 5]
+    y = x * 2
+    y.retain_grad()
+    assert y._grad is None
+    y.sum().backward()
+    assert y._grad is y.grad and y.grad.tolist() == [1, 1]
+
+
 VERSIONS = {
     "fresh": lambda T: grid(T, 3)._version,
     "written": lambda T: (lambda x: (x.add_(1), x.mul_(2), x.zero_(), x._version))(grid(T, 3))[-1],

@@ -2,23 +2,28 @@
 
 import contextlib
 import functools
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from ..errors import GradientError
 from ..function import Context
 from ..inplace import written
 from ..packing import SavedTensor as SavedTensor
-from ..tensor import Tensor
+from ..storage import same_memory
+from ..tensor import Tensor, alias, storage_of
 from . import (
     GradientEdge as GradientEdge,
     Handle,
     Node as _Node,
     local,
+    no_grad,
     packs,
     set_packs,
     switch,
 )
 from .engine import leading_to, reachable
+from .modes import set_before_write
 
 
 class _Virtual(type):
@@ -74,35 +79,70 @@ class save_on_cpu(saved_tensors_hooks):
         super().__init__(pack, unpack)
 
 
+class _Handle:
+    """What a node keeps of a saved tensor in `allow_mutation_on_saved_tensors`."""
+
+    __slots__ = ("__weakref__", "version")
+
+
 class _Copies:
-    """The copies that `allow_mutation_on_saved_tensors` keeps; of no more use once its block is left."""
+    """The tensors saved in a block of `allow_mutation_on_saved_tensors`, as long as a node keeps their handles: as they are
+    in ``original``, until their memory is written to, then copied in ``cloned``. ``tid_to_weakhandle``: the handle by place
+    and version, so that what several nodes save is copied once."""
 
-    open = True
+    def __init__(self) -> None:
+        self.original: weakref.WeakKeyDictionary[_Handle, Tensor] = weakref.WeakKeyDictionary()
+        self.cloned: weakref.WeakKeyDictionary[_Handle, Tensor] = weakref.WeakKeyDictionary()
+        self.tid_to_weakhandle: weakref.WeakValueDictionary[tuple, _Handle] = weakref.WeakValueDictionary()
 
-    def pack(self, tensor):
-        return tensor.clone()
+    def pack(self, tensor: Tensor) -> _Handle:
+        known = id(storage_of(tensor)), tensor.data_ptr(), id(tensor._m), storage_of(tensor).version
+        handle = self.tid_to_weakhandle.get(known)
+        if handle is None:
+            handle = self.tid_to_weakhandle[known] = _Handle()
+            self.original[handle] = alias(tensor, tensor._d, tensor._m)
+            handle.version = storage_of(tensor).version
+        return handle
 
-    def unpack(self, copy):
-        if not self.open:
+    def unpack(self, handle: _Handle) -> Tensor:
+        found = self.cloned.get(handle, self.original.get(handle))
+        if found is None or local.before_write != self.before_write:
             raise AssertionError(
                 "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context in which the graph was originally "
                 "recorded."
             )
-        return copy.detach()
+        if found is self.original.get(handle) and storage_of(found).version != handle.version:
+            raise GradientError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: a saved value was "
+                f"changed afterwards by '{storage_of(found).writer}', which does not copy it before"
+            )
+        return found
+
+    def before_write(self, tensor: Tensor) -> None:
+        """Copy what is saved of the memory of ``tensor``."""
+        storage = storage_of(tensor)
+        for handle, original in list(self.original.items()):
+            if same_memory(original._s, storage):
+                with no_grad():
+                    self.cloned[handle] = original.clone()
+                del self.original[handle]
 
 
 @contextlib.contextmanager
 def allow_mutation_on_saved_tensors() -> Iterator[Any]:
-    """Context in which tensors may be written to after an op saved them for its gradient: copies are saved instead, and
-    backward passes through what was recorded in it are to run in it. RuntimeError within another one."""
+    """Context in which tensors may be written to after an op saved them for its gradient: they are copied before they are
+    written to, and backward passes through what was recorded in it are to run in it. RuntimeError within another one."""
     copies = _Copies()
-    if any(getattr(pack, "__func__", None) is _Copies.pack for pack, _ in packs()):
+    if local.before_write is not None:
         raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+    set_before_write(copies.before_write)
     try:
         with saved_tensors_hooks(copies.pack, copies.unpack):
             yield copies
     finally:
-        copies.open = False
+        set_before_write(None)
+        copies.original.clear()
+        copies.cloned.clear()
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ the frame of the walk.
 
 import sys
 import weakref
+from collections.abc import Iterable
 from types import FrameType
 
 from ..packing import SavedTensor as SavedTensor
-from ..tensor import Tensor, alias
+from ..tensor import Tensor, alias, storage_of
 from . import Leaf, Node, engine, is_multithreading_enabled, local, next_seq
 from .modes import packs
 
@@ -85,6 +86,36 @@ def _current_graph_task_execution_order() -> list[Node]:
     for other in inner:
         order += [other, *dict.fromkeys(leaf for leaf in other.next if last.get(leaf) is other)]
     return order
+
+
+def _get_current_graph_task_keep_graph() -> bool:
+    """Whether the backward pass under way keeps what is saved; true outside of one."""
+    return True if local.walk is None else bool(_walk_frame("_get_current_graph_task_keep_graph").f_locals["retain_graph"])
+
+
+def _unsafe_set_version_counter(tensors: Tensor | Iterable[Tensor], versions: int | Iterable[int]) -> None:
+    """Set how often the memory of a tensor, or of several, was written to: nothing notices what was done to it since."""
+    given = [(tensors, versions)] if isinstance(tensors, Tensor) else zip(tensors, versions, strict=True)
+    for tensor, version in given:
+        if version < 0:
+            raise RuntimeError(f"Cannot set the version counter of a tensor to {version}: it is not negative")
+        storage_of(tensor).version = version
+
+
+class _unsafe_preserve_version_counter:
+    """Context whose writes to a tensor, or to several, are not noticed by gradients that saved them."""
+
+    def __init__(self, tensors: Tensor | tuple[Tensor, ...]):
+        self.tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+        self._before = [(s.version, s.modified, s.writer) for s in map(storage_of, self.tensors)]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        for tensor, before in zip(self.tensors, self._before):
+            storage = storage_of(tensor)
+            storage.version, storage.modified, storage.writer = before
 
 
 def _saved_tensors_hooks_is_enabled() -> bool:

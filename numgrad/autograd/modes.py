@@ -21,6 +21,7 @@ class _Local(threading.local):
     multithreading = True
     needed = None  # in a walk to some nodes only: those that lead to them
     task: Any = None  # of the walk under way: roots, captures, what hooks keep for it, functions to call at its end
+    before_write: Any = None  # called with a tensor before it is written to
     level: Any = None  # in which tangents stand beside values
     packs = ()  # the pairs of hooks that saved tensors pass through, the innermost last
     no_packs = None  # why there may be no such hooks
@@ -93,6 +94,11 @@ def set_level(level: Any) -> Any:
     return before
 
 
+def set_before_write(watch: Any) -> None:
+    """From now on ``watch(tensor)`` is called before this thread writes to a tensor; None: nothing is."""
+    _set("before_write", watch, (watch is not None) - (local.before_write is not None))
+
+
 def packs() -> tuple:
     """The pairs of hooks that what nodes save in this thread passes through, the innermost last."""
     return local.packs
@@ -114,6 +120,14 @@ class _Mode:
         return self
 
     def __call__(self, fn):
+        if isinstance(fn, type):
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate functions or "
+                "methods. To preserve the current behavior of class decoration, you can directly decorate the `__init__` method and "
+                "nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
         return within(self.clone, fn)
 
     def clone(self):

@@ -1,6 +1,7 @@
 """Flags of CUDA's matrix products and of attention's kernels, as ``torch.backends.cuda``."""
 
 import contextlib
+import enum
 from collections.abc import Iterator
 
 from .. import settings
@@ -26,6 +27,31 @@ matmul = _Products()
 def is_built() -> bool:
     """Whether numgrad has CUDA kernels: yes. `numgrad.cuda.is_available` says whether they can run."""
     return True
+
+
+class _LinalgBackend(enum.Enum):
+    Default, Cusolver, Magma = range(3)
+
+    def __repr__(self):
+        return f"{type(self).__name__}.{self.name}"
+
+
+_preferred = _LinalgBackend.Default
+
+
+def preferred_linalg_library(backend: None | str | _LinalgBackend = None) -> _LinalgBackend:
+    """The library preferred for linear algebra, after setting it to ``backend`` ("default", "cusolver", "magma") if that is
+    given. Matrices are factored by LAPACK on the host, whichever is preferred. RuntimeError for other names."""
+    global _preferred
+    if isinstance(backend, str):
+        if backend.capitalize() not in _LinalgBackend.__members__:
+            raise RuntimeError(f"Unknown input value. Choose from: {', '.join(map(str.lower, _LinalgBackend.__members__))}; got {backend!r}")
+        _preferred = _LinalgBackend[backend.capitalize()]
+    elif isinstance(backend, _LinalgBackend):
+        _preferred = backend
+    elif backend is not None:
+        raise RuntimeError(f"Unknown input value type: expected a name or a _LinalgBackend, got {type(backend).__name__}")
+    return _preferred
 
 
 # --- attention; `nn.attention.sdpa_kernel` is the present form -------------------------------------------------------

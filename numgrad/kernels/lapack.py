@@ -279,9 +279,9 @@ def qr(a, mode):
 
 @_with_threads("numpy")
 def geqrf(a):
-    """LAPACK's packed QR factorization of every matrix: (R and the reflections' vectors, their factors)."""
+    """LAPACK's packed QR factorization of every matrix, transposed: (R and the reflections' vectors, their factors)."""
     packed, tau = np.linalg.qr(a, mode="raw")
-    return np.swapaxes(packed, -1, -2), tau
+    return np.ascontiguousarray(packed), tau
 
 
 @_with_threads("numpy")
@@ -386,6 +386,8 @@ def least_squares(a, b, rcond, driver):
     values = np.zeros((*batch, min(m, n)), _real(a.dtype))
     if not (m and n and prod(batch)):
         return x, rank, values
+    if not columns:  # nothing to solve, but A has a rank
+        return x, *least_squares(a, np.zeros((*b.shape[:-1], 1), b.dtype), rcond, driver)[1:]
     flat_a = np.broadcast_to(a, (*batch, m, n)).reshape(-1, m, n)
     flat_b = np.broadcast_to(b, (*batch, m, columns)).reshape(-1, m, columns)
     out, ranks, singular = x.reshape(-1, n, columns), rank.reshape(-1), values.reshape(-1, min(m, n))

@@ -8,22 +8,26 @@ from ..tensor import Tensor
 from ._traps import type_name
 from .parameter import Parameter, is_lazy
 
+_FORMS: tuple = (("tensor", Tensor), ("dtype", DType), ("device", (str, int, Device, type(None))))  # of `to`, by its first argument
+_KINDS = {"dtype": (DType, type(None)), "non_blocking": bool, "copy": bool}
+
 
 def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, memory_format=None, copy=False):
-    """The device (or None), dtype (or None), non_blocking and memory format (or None) of a call of ``to``."""
-    for value in args:
-        if isinstance(value, Tensor):
-            tensor = value
-        elif isinstance(value, bool):
-            non_blocking = value
-        elif isinstance(value, DType):
-            dtype = value
-        elif isinstance(value, (str, int, Device)):
-            device = value
-        elif value is not None:
+    """The device (or None), dtype (or None), non_blocking and memory format (or None) of a call of ``to``: with a device and
+    a dtype, with a dtype, or with a tensor that has both. Raises TypeError for other arguments."""
+    given = {}
+    if args:
+        form = next((name for name, kind in _FORMS if isinstance(args[0], kind) and not isinstance(args[0], bool)), None)
+        names = (form, *(["dtype"] if form == "device" else []), "non_blocking", "copy")
+        given = dict(zip(names, args))
+        wrong = [value for name, value in given.items() if name != form and not isinstance(value, _KINDS[name])]
+        if form is None or wrong or len(args) > len(names):
             raise TypeError(
-                f"to() received an invalid argument: expected a device, dtype or tensor, got {type_name(value)}"
+                "to() received an invalid combination of arguments: expected (device, dtype, non_blocking), (dtype, "
+                f"non_blocking) or (tensor, non_blocking), got ({', '.join(map(type_name, args))})"
             )
+    device, dtype = given.get("device", device), given.get("dtype", dtype)
+    tensor, non_blocking, copy = given.get("tensor", tensor), given.get("non_blocking", non_blocking), given.get("copy", copy)
     if copy:
         raise RuntimeError("nn.Module.to converts in place and takes no copy=True: use copy.deepcopy(module).to(...)")
     if tensor is not None:

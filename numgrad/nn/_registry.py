@@ -1,7 +1,8 @@
 """The dictionaries behind ``_parameters``, ``_buffers`` and ``_modules``, and the iterators over a module's members."""
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from types import GeneratorType
 from typing import Any
 
 from .parameter import Parameter, label
@@ -123,21 +124,37 @@ def _restore(module) -> Registry:
     return Registry(_Gone() if module is None else weakref.ref(module))
 
 
-class Members(Iterator):
+class Members(Generator):
     """The iterator that ``parameters()`` and its kin return; it knows whether it was used up.
 
     ``consumed`` is True once the end was reached. Like any iterator it can be walked once, so that whoever finds
     it empty (an optimizer, for one) can say why.
     """
 
-    __slots__ = ("_source", "consumed", "what")
+    __slots__ = ("_source", "_following", "consumed", "what")
 
-    def __init__(self, source: Iterator, what: str):
-        self._source, self.what, self.consumed = source.__next__, what, False
+    __class__ = property(lambda self: GeneratorType)  # type: ignore[assignment]  # for `inspect.isgenerator`
+
+    def __init__(self, source: Generator, what: str):
+        self._source, self._following, self.what, self.consumed = source, source.__next__, what, False
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("gi_"):  # the state of a generator
+            return getattr(self._source, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def send(self, value: Any) -> Any:
+        return next(self)
+
+    def throw(self, *error: Any) -> Any:
+        return self._source.throw(*error)
+
+    def close(self) -> None:
+        self._source.close()
 
     def __next__(self) -> Any:
         try:
-            return self._source()
+            return self._following()
         except StopIteration:
             self.consumed = True
             raise

@@ -30,6 +30,12 @@ class Unflatten(Module):
             raise TypeError(
                 f"unflattened_size must be a tuple or list, but found type {type(unflattened_size).__name__}"
             )
+        for place, size in enumerate(unflattened_size):
+            if not hasattr(size, "__index__"):
+                raise TypeError(
+                    f"Unflatten(): unflattened_size must be tuple of ints, but found element of type {type(size).__name__} at pos "
+                    f"{place}"
+                )
         self.dim = dim
         self.unflattened_size = integers("Unflatten", "unflattened_size", unflattened_size)
 

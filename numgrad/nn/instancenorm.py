@@ -15,9 +15,13 @@ class _InstanceNorm(_BatchNorm):
     ):  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
+    def _get_no_batch_dim(self) -> int:
+        """The number of dimensions of an input without a batch dimension; subclasses of programs redefine it."""
+        return self._ranks[0]
+
     def _channels(self, input: Tensor) -> int:
         """The dimension of the channels."""
-        return input.dim() - self._ranks[0]
+        return input.dim() - self._get_no_batch_dim()
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)

@@ -1,5 +1,6 @@
 """Module: what holds parameters, buffers and other modules, and runs a forward function."""
 
+import inspect
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -176,12 +177,12 @@ class Module(HookMethods, StateMethods):
                     "expected)"
                 )
             if isinstance(value, Buffer):
-                self.register_buffer(name, value, value.persistent)
+                self._register(name, value)
             else:
                 self._set_buffer(name, value)
         elif isinstance(value, Tensor):
             if isinstance(value, Buffer):
-                self.register_buffer(name, value, value.persistent)
+                self._register(name, value)
                 return
             if value.requires_grad:
                 warn_if_derived(self, name, value)
@@ -190,6 +191,19 @@ class Module(HookMethods, StateMethods):
             object.__setattr__(self, name, value)
             if isinstance(value, (list, tuple, dict)):
                 note_container(self, name, value)
+
+    def _register(self, name, buffer):
+        """`register_buffer` for a Buffer, also where a subclass defines it without ``persistent``."""
+        own = getattr(self.register_buffer, "__func__", None) is not Module.register_buffer
+        if not own or "persistent" in inspect.signature(self.register_buffer).parameters:
+            self.register_buffer(name, buffer, buffer.persistent)
+        elif buffer.persistent:
+            self.register_buffer(name, buffer)
+        else:
+            raise RuntimeError(
+                "Registering a non-persistent buffer on a Module subclass that implements register_buffer() without the "
+                "persistent argument is not allowed."
+            )
 
     def __delattr__(self, name: str) -> None:
         for registry in (self._parameters, self._buffers, self._modules):

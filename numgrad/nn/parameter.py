@@ -157,7 +157,7 @@ _ALLOWED = frozenset((
     "materialize", "cls_to_become", "device", "dtype", "is_cuda", "is_floating_point", "is_complex", "name",
     "requires_grad", "requires_grad_", "is_leaf", "grad", "grad_fn", "data", "detach", "persistent",
     "share_memory_", "to", "type", "cpu", "cuda", "float", "double",
-    "_n", "_base", "_creation", "_grad", "_label", "_is_buffer", "_is_param", "_dtype", "_device", "_move",
+    "_n", "_base", "_creation", "_grad", "_kept_grad", "_label", "_is_buffer", "_is_param", "_dtype", "_device", "_move",
 ))  # fmt: skip
 
 

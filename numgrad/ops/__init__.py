@@ -51,6 +51,7 @@ from . import (
     rearrange as rearrange,
     recurrent as recurrent,
     reduce as reduce,
+    removed as removed,
     resample as resample,
     root_forms as root_forms,
     scan as scan,

@@ -252,19 +252,30 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
     return stride, before, dilation, groups, out_size
 
 
+_unknown = None, (None, None, None, None)
+
+
+def _whole(found, arguments):
+    """Whether settings were ``found``, and by ints: 1.0 and True are equal to some, and are no settings."""
+    return found is not None and all(
+        type(value) in (int, str) or type(value) is tuple and all(type(n) is int for n in value) for value in arguments
+    )
+
+
 def _convolved(name, n, input, weight, bias, stride, padding, dilation, groups):
     input, weight = as_tensor_operand(name, input, "input"), as_tensor_operand(name, weight, "weight")
     if bias is not None:
         bias = as_tensor_operand(name, bias, "bias")
     arguments = [tuple(value) if isinstance(value, list) else value for value in (stride, padding, dilation, groups)]
     key = (name, input._m, weight._m, None if bias is None else bias._m, *arguments)
-    found = _settings.get(key)
-    if found is None:
+    found, asked = _settings.get(key, _unknown)
+    if not (asked[0] is stride and asked[1] is padding and asked[2] is dilation and asked[3] is groups or _whole(found, arguments)):
         same_device(name, [tensor for tensor in (input, weight, bias) if tensor is not None])
         if len(_settings) > _LIMIT:
             _settings.clear()
         settings = _check(name, n, input._m, weight._m, key[3], *arguments)
-        found = _settings[key] = *settings, _common_format(input, weight)
+        found = *settings, _common_format(input, weight)
+        _settings[key] = found, (stride, padding, dilation, groups)
     if input._m.ndim == n + 2:
         return convolution(input, weight, *found, bias)
     input = input.unsqueeze(0)

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from .. import config, dtypes
-from ..autograd import is_inference_mode_enabled
+from ..autograd import Leaf, is_inference_mode_enabled
 from ..device import CPU, resolve
 from ..inplace import check_inplace, rebase, refuse_inference, written
 from ..layout import (
@@ -419,6 +419,8 @@ def _showing(tensor, name, data, m, storage):
         storage.version = tensor._s.version
     tensor._d, tensor._m, tensor._s = data, m, storage
     written(tensor, name)
+    if name == "set_" and tensor._n is not None and tensor._n.leaf:  # it is another leaf from now on
+        tensor._n = Leaf()
     return tensor
 
 

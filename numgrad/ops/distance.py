@@ -116,19 +116,22 @@ def _norm_of_complex(name, input, p, dim, keepdim):
 def norm_along(name, input, p, dim, keepdim, shared=True) -> Tensor:
     """``sum(|x|^p)^(1/p)`` over ``dim``; the largest or smallest ``|x|`` for infinite ``p``, whose gradient equals share
     if ``shared``; the number of non-zeros for 0."""
+    if isinstance(p, complex):
+        raise RuntimeError(f"{name}: Expected a non-complex scalar as the order of norm, got {p}")
     p = float(p)
+    if (p < 0 or p == inf) and not input._m.numel:
+        axes = tuple(normalize_axes(name, dim, input._m.ndim)) if input._m.ndim else ()
+        if not axes or dim is None or any(input._m.shape[axis] == 0 for axis in axes):
+            raise RuntimeError(
+                f"{name} cannot compute the {p} norm on an empty tensor because the operation does not have an identity; got "
+                f"shape {list(input._m.shape)}"
+            )
     if input._m.dtype.is_complex:
         return _norm_of_complex(name, input, p, dim, keepdim)
     if input._m.ndim == 0:
         dim = None
     if p in (inf, -inf):
         axes = tuple(normalize_axes(name, dim, input._m.ndim))
-        if not input._m.numel:
-            if p < 0 or any(input._m.shape[axis] == 0 for axis in axes):
-                raise RuntimeError(
-                    f"{name}: cannot compute the {p} norm over an empty dimension, it has no identity; got shape "
-                    f"{list(input._m.shape)}"
-                )
         return _norm_inf(input, axes, bool(keepdim), p > 0, shared)
     if p == 2.0:
         return _norm2(input, dim, keepdim)

@@ -4,7 +4,6 @@ import numpy as np
 
 from ..errors import LinAlgError
 from ..function import Function
-from ..inplace import write_out
 from ..kernels import lapack
 from ..op import ENTRIES, as_tensor_operand
 from ..tensor import Tensor
@@ -13,7 +12,7 @@ from .factor import check_phases, several_results
 from .matmul import matmul
 from .parts import diagonal
 from .results import return_type
-from .solve import floating, from_host, mH, results, solve
+from .solve import floating, from_host, into, mH, results, solve
 
 eig_result = return_type("linalg_eig", "eigenvalues", "eigenvectors")
 
@@ -59,7 +58,7 @@ def _decomposed(name, A, vectors):
     """The factors as Tensors, the vectors None unless they are wanted."""
     array = A._host()
     if not np.isfinite(array).all():
-        raise RuntimeError(f"{name}: input tensor should not contain infs or NaNs.")
+        raise RuntimeError(f"torch.{name}: input tensor should not contain infs or NaNs.")
     try:
         return tuple(None if part is None else from_host(part, A) for part in lapack.eig(array, vectors))
     except lapack.Failure as failure:
@@ -95,4 +94,4 @@ def eigvals(A, *, out=None) -> Tensor:
     """The eigenvalues of square matrices, complex: (*, n, n) -> (*, n)."""
     A = _square("linalg.eigvals", A)
     found = LinalgEig.apply(A)[0] if A._n is not None else _decomposed("linalg.eigvals", A, False)[0]
-    return found if out is None else write_out("linalg.eigvals", found, out, A)
+    return found if out is None else into("linalg.eigvals", found, out, A, what="eigenvalues")

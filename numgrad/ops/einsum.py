@@ -126,13 +126,11 @@ def _spelled(inputs, shapes):
     return found, list(range(_FIRST_HIDDEN + 64 - width, _FIRST_HIDDEN + 64))
 
 
-def _output(inputs, output, hidden, has_ellipsis):
+def _output(inputs, output, hidden):
     """The labels of the result: those given, else the ellipsis and the labels that occur once, in order."""
     if output is None:
         every = [label for labels in inputs for label in labels if label < _FIRST_HIDDEN]
         return hidden + sorted(label for label in set(every) if every.count(label) == 1)
-    if _ELLIPSIS in output and not has_ellipsis:
-        raise RuntimeError("einsum(): ellipsis in the output, but no operand has one")
     found = []
     for label in output:
         found += hidden if label == _ELLIPSIS else [label]
@@ -152,9 +150,8 @@ def _output(inputs, output, hidden, has_ellipsis):
 @functools.lru_cache(1 << 12)
 def _plan(inputs, output, shapes):
     """(steps, final order of dimensions) of an equation for operands of these shapes."""
-    has_ellipsis = any(_ELLIPSIS in labels for labels in inputs)
     spelled, hidden = _spelled(inputs, shapes)
-    output = _output(spelled, output, hidden, has_ellipsis)
+    output = _output(spelled, output, hidden)
     sizes = _sizes(spelled, shapes)
     steps, terms = [], []
     for k, (labels, shape) in enumerate(zip(spelled, shapes)):

@@ -4,7 +4,6 @@ import numpy as np
 
 from ..autograd import NodeName
 from ..function import Function
-from ..inplace import write_out
 from ..kernels import lapack
 from ..op import function, plain, sum_to
 from ..structured import structured
@@ -14,7 +13,7 @@ from .join import cat
 from .matmul import matmul
 from .parts import diagonal
 from .results import return_type
-from .solve import expanded, failed, from_host, matrices, mH, results, same_dtype, solve_triangular
+from .solve import SINGULAR, expanded, failed, from_host, into, matrices, mH, results, same_dtype, solve_triangular
 
 cholesky_ex_result = return_type("linalg_cholesky_ex", "L", "info")
 lu_result = return_type("linalg_lu", "P", "L", "U")
@@ -91,7 +90,7 @@ def linalg_cholesky(A, *, upper=False, out=None) -> Tensor:
     which one triangle is read; LinAlgError if one is not positive-definite."""
     A = matrices("linalg.cholesky", A, square=True)
     found = _factored("linalg.cholesky", A, upper, True).L
-    return found if out is None else write_out("linalg.cholesky", found, out, A)
+    return found if out is None else into("linalg.cholesky", found, out, A)
 
 
 @function
@@ -126,15 +125,19 @@ def cholesky_solve(B, L, upper=False, *, out=None) -> Tensor:
             f"matrix is {B._m.shape[-2]} by {B._m.shape[-1]}"
         )
     found = _cholesky_solution(expanded(name, L, B), mH(L) if upper else L)
-    return found if out is None else write_out("cholesky_solve", found, out, B, L)
+    return found if out is None else into("cholesky_solve", found, out, B, L)
 
 
 @function
 def cholesky_inverse(L, upper=False, *, out=None) -> Tensor:
     """The inverse of ``A``, given its Cholesky factor."""
     L = matrices("cholesky_inverse", L, square=True, argument="L")
+    zeros_at = np.argwhere(np.diagonal(L._host(), axis1=-2, axis2=-1).reshape(-1, L._m.shape[-1]) == 0) if L._m.numel else ()
+    if len(zeros_at):
+        batch, place = zeros_at[0].tolist()
+        raise failed("cholesky_inverse", L, lapack.Failure(batch, place + 1), SINGULAR)
     found = cholesky_solve(eye(L._m.shape[-1], dtype=L._m.dtype, device=L._m.device), L, upper)
-    return found if out is None else write_out("cholesky_inverse", found, out, L)
+    return found if out is None else into("cholesky_inverse", found, out, L)
 
 
 # --- LU ------------------------------------------------------------------------------------------------------------
@@ -159,8 +162,8 @@ def _check_pivots(name, pivots, size, expected):
     rows = pivots._host()
     if rows.size and not (rows.min() >= 1 and rows.max() <= size):
         raise RuntimeError(
-            f"{name}: pivots must be between 1 and LU.size(-2) = {size} inclusive, got {rows.min()} to {rows.max()}. Did you "
-            "properly pass the result of lu_factor?"
+            f"{name}: pivots must all be greater or equal to 1 and smaller or equal to LU.size(-2), that is between 1 and LU.size(-2). "
+            f"Got {rows.min()} to {rows.max()} for a size of {size}. Did you properly pass the result of lu_factor?"
         )
 
 
@@ -286,7 +289,7 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None) -> Ten
         half = solve_triangular(mH(LU), rhs, upper=False)
         found = matmul(P, solve_triangular(mH(LU), half, upper=True, unitriangular=True))
     found = found if left else mH(found)
-    return found if out is None else write_out(name, found, out, LU, B)
+    return found if out is None else into(name, found, out, LU, B)
 
 
 @function
@@ -439,7 +442,7 @@ def eigvalsh(A, UPLO="L", *, out=None) -> Tensor:
         found = LinalgEigh.apply(A, lower)[0]
     else:
         found = from_host(lapack.eigh(A._host(), lower, False)[0], A)
-    return found if out is None else write_out("linalg.eigvalsh", found, out, A)
+    return found if out is None else into("linalg.eigvalsh", found, out, A)
 
 
 # --- singular values -----------------------------------------------------------------------------------------------
@@ -513,7 +516,7 @@ def svdvals(A, *, driver=None, out=None) -> Tensor:
         found = LinalgSvd.apply(A, False)[1]
     else:
         found = from_host(lapack.svd(A._host(), False, False)[1], A)
-    return found if out is None else write_out("linalg.svdvals", found, out, A)
+    return found if out is None else into("linalg.svdvals", found, out, A)
 
 
 @function

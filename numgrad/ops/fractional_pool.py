@@ -7,7 +7,7 @@ import numpy as np
 from ..op import as_tensor_operand, function
 from ..tensor import Tensor, from_array
 from .index import gather
-from .pool import several
+from .pool import batched, several
 from .random import rand
 from .search import max_ as largest
 from .view import reshape
@@ -39,11 +39,7 @@ def _places(samples, size, outs, taps, real):
 
 def _check(name, n, m, taps, output_size, output_ratio):
     """The output size."""
-    if m.ndim not in (n + 1, n + 2) or 0 in m.shape[-n - 1 :]:
-        raise RuntimeError(
-            f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "
-            f"got: {list(m.shape)}"
-        )
+    batched(name, n, m.shape)
     if not m.dtype.is_floating_point:
         raise RuntimeError(f'"{name}" not implemented for {m.dtype!r}; convert with .float()')
     if output_size is None:

@@ -1,6 +1,5 @@
 """Householder reflections: products of them, and QR factorizations in terms of them."""
 
-from ..inplace import write_out
 from ..kernels import lapack
 from ..op import as_tensor_operand, function
 from ..tensor import Tensor
@@ -9,7 +8,7 @@ from .create import eye
 from .factor import unit_lower
 from .matmul import matmul
 from .results import return_type
-from .solve import from_host, matrices, mH, results, same_dtype
+from .solve import floating, from_host, into, matrices, mH, mT, results, same_dtype
 
 geqrf_result = return_type("geqrf", "a", "tau")
 
@@ -37,7 +36,7 @@ def householder_product(A, tau, *, out=None) -> Tensor:
         v = vectors[..., k : k + 1]
         found = found - matmul(v, matmul(mH(v), found)) * tau[..., k, None, None]
     found = found if tau._m.shape[-1] else found + vectors * 0.0
-    return found if out is None else write_out(name, found, out, A, tau)
+    return found if out is None else into(name, found, out, A, tau)
 
 
 @function
@@ -50,29 +49,38 @@ def orgqr(input, tau, *, out=None) -> Tensor:
 def ormqr(input, tau, other, left=True, transpose=False, *, out=None) -> Tensor:
     """``Q other`` (``other Q`` if not ``left``), with ``Q`` (m, m) the whole product of the reflections that `geqrf` leaves in
     ``input`` (..., m, k) and ``tau`` (..., k), or ``Q^H`` if ``transpose``."""
-    name = "ormqr"
-    input, tau = matrices(name, input, argument="input"), as_tensor_operand(name, tau, "tau")
-    other = matrices(name, other, argument="other")
+    name = "torch.ormqr"
+    input, tau, other = (as_tensor_operand("ormqr", value, argument) for value, argument in ((input, "input"), (tau, "tau"), (other, "other")))
+    for tensor, argument in ((input, "input"), (other, "other")):
+        if tensor._m.ndim < 2:
+            raise RuntimeError(f"{name}: {argument} must have at least 2 dimensions, got {tensor._m.ndim}")
+    input, other = floating(name, input), floating(name, other)
     m, n = input._m.shape[-2:]
     side = -2 if left else -1
-    if other._m.shape[side] != m:
+    count = tau._m.shape[-1] if tau._m.ndim else 0
+    if other._m.shape[side] < count:
         raise RuntimeError(
-            f"torch.{name}: other.shape[{side}] must be equal to input.shape[-2], got {list(other._m.shape)} and "
-            f"{list(input._m.shape)}"
-        )
-    if not tau._m.ndim or tau._m.shape[-1] != min(m, n):
-        raise RuntimeError(
-            f"torch.{name}: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1]) = {min(m, n)}, got "
+            f"{name}: other.shape[{side}] must be greater than or equal to tau.shape[-1], got {list(other._m.shape)} and "
             f"{list(tau._m.shape)}"
         )
-    if not input._m.shape[:-2] == other._m.shape[:-2] == tau._m.shape[:-1]:
+    if other._m.shape[side] != m:
         raise RuntimeError(
-            f"torch.{name}: Expected batch dimensions of tau and other to be equal to input.shape[:-2], got {list(tau._m.shape)} "
-            f"and {list(other._m.shape)} for {list(input._m.shape)}"
+            f"{name}: other.shape[{side}] must be equal to input.shape[-2], got {list(other._m.shape)} and {list(input._m.shape)}"
         )
+    if not tau._m.ndim or count != min(m, n):
+        raise RuntimeError(
+            f"{name}: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1]) = {min(m, n)}, got "
+            f"{list(tau._m.shape)}"
+        )
+    for shape, argument in ((tau._m.shape[:-1], "tau"), (other._m.shape[:-2], "other")):
+        if tuple(shape) != tuple(input._m.shape[:-2]):
+            raise RuntimeError(
+                f"{name}: Expected batch dimensions of {argument} to be equal to input.shape[:-2], got {list(shape)} for "
+                f"{list(input._m.shape[:-2])}"
+            )
     same_dtype(name, input, tau)
     same_dtype(name, input, other)
-    vectors, count = unit_lower(input), tau._m.shape[-1]
+    vectors = unit_lower(input)
     found = other if left else mH(other)  # B Q = (Q^H B^H)^H
     turned = transpose if left else not transpose
     for k in range(count) if turned else reversed(range(count)):
@@ -80,7 +88,7 @@ def ormqr(input, tau, other, left=True, transpose=False, *, out=None) -> Tensor:
         found = found - matmul(v, matmul(mH(v), found)) * (conj(factor) if turned else factor)
     found = found if left else mH(found)
     found = found if count else found.clone()
-    return found if out is None else write_out(name, found, out, input, tau, other)
+    return found if out is None else into(name, found, out, input, tau, other)
 
 
 @function
@@ -90,4 +98,5 @@ def geqrf(input, *, out=None):
     A = matrices("geqrf", input)
     if A.requires_grad:
         A = A.detach()
-    return results("geqrf", geqrf_result(*[from_host(part, A) for part in lapack.geqrf(A._host())]), out, A)
+    columns, tau = lapack.geqrf(A._host())  # column-major, as LAPACK's own
+    return results("geqrf", geqrf_result(mT(from_host(columns, A)), from_host(tau, A)), out, A)

@@ -7,7 +7,7 @@ from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
 from ..inplace import write_out
 from ..layout import Size, broadcast_shapes, geometry, integer, integers, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, note_recorded, recording, same_device
+from ..op import ENTRIES, as_tensor_operand, cast_gradient, function, note_recorded, recording, same_device
 from ..storage import check_memory, meta, strided_meta
 from ..tensor import Tensor, make
 from .copy import copy_plan
@@ -34,7 +34,7 @@ class _CatNode(Node):
             if m.ndim != gradient._m.ndim:  # an empty vector among tensors of more dimensions
                 found.append(None if parent is None else zeros(0, dtype=m.dtype, device=m.device))
                 continue
-            found.append(None if parent is None else cast(narrow(gradient, dim, start, m.shape[dim]), m.dtype))
+            found.append(None if parent is None else cast_gradient(narrow(gradient, dim, start, m.shape[dim]), m.dtype))
             start += m.shape[dim]
         return tuple(found)
 
@@ -51,7 +51,7 @@ class _StackNode(Node):
     def backward(self, gradient):
         dim, metas = self.saved
         return tuple([
-            None if parent is None else cast(select(gradient, dim, k), m.dtype)
+            None if parent is None else cast_gradient(select(gradient, dim, k), m.dtype)
             for k, (parent, m) in enumerate(zip(self.next, metas))
         ])  # fmt: skip
 

@@ -3,12 +3,11 @@
 import numpy as np
 
 from ..function import Function
-from ..inplace import write_out
 from ..kernels import lapack
 from ..tensor import Tensor
 from .factor import several_results
 from .results import return_type
-from .solve import expanded, failed, from_host, matrices, results, same_dtype
+from .solve import expanded, failed, from_host, into, matrices, results, same_dtype
 
 ldl_factor_result = return_type("linalg_ldl_factor", "LD", "pivots")
 ldl_factor_ex_result = return_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
@@ -89,7 +88,7 @@ def ldl_solve(LD, pivots, B, *, hermitian=False, out=None) -> Tensor:
     same_dtype(name, LD, B)
     _check_pivots(name, pivots._host(), n)
     found = LinalgLdlSolve.apply(LD, pivots, expanded(name, LD, B), bool(hermitian))
-    return found if out is None else write_out(name, found, out, LD, B)
+    return found if out is None else into(name, found, out, LD, B)
 
 
 def _check_pivots(name, rows, n):

@@ -3,7 +3,7 @@
 import warnings
 
 from ..kernels.vocab import exp, fabs, log, log1p, maximum, where
-from ..op import as_tensor_operand, called, function
+from ..op import ENTRIES, as_tensor_operand, called, function
 from ..pointwise import pointwise
 from ..tensor import Tensor
 from .activation import log_sigmoid
@@ -132,7 +132,8 @@ def _weighted(name, losses, weight, reduction):
 def l1_loss(input, target, size_average=None, reduce=None, reduction: str = "mean", weight=None) -> Tensor:
     """``|input - target|``, reduced; with ``weight`` weighted, "mean" then divides by the sum of the weights."""
     reduction = legacy_reduction(reduction, size_average, reduce)
-    losses = _absolute_error(*_pair("l1_loss", input, target))
+    input, target = _pair("l1_loss", input, target)
+    losses = ENTRIES["abs"](input - target) if input._m.dtype.is_complex or target._m.dtype.is_complex else _absolute_error(input, target)
     return _weighted("l1_loss", losses, weight, reduction)
 
 

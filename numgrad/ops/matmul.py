@@ -1,5 +1,6 @@
 """Matrix products, through BLAS; transposed operands are read in place."""
 
+from .. import dtypes
 from ..dtypes import int8, int32, number_for
 from ..kernels import gemm
 from ..layout import broadcast_shapes, broadcast_strides
@@ -110,7 +111,14 @@ def _shaped(name, ndims, doc):
         input, mat2 = as_tensor_operand(name, input, "input"), as_tensor_operand(name, mat2, "mat2")
         for tensor, ndim, argument in zip((input, mat2), ndims, ("input", "mat2")):
             if tensor._m.ndim != ndim:
+                if name == "dot":
+                    raise RuntimeError(f"1D tensors expected, but got {input._m.ndim}D and {mat2._m.ndim}D tensors; matmul takes any rank")
                 raise RuntimeError(f"{name}: {argument} must be a {ndim}-D tensor, got {tensor._m.ndim}-D; matmul takes any rank")
+        if name == "dot" and input._m.dtype is not mat2._m.dtype:
+            raise RuntimeError(
+                f"dot : expected both vectors to have same dtype, but found {input._m.dtype.scalar_type} and "
+                f"{mat2._m.dtype.scalar_type}"
+            )
         if name == "dot" and input._m.shape != mat2._m.shape:
             raise RuntimeError(
                 f"dot: inconsistent tensor size, expected tensor [{input._m.numel}] and src [{mat2._m.numel}] to have the "
@@ -259,6 +267,10 @@ def _scaled(name, inputs, beta, alpha):
     """``beta * input + alpha * product``; with beta 0 the input is not read."""
     base, found = inputs
     beta, alpha = number_for(name, beta, found._m.dtype), number_for(name, alpha, found._m.dtype)
+    if name == "addr":
+        _check_factors(dtypes.promote(base._m.dtype, found._m.dtype), beta, alpha)
+    elif name == "baddbmm" and base._m.dtype is not found._m.dtype:
+        raise RuntimeError(f"Input dtypes must be the same, got: input {base._m.dtype!r}, batch1 and batch2: {found._m.dtype!r}")
     if found._m.dtype.kind == "b":
         return (base & bool(beta)) | (found & bool(alpha))
     if not found._m.dtype.differentiable:
@@ -273,6 +285,15 @@ def _scaled(name, inputs, beta, alpha):
             f"{name}: The expanded size of the tensor {list(found._m.shape)} must match the existing size {list(base._m.shape)}"
         )
     return found + (base if beta == 1 else base * beta)
+
+
+def _check_factors(d, *factors):
+    """`addr`'s rule for its factors, which the others do not have."""
+    for argument, factor in zip(("beta", "alpha"), factors):
+        if isinstance(factor, bool) and d.kind != "b":
+            raise RuntimeError(f"Boolean {argument} only supported for Boolean results.")
+        if isinstance(factor, float) and not d.differentiable:
+            raise RuntimeError(f"For integral input tensors, argument {argument} must not be a floating point number.")
 
 
 def _in_order(name, new, arguments, beta, alpha):
@@ -326,7 +347,7 @@ addr = _adding("addr", _outer, "``beta * input + alpha * outer(vec1, vec2)``.", 
 def _addmm_activation(input, mat1, mat2, *, beta=1, alpha=1, use_gelu=False, out=None) -> Tensor:
     """`addmm`, then relu, or gelu with tanh."""
     found = addmm(input, mat1, mat2, beta=beta, alpha=alpha)
-    found = ENTRIES["gelu"](found, "tanh") if use_gelu else ENTRIES["relu"](found)
+    found = ENTRIES["gelu"](found, approximate="tanh") if use_gelu else ENTRIES["relu"](found)
     return found if out is None else ENTRIES["write_out"]("_addmm_activation", found, out)
 
 
@@ -361,7 +382,8 @@ def outer(input, vec2, *, out=None) -> Tensor:
 def inner(input, other, *, out=None) -> Tensor:
     """The sum of products over the last dimensions."""
     if input._m.ndim == 0 or other._m.ndim == 0:
-        return input * other
+        found = input * other
+        return found if out is None else ENTRIES["write_out"]("inner", found, out)
     if input._m.shape[-1] != other._m.shape[-1]:
         raise RuntimeError(
             f"inner() the last dimension must match on both input tensors but got shapes {list(input._m.shape)} and "
@@ -369,8 +391,7 @@ def inner(input, other, *, out=None) -> Tensor:
         )
     if input._m.ndim == other._m.ndim == 1:
         return dot(input, other, out=out)
-    x = reshape(input, (-1, input._m.shape[-1])) if input._m.numel else input
-    y = reshape(other, (-1, other._m.shape[-1])) if other._m.numel else other
+    x, y = (reshape(t, (_rows(t._m.shape[:-1]), t._m.shape[-1])) for t in (input, other))
     found = reshape(matmul(x, transpose(y, 0, 1)), (*input._m.shape[:-1], *other._m.shape[:-1]))
     return found if out is None else ENTRIES["write_out"]("inner", found, out)
 

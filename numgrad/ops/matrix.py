@@ -5,7 +5,6 @@ from math import inf
 from .. import dtypes
 from ..autograd import NodeName
 from ..function import Function
-from ..inplace import write_out
 from ..kernels import lapack
 from ..layout import integers, normalize_axes
 from ..op import as_tensor_operand, cast, function, plain
@@ -22,7 +21,7 @@ from .matmul import matmul
 from .reduce import amax, amin, sum as total_sum
 from .results import return_type
 from .scan import cumprod
-from .solve import _inverse, failed, floating, from_host, inv_ex, matrices, mH, mT, results, same_dtype
+from .solve import _inverse, failed, floating, from_host, into, inv_ex, matrices, mH, mT, results, same_dtype
 from .view import movedim
 
 slogdet_result = return_type("linalg_slogdet", "sign", "logabsdet")
@@ -57,7 +56,7 @@ def _cofactors(A):
 def det(A, *, out=None) -> Tensor:
     """The determinants of square matrices: (..., n, n) -> (...)."""
     found = _det(matrices("linalg.det", A, square=True))
-    return found if out is None else write_out("linalg.det", found, out)
+    return found if out is None else into("linalg.det", found, out)
 
 
 class LinalgSlogdet(Function):
@@ -129,7 +128,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> T
     if isinstance(ord, str):
         raise TypeError(f"{name}(): argument 'ord' must be a number, not {ord!r}; linalg.matrix_norm takes names")
     found = norm_along(name, x, ord, dim if dim is None or hasattr(dim, "__index__") or len(dim) else None, keepdim)
-    return found if out is None else write_out(name, found, out, x)
+    return found if out is None else into(name, found, out, x)
 
 
 def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=None) -> Tensor:
@@ -147,7 +146,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=No
         raise RuntimeError(f"{name}: dims must be different. Got ({dim[0]}, {dim[1]})")
     if ord in ("fro", "nuc") if isinstance(ord, str) else abs(ord) in (1, 2, inf):
         found = _matrix_norm(name, A, ord, rows, columns, keepdim)
-        return found if out is None else write_out(name, found, out, A)
+        return found if out is None else into(name, found, out, A)
     raise RuntimeError(f"{name}: Order {ord} not supported; use 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2")
 
 
@@ -194,6 +193,8 @@ def cond(A, p=None, *, out=None) -> Tensor:
     """The condition numbers ``norm(A) norm(A^-1)`` of matrices in the norm ``p`` (2 by default)."""
     name = "linalg.cond"
     A = matrices(name, A)
+    if isinstance(p, str) and p not in ("fro", "nuc"):
+        raise RuntimeError(f"{name} got an invalid norm type: {p}; use 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2")
     if p is None or (not isinstance(p, str) and abs(p) == 2):
         values = svdvals(A)
         if not values._m.shape[-1]:
@@ -211,7 +212,7 @@ def cond(A, p=None, *, out=None) -> Tensor:
             singular = (info != 0)[..., None, None]
             found = matrix_norm(A, p) * matrix_norm(inverse.masked_fill(singular, 1.0), p)
             found = found.masked_fill(info != 0, inf)
-    return found if out is None else write_out(name, found, out, A)
+    return found if out is None else into(name, found, out, A)
 
 
 # --- rank, pseudo-inverse, least squares -----------------------------------------------------------------------------
@@ -219,6 +220,8 @@ def cond(A, p=None, *, out=None) -> Tensor:
 
 def _as_bound(value, like):
     if isinstance(value, Tensor):
+        if value._m.dtype.is_complex:
+            raise RuntimeError("rcond tensor of complex type is not supported; nor are tolerances, give real ones")
         return cast(value, like._m.dtype.to_real()).unsqueeze(-1)
     return float(value)
 
@@ -254,7 +257,7 @@ def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, out=None)
         found = zeros(*A._m.shape[:-2], dtype=dtypes.int64, device=A._m.device)
     else:
         found = total_sum(values > _cutoff(A, amax(values, -1, True), atol, rtol), -1)
-    return found if out is None else write_out("linalg.matrix_rank", found, out, A)
+    return found if out is None else into("linalg.matrix_rank", found, out, A)
 
 
 @structured(install=(), complex=True, name="pseudo_inverse", grad_name="PinverseBackward0")
@@ -279,6 +282,9 @@ def _pinv_gradient(g, A, P):
 def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None, out=None) -> Tensor:
     """The pseudo-inverses of matrices (..., m, n) -> (..., n, m); singular values up to ``max(atol, rtol * largest)``
     count as 0."""
+    A = as_tensor_operand("linalg.pinv", A, "A")
+    if A._m.ndim < 2:
+        raise RuntimeError(f"linalg.pinv: expected a tensor with 2 or more dimensions of float, double, cfloat or cdouble types, got {A._m.ndim}")
     A = matrices("linalg.pinv", A, square=hermitian)
     m, n = A._m.shape[-2:]
     if not m or not n:
@@ -294,7 +300,7 @@ def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None, out=None) -> T
         small = sizes <= _cutoff(A, amax(sizes, -1, True), atol, rtol)
         scales = (1.0 / values).masked_fill(small, 0.0)
         found = _pseudo_inverse(A, matmul(mH(Vh) * scales.unsqueeze(-2), mH(U)))
-    return found if out is None else write_out("linalg.pinv", found, out, A)
+    return found if out is None else into("linalg.pinv", found, out, A)
 
 
 @function
@@ -324,8 +330,13 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
     more rows than columns and full rank by all but "gelsy", ranks by all but "gels", singular values by the last two.
     """
     name = "linalg.lstsq"
-    A, B = matrices(name, A), floating(name, as_tensor_operand(name, B, "B"))
+    A, B = as_tensor_operand(name, A, "A"), as_tensor_operand(name, B, "B")
     same_dtype(name, A, B)
+    if A._m.ndim < 2:
+        raise RuntimeError(f"{name}: input must have at least 2 dimensions, got {A._m.ndim}")
+    if not B._m.ndim:
+        raise RuntimeError(f"{name}: other must have at least 1 dimension, got 0")
+    A = matrices(name, A)
     if driver is not None and driver not in _DRIVERS:
         raise RuntimeError(f"{name}: parameter `driver` should be one of {_DRIVERS}, got {driver!r}")
     driver = driver or "gelsy"
@@ -333,7 +344,8 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
     rhs = B.unsqueeze(-1) if vector else B
     if rhs._m.ndim < 2 or rhs._m.shape[-2] != A._m.shape[-2]:
         raise RuntimeError(
-            f"{name}: input.size(-2) should match other.size(-2), got {list(A._m.shape)} and {list(B._m.shape)}"
+            f"{name}: input.size(-2) should match other.size({-1 if B._m.ndim == 1 else -2}), got {list(A._m.shape)} and "
+            f"{list(B._m.shape)}"
         )
     m, n = A._m.shape[-2:]
     if rcond is None:

@@ -144,9 +144,9 @@ def multi_head_attention_forward(
         if attn_mask is not None:
             attn_mask = (
                 attn_mask.unsqueeze(0) if attn_mask.shape[0] == 1 and attn_mask.dim() == 3
-                else attn_mask.reshape(batch, num_heads, -1, keys)
+                else attn_mask.reshape(batch, num_heads, attn_mask.shape[1], keys)
             )  # fmt: skip
-        q, k, v = (x.reshape(batch, num_heads, -1, size) for x in (q, k, v))
+        q, k, v = (x.reshape(batch, num_heads, x.shape[1], size) for x in (q, k, v))
         found = scaled_dot_product_attention(q, k, v, attn_mask, probability, is_causal and attn_mask is None)
         found = found.reshape(batch * num_heads, length, size)
     out = linear(found.transpose(0, 1).reshape(length * batch, embed), out_proj_weight, out_proj_bias)

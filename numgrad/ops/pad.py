@@ -153,7 +153,10 @@ def _check_padding(m, pairs, widths, shape, mode):
             f"{m.ndim}D input and {2 * len(pairs)} widths"
         )
     if any(size == 0 for size in m.shape[1:]):
-        raise RuntimeError(f"pad: expected non-empty dimensions for input, got shape {list(m.shape)}")
+        raise RuntimeError(
+            f"pad: Expected {len(pairs) + 1}D or {len(pairs) + 2}D (batch mode) tensor with possibly 0 batch size and other "
+            f"non-zero dimensions for input, but got: {list(m.shape)}"
+        )
     for axis, (before, after) in enumerate(widths):
         size = m.shape[axis]
         if mode == "reflect" and (before >= size or after >= size) and (before or after):

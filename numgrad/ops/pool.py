@@ -273,12 +273,13 @@ def several(name, what, value, n):
     return tuple(value) * (n if len(value) == 1 else 1)
 
 
-def _batched(name, n, shape):
-    """Refuse shapes that are not (N, C, *size) or (C, *size), with sizes above 0 except for N."""
-    if len(shape) not in (n + 1, n + 2) or 0 in shape[-n - 1 :]:
+def batched(name, n, shape, empty=False):
+    """Refuse shapes that are not (N, C, *size) or (C, *size), with sizes above 0 except for N; with ``empty``, except for
+    the first one."""
+    if len(shape) not in (n + 1, n + 2) or 0 in shape[1 if empty else -n - 1 :]:
         raise RuntimeError(
             f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "
-            f"got: {list(shape)}"
+            f"got: {list(shape)}. Expected input to have non-zero size for non-batch dimensions"
         )
 
 
@@ -287,7 +288,7 @@ def _checked(name, n, shape, kernel_size, stride, padding, dilation, ceil_mode):
     taps = several(name, "kernel_size", kernel_size, n)
     steps = taps if stride is None or stride == () else several(name, "stride", stride, n)
     padding, dilation = several(name, "padding", padding, n), several(name, "dilation", dilation, n)
-    _batched(name, n, shape)
+    batched(name, n, shape)
     if any(s <= 0 for s in steps):
         raise RuntimeError(f"{name}: stride should not be zero or negative, got {list(steps)}")
     if any(k <= 0 for k in taps):
@@ -334,7 +335,7 @@ def _adaptive_size(name, n, m, output_size):
         output_size = (output_size,) * n
     if len(output_size) != n:
         raise RuntimeError(f"{name}: output_size must be {n}, got {len(output_size)} numbers: {tuple(output_size)}")
-    _batched(name, n, m.shape)
+    batched(name, n, m.shape, empty=True)
     if not m.dtype.is_floating_point:
         raise RuntimeError(f'"{name}" not implemented for {m.dtype!r}; convert with .float()')
     found = tuple(

@@ -165,13 +165,21 @@ def multi_dot(tensors, *, out=None) -> Tensor:
     if len(tensors) < 2:
         raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(tensors)}")
     matrices = list(tensors)
-    for k, tensor in enumerate(tensors):
-        if tensor._m.ndim == 1 and k in (0, len(tensors) - 1):
-            matrices[k] = tensor.unsqueeze(0 if k == 0 else 1)
-        elif tensor._m.ndim != 2:
+    for k, place in ((0, "first"), (len(tensors) - 1, "last")):
+        if tensors[k]._m.ndim not in (1, 2):
+            raise RuntimeError(f"multi_dot(): the {place} tensor must be 1D or 2D but got {tensors[k]._m.ndim}D")
+        if tensors[k]._m.ndim == 1:
+            matrices[k] = tensors[k].unsqueeze(k and 1)
+    for k, tensor in enumerate(matrices):
+        if tensor._m.ndim != 2:
+            raise RuntimeError(f"multi_dot(): tensor {k} must be 2D but got {tensor._m.ndim}D")
+        if tensor._m.dtype is not tensors[0]._m.dtype:
             raise RuntimeError(
-                f"multi_dot(): tensor {k} must be 2D (the first and the last may be 1D) but got {tensor._m.ndim}D"
+                f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {tensors[0]._m.dtype!r} and tensor {k} "
+                f"{tensor._m.dtype!r}"
             )
+    if out is not None and out._m.dtype is not tensors[0]._m.dtype:
+        raise RuntimeError(f"multi_dot(): expected out tensor to have dtype {tensors[0]._m.dtype!r} but got {out._m.dtype!r}")
     for k, (left, right) in enumerate(zip(matrices, matrices[1:])):
         if left._m.shape[1] != right._m.shape[0]:
             raise RuntimeError(

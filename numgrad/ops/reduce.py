@@ -66,7 +66,7 @@ def _amax(best, x):
 
 @_amax.backward
 def _(g, input, out):
-    return where(input == out, g, 0.0)
+    return where((input == out) | ((input != input) & (out != out)), g, 0.0)
 
 
 @reduction(identity=highest, empty=False, staged=True, reference=np.min, install=(), name="amin")
@@ -76,7 +76,7 @@ def _amin(best, x):
 
 @_amin.backward
 def _(g, input, out):
-    return where(input == out, g, 0.0)
+    return where((input == out) | ((input != input) & (out != out)), g, 0.0)
 
 
 @reduction(identity=0, combine=lambda a, b: (a != 0) or (b != 0), result="bool", staged=True, reference=np.any)
@@ -129,7 +129,8 @@ def _shared_extreme(name, fold):
         if not keepdim:
             for axis in sorted(dim):
                 g, out = g.unsqueeze(axis), out.unsqueeze(axis)
-        hits = (input == out.detach()).to(g._m.dtype)
+        best = out.detach()
+        hits = ((input == best) | ((input != input) & (best != best))).to(g._m.dtype)
         return g * hits / hits.sum(dim, True)
 
     return extreme

@@ -83,12 +83,39 @@ def results(name, found, out, *sources):
     """A tuple of results, written to the tensors of ``out`` if that is given."""
     if out is None:
         return found
-    return type(found)(*[write_out(name, value, target, *sources) for value, target in zip(found, out, strict=True)])
+    names = found._fields
+    return type(found)(*[into(name, value, target, *sources, what=what) for what, value, target in zip(names, found, out, strict=True)])
+
+
+# Functions whose ``out=`` must have the dtype of the result, not only one that holds it.
+_EXACT = {
+    f"linalg.{name}"
+    for name in "cholesky cholesky_ex eigh eigvalsh inv inv_ex ldl_factor ldl_solve lu lu_factor lu_solve qr solve svd".split()
+} | {"triangular_solve"}
+
+
+def into(name, found, out, *sources, what="result"):
+    """`write_out` of linear algebra: an error in PyTorch's words for an ``out`` of another dtype."""
+    if isinstance(out, Tensor):
+        given, needed = out._m.dtype, found._m.dtype
+        if given is not needed and name in _EXACT:
+            raise RuntimeError(f"{name}: Expected out tensor to have dtype {_words(needed)}, but got {_words(given)} instead")
+        if not dtypes.can_cast(needed, given):
+            raise RuntimeError(
+                f"{name}: Expected {what} to be safely castable from {needed.scalar_type} dtype, but got {what} with dtype "
+                f"{given.scalar_type}"
+            )
+    return write_out(name, found, out, *sources)
+
+
+def _words(d):
+    """C's name of a dtype."""
+    return {"float32": "float", "float64": "double", "int32": "int", "int64": "long int"}.get(d.name, d.name)
 
 
 # --- inverses ------------------------------------------------------------------------------------------------------
 
-_SINGULAR = (
+SINGULAR = (
     "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular; "
     "linalg.pinv takes such matrices"
 )
@@ -99,7 +126,7 @@ def _inverse(A):
     try:
         return from_host(lapack.inverse(A._host()), A)
     except lapack.Failure as failure:
-        raise failed("linalg.inv", A, failure, _SINGULAR) from None
+        raise failed("linalg.inv", A, failure, SINGULAR) from None
 
 
 @_inverse.backward
@@ -112,7 +139,7 @@ def inv(A, *, out=None) -> Tensor:
     """The inverses of square matrices (..., n, n); LinAlgError if one is singular."""
     A = matrices("linalg.inv", A, square=True)
     found = _inverse(A)
-    return found if out is None else write_out("linalg.inv", found, out)
+    return found if out is None else into("linalg.inv", found, out)
 
 
 @function
@@ -186,7 +213,7 @@ def solve(A, B, *, left=True, out=None) -> Tensor:
     found = _solution(A, rhs) if left else mT(_solution(mT(A), mT(rhs)))
     if vector:
         found = found.squeeze(-1)
-    return found if out is None else write_out(name, found, out, A, B)
+    return found if out is None else into(name, found, out, A, B)
 
 
 def expanded(name, A, B):
@@ -247,7 +274,7 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None) -
         found = _triangular(A, rhs, bool(upper), unit)
     else:
         found = mT(_triangular(mT(A), mT(rhs), not upper, unit))
-    return found if out is None else write_out(name, found, out, A, B)
+    return found if out is None else into(name, found, out, A)
 
 
 @function
@@ -276,7 +303,7 @@ def tensorinv(A, ind=2, *, out=None) -> Tensor:
             f"{prod(columns)} != {prod(rows)}"
         )
     found = reshape(inv(reshape(A, (prod(rows), prod(columns)))), (*columns, *rows))
-    return found if out is None else write_out(name, found, out, A)
+    return found if out is None else into(name, found, out, A)
 
 
 def tensorsolve(A, B, dims=None, *, out=None) -> Tensor:
@@ -293,4 +320,4 @@ def tensorsolve(A, B, dims=None, *, out=None) -> Tensor:
             f" but got {prod(shape)} != {B._m.numel}"
         )
     found = reshape(solve(reshape(A, (B._m.numel, prod(shape))), reshape(B, (-1,))), shape)
-    return found if out is None else write_out(name, found, out, A, B)
+    return found if out is None else into(name, found, out, A, B)

@@ -73,7 +73,7 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
         raise RuntimeError(
             f"unfold: Given input with spatial size {list(m.shape[-2:])}, kernel_size={list(taps)}, dilation={list(dilation)}, "
             f"padding={list(padding)}, calculated shape of the array of sliding blocks as {list(counts)}, which is too small "
-            "(non-positive)"
+            "(non-positive), but its components must be at least one"
         )
     batch = input if m.ndim == 4 else input.unsqueeze(0)
     found = windows(batch, taps, counts, stride, padding, dilation)
@@ -99,7 +99,13 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1) -> Te
             f"input.size(1)={m.shape[-2]} and kernel_size={taps}."
         )
     counts = _counts(size, taps, stride, padding, dilation)
-    if min(counts) < 1 or prod(counts) != m.shape[-1]:
+    if min(counts) < 1:
+        raise RuntimeError(
+            f"fold: Given output_size={size}, kernel_size={taps}, dilation={dilation}, padding={padding}, stride={stride}, "
+            f"calculated shape of the array of sliding blocks as {counts}, which is too small (non-positive), but its "
+            "components must be at least one"
+        )
+    if prod(counts) != m.shape[-1]:
         raise RuntimeError(
             f"fold: Given output_size={size}, kernel_size={taps}, dilation={dilation}, padding={padding}, stride={stride}, "
             f"expected size of input's dimension 2 to match the calculated number of sliding blocks {counts[0]} * {counts[1]} "

@@ -63,6 +63,8 @@ def _max_unpool(name, n, input, indices, kernel_size, stride, padding, output_si
     if m.numel:
         at = Along(name, dense(reshape(plain(indices), (rows, columns))), 1)
         planes = _placed(planes, reshape(input, (rows, columns)), at)
+    else:  # nothing too, but of the input
+        planes = planes + reshape(input, (rows, columns)).sum(1, True)
     return restored(reshape(planes, (*lead, *size)), m.last)
 
 

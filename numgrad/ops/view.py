@@ -1,5 +1,7 @@
 """Views of all elements, in another shape or order. No kernels; gradients are views."""
 
+from math import prod
+
 from ..config import warn_once
 from ..inplace import check_inplace
 from ..layout import infer_size, integers, normalize_axes, normalize_axis, view_strides
@@ -77,11 +79,16 @@ def _view_dtype(self, dtype):
 def reshape(input, *size, shape=None) -> Tensor:
     """The same elements under another shape: a view where possible, else a copy. One size may be -1."""
     shape = size if shape is None else (shape,)
-    input = as_tensor_operand("reshape", input, "input")
+    if type(input) is not Tensor:
+        input = as_tensor_operand("reshape", input, "input")
+    # The product of ints is an int; 2.0 is equal to one of them, and is no size.
+    sizes_given = shape[0] if len(shape) == 1 and type(shape[0]) is not int else shape
+    plan = None
     try:
-        plan = _reshapes.get((input._m, shape))
-    except TypeError:  # sizes in a list
-        plan = None
+        if type(prod(sizes_given)) is int:
+            plan = _reshapes.get((input._m, shape))
+    except TypeError:  # sizes in a list, or no sizes
+        pass
     if plan is None:
         wanted = sizes("reshape", shape)
         full = infer_size("reshape", wanted, input._m.numel)

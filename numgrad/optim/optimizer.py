@@ -9,7 +9,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from ..autograd import Handle
+from ..autograd import Handle, local, switch
 from ..op import plain
 from ..tensor import Tensor
 
@@ -321,6 +321,10 @@ def _with_hooks(step):
     @functools.wraps(step)
     def stepped(self, *args, **kwargs):
         self._opt_called = True
+        if switch.anywhere and local.before_write is not None:
+            for group in self.param_groups:
+                for tensor in group["params"]:
+                    local.before_write(tensor)
         hooked = self._hooked or _global_pre_hooks or _global_post_hooks
         if hooked and getattr(type(self).step, "__wrapped__", None) is step:  # not for super().step() of a subclass
             return _run_hooked(step, (self, *args), kwargs)
@@ -376,8 +380,8 @@ def _add_hook(table, hook, prepend):
 
 def _listed(params, what):
     """``params`` as a list; says so where an iterator was used up before."""
-    consumed = getattr(params, "consumed", False)  # the iterators that a Module hands out know
-    if isinstance(params, types.GeneratorType):
+    consumed = getattr(params, "consumed", False)  # the iterators that a Module hands out know, whose ``__class__`` is theirs
+    if type(params) is types.GeneratorType:
         consumed = params.gi_frame is None
     try:
         found = list(params)

@@ -2,6 +2,7 @@
 
 from ...autograd import no_grad
 from ...ops.distance import normalize
+from ...ops.matrix import pinverse
 from ...tensor import Tensor
 from ..conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ..module import Module
@@ -63,11 +64,35 @@ class _StateVersion:
         versions[key] = 1
 
 
+class _FormerState:
+    """Loads states of before `_StateVersion`, which had the normalised weight and no v: it is computed from the two weights."""
+
+    def __init__(self, hook):
+        self.hook = hook
+
+    def __call__(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs):
+        key = prefix + self.hook.name
+        if local_metadata.get("spectral_norm", {}).get(f"{self.hook.name}.version") is not None:
+            return
+        if key not in state_dict and all(f"{key}_{part}" in state_dict for part in ("orig", "u", "v")):
+            return  # made by hand, as states are now
+        missing = [name for name in (f"{key}_orig", key, f"{key}_u") if name not in state_dict]
+        if missing:
+            missing_keys.extend(missing if strict else ())
+            return
+        with no_grad():
+            original, u = state_dict[f"{key}_orig"], state_dict[f"{key}_u"]
+            sigma = (original / state_dict.pop(key)).mean()
+            matrix = self.hook.reshape_weight_to_matrix(original)
+            v = pinverse(matrix).mv(u)
+            state_dict[f"{key}_v"] = v * (sigma / u.dot(matrix.mv(v)))
+
+
 def _find(table, name):
     for key, hook in table.items():
         if isinstance(hook, SpectralNorm) and hook.name == name:
             return key, hook
-        if isinstance(hook, _StateVersion) and hook.hook.name == name:
+        if isinstance(hook, (_StateVersion, _FormerState)) and hook.hook.name == name:
             return key, hook
     return None, None
 
@@ -104,6 +129,7 @@ def spectral_norm(
     module.register_buffer(f"{name}_v", v)
     module.register_forward_pre_hook(hook)
     module._register_state_dict_hook(_StateVersion(hook))
+    module._register_load_state_dict_pre_hook(_FormerState(hook))
     return module
 
 
@@ -114,7 +140,8 @@ def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
         raise ValueError(f"spectral_norm of '{name}' not found in {module}")
     hook.remove(module)
     del module._forward_pre_hooks[key]
-    key, noted = _find(module._state_dict_hooks, name)
-    if noted is not None:
-        del module._state_dict_hooks[key]
+    for table in (module._state_dict_hooks, module._load_state_dict_pre_hooks):
+        key, noted = _find(table, name)
+        if noted is not None:
+            del table[key]
     return module

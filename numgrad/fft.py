@@ -30,8 +30,9 @@ def _operand(name, input, wanted=None):
     input = as_tensor_operand(name, input, "input")
     d = input._m.dtype
     if wanted == "real" and d.is_complex:
-        kind = "ComplexFloat" if d is dtypes.complex64 else "ComplexDouble"
-        raise RuntimeError(f"{name} expects a real input tensor, but got {kind}; take .real of it, or use {name.replace('r', '', 1)}")
+        kind = d.scalar_type
+        real = "real" if name in ("rfft", "ihfft") else "real-valued"
+        raise RuntimeError(f"{name} expects a {real} input tensor, but got {kind}; take .real of it, or use {name.replace('r', '', 1)}")
     if d.is_floating_point and d.itemsize == 2:
         raise RuntimeError(f"{name}: Unsupported dtype {d!r}; convert with .float() first")
     if not d.differentiable:

@@ -126,6 +126,7 @@ def test_windows():
         (lambda: ng.fft.fft(ng.ones(3), norm="half"), RuntimeError, "Invalid normalization mode"),
         (lambda: ng.fft.fft(ng.ones(3).half()), RuntimeError, "Unsupported dtype torch.float16"),
         (lambda: ng.fft.rfft(ng.ones(3) * 1j), RuntimeError, "rfft expects a real input tensor"),
+        (lambda: ng.fft.rfftn(ng.ones(3) * 1j), RuntimeError, "rfftn expects a real-valued input tensor"),
         (lambda: ng.fft.fftn(ng.ones(3, 3), dim=(0, 0)), RuntimeError, "dims must be unique"),
         (lambda: ng.fft.fftn(ng.ones(3, 3), s=(1,), dim=(0, 1)), RuntimeError, "must have the same length"),
         (lambda: ng.fft.fftn(ng.ones(3), s=(1, 1)), RuntimeError, "only has 1 dimensions"),

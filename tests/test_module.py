@@ -131,8 +131,14 @@ def test_errors(action, error, text):
 def test_walks_are_generators():
     walk = nn.Linear(2, 3).parameters()
     assert inspect.isgenerator(walk) and next(walk).shape == (3, 2) and walk.send(None).shape == (3,)
+    assert inspect.getgeneratorstate(walk) == inspect.GEN_SUSPENDED
     walk.close()
-    assert list(walk) == [] and walk.consumed
+    assert list(walk) == [] and walk.consumed and inspect.getgeneratorstate(walk) == inspect.GEN_CLOSED
+    for _ in range(2):
+        walk = nn.Linear(2, 3).parameters()
+        assert len(ng.optim.SGD(walk, 0.1).param_groups[0]["params"]) == 2
+    with pytest.raises(ValueError, match="already consumed"):
+        ng.optim.SGD(walk, 0.1)
 
 
 def test_buffers_where_a_subclass_registers_them_its_own_way():

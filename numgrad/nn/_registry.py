@@ -138,6 +138,11 @@ class Members(Generator):
     def __init__(self, source: Generator, what: str):
         self._source, self._following, self.what, self.consumed = source, source.__next__, what, False
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("gi_"):  # the state of a generator
+            return getattr(self._source, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def send(self, value: Any) -> Any:
         return next(self)
 

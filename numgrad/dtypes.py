@@ -296,6 +296,21 @@ def check_number(op, value, d: dtype) -> None:
         raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d.name} without overflow")
 
 
+def fits_slot(value) -> bool:
+    """Whether a kernel's slot holds the Python number ``value`` as it is: integers have 64 bits, with a sign."""
+    return type(value) is not int or -(1 << 63) <= value < 1 << 63
+
+
+def slot_number(op, value: int, real: bool) -> int | float:
+    """What stands in a slot for an integer that does not fit it: a float for a kernel that computes in ``real`` numbers, the
+    same 64 bits for integers; RuntimeError if it has more."""
+    if real:
+        return float(value)
+    if not 0 <= value < 1 << 64:
+        raise RuntimeError(f"{op}(): value {value} cannot be converted to type int64 without overflow")
+    return value - (1 << 64)
+
+
 def number_for(op, value, d: dtype):
     """The Python number ``value`` as a factor of elements of ``d``: RuntimeError if it is complex and ``d`` is not."""
     value = python_number(value)

@@ -167,10 +167,13 @@ tensor = new(Tensor)
 tensor._m = m
 tensor._s = None
 tensor._d = data = m.empty(m.numel, m.np)
-if plan.geometry is None:
-    plan.call(plan.kernel, {operands}, data, {numbers}0, plan.end)
-else:
-    plan.call(plan.kernel, {operands}, data, {numbers}plan.geometry, 0, plan.end)
+try:
+    if plan.geometry is None:
+        plan.call(plan.kernel, {operands}, data, {numbers}0, plan.end)
+    else:
+        plan.call(plan.kernel, {operands}, data, {numbers}plan.geometry, 0, plan.end)
+except OverflowError: # an integer of more than 64 bits
+    return general(op, {arguments}, {options})
 tensor._n = None
 {record}if switch.anywhere:
     note_result(tensor)
@@ -246,10 +249,13 @@ plan = {lookup}
 if plan is None{guard} or (not writes_freely({target}, follows) if switch.anywhere else follows):
     return general(op, {arguments}, {options})
 storage = {target}._s
-{shared}if plan.geometry is None:
-    plan.call(plan.kernel, {operands}, {numbers}0, plan.end)
-else:
-    plan.call(plan.kernel, {operands}, {target}._d, {numbers}plan.geometry, 0, plan.end)
+{shared}try:
+    if plan.geometry is None:
+        plan.call(plan.kernel, {operands}, {numbers}0, plan.end)
+    else:
+        plan.call(plan.kernel, {operands}, {target}._d, {numbers}plan.geometry, 0, plan.end)
+except OverflowError: # an integer of more than 64 bits
+    return general(op, {arguments}, {options})
 if storage is None:
     storage = {target}._s = Storage()
 storage.version += 1

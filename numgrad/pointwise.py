@@ -164,6 +164,9 @@ def _operands(op, inputs):
             )
     if complex in map(type, operands):
         operands = _with_complex_numbers(operands)
+    if not all(map(dtypes.fits_slot, operands)):
+        real = any(isinstance(value, float) or isinstance(value, Tensor) and value._m.dtype.kind in "fc" for value in operands)
+        operands = [value if dtypes.fits_slot(value) else dtypes.slot_number(op.name, value, real) for value in operands]
     tensors = [value for value in operands if isinstance(value, Tensor)]
     if not tensors:
         if op.numbers_from >= 0:
@@ -200,6 +203,8 @@ def _attribute_values(op, attributes):
                 value = int(value)
             if not isinstance(value, (int, float)) and type(value) is not complex:
                 raise TypeError(f"{op.name}(): argument '{name}' must be a number, not {type(value).__name__}")
+            if not dtypes.fits_slot(value):
+                raise RuntimeError(f"{op.name}(): argument '{name}': value {value} cannot be converted without overflow")
         values.append(value)
     return values
 

@@ -110,3 +110,26 @@ def test_they_are_no_indices(d):
         ng.ones(5)[ng.tensor([1], dtype=d)]
     with pytest.raises(RuntimeError, match="indices"):
         ng.nn.functional.embedding(ng.tensor([1], dtype=d), ng.ones(3, 2))
+
+
+@pytest.mark.parametrize("again", (False, True))
+def test_integers_of_more_than_63_bits(again):
+    """As PyTorch: by their bits for integers, as real numbers for real ones; with 65 bits they are refused."""
+    large = 2**64 - 1
+    for _ in range(1 + again):  # the second time by the plan of the first
+        x = ng.tensor([1, large, 2**63], dtype=ng.uint64)
+        assert (x == large).tolist() == [False, True, False]
+        assert x.eq(2**63).tolist() == [False, False, True]
+        assert (ng.tensor([-1.0, 2.0**64]) == large).tolist() == [False, True]
+        assert (ng.tensor([1]) + 2**63).tolist() == [1 - 2**63]
+        assert ng.tensor([1]).add_(2**63).tolist() == [1 - 2**63]
+        assert ng.full((2,), large, dtype=ng.uint64).tolist() == [large, large]
+        assert x.fill_(large - 1).tolist() == [large - 1] * 3
+        with pytest.raises(RuntimeError, match="add.*without overflow"):
+            ng.tensor([1]) + 2**70
+    for data in (-1, [-1], [3, 2**64]):
+        with pytest.raises(OverflowError, match="tensor"):
+            ng.tensor(data, dtype=ng.uint64)
+    with pytest.raises(ValueError, match="Overflow"):
+        ng.tensor([1, 2**70])
+    assert ng.tensor([float("inf"), 2**70]).tolist() == [float("inf"), 2.0**70]

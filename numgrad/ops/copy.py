@@ -80,8 +80,8 @@ def write(source, target: Tensor) -> None:
         source = source.item() if isinstance(source, np.generic) else source
         if source:
             dtypes.check_number("fill_", source, target._m.dtype)
-        if isinstance(source, int):  # one of more than 64 bits is a float, since it is none of an integer dtype
-            source = int(source) if -(1 << 63) <= source < 1 << 63 else float(source)
+        if not dtypes.fits_slot(source):
+            source = dtypes.slot_number("fill_", source, target._m.dtype.kind != "i")
     plan = copy_plan(("r" if isinstance(source, float) else "i") if number else source._m, target._m)
     slots = [source if number else source._d, target._d]
     if plan.geometry is not None:

@@ -47,7 +47,10 @@ def _from_data(op, data, dtype):
         return from_array(np.array(elements("storage", data, wanted).cpu()._d))
     elif isinstance(data, (list, tuple, range)) or hasattr(data, "__len__") and not isinstance(data, (dict, set)):
         if d is dtypes.uint64:  # whose upper half NumPy takes for floats beside smaller numbers
-            return from_array(np.array(_as_plain(_listed(op, data)), np.uint64))
+            try:
+                return from_array(np.array(_as_plain(_listed(op, data)), np.uint64))
+            except OverflowError as error:
+                raise OverflowError(f"{op}(): {error}; uint64 holds 0 to 2**64 - 1") from None
         array, found = _sequence(op, _listed(op, data))
         d = d or found
         _check_range(op, array, d)
@@ -66,6 +69,8 @@ def _python_array(op, value, d):
         except OverflowError:
             raise ValueError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow") from None
     if d.kind in "ib" or isinstance(value, complex):
+        if d is dtypes.uint64 and not isinstance(value, complex) and value < 0:  # in the other unsigned dtypes they wrap, as in PyTorch
+            raise OverflowError(f"{op}(): can't convert negative int to unsigned: got {value} for dtype {d!r}")
         dtypes.check_number(op, value, d)
         return d.encode(np.array(value)) if d.kind != "f" else d.encode(np.array(value.real, d.compute))
     return d.encode(np.array(float(value), np.float64).astype(d.compute) if d.kind == "f" else np.array(value, d.compute))
@@ -102,6 +107,10 @@ def _sequence(op, data):
         raise RuntimeError(f"{op}(): Could not infer dtype of NoneType")
     if array.dtype.kind in "US" and isinstance(data, (list, tuple)):
         raise ValueError(f"{op}(): too many dimensions 'str': expected numbers in the sequence, got {data!r:.80}")
+    if array.dtype == object and all(isinstance(value, (bool, int, float)) for value in array.flat):
+        if not any(isinstance(value, float) for value in array.flat):
+            raise ValueError(f"{op}(): Overflow when unpacking long long: an integer of more than 64 bits in {data!r:.80}")
+        array = array.astype(np.float64)
     if array.dtype.kind in "USO":
         raise TypeError(f"{op}(): expected numbers in the sequence, got an element of another type in {data!r:.80}")
     if array.dtype.kind == "u" and array.dtype == np.uint64:

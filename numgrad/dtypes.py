@@ -52,7 +52,7 @@ class dtype:
     @property
     def scalar_type(self) -> str:
         """The name that messages of PyTorch give it: Float, ComplexDouble."""
-        return _SCALAR_TYPES.get(self.name, self.name.capitalize())
+        return _SCALAR_TYPES[self.name]
 
     def __repr__(self):
         return f"torch.{self.name}"
@@ -108,7 +108,7 @@ class dtype:
 
 
 _SCALAR_TYPES = {
-    "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half", "float32": "Float",
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half", "float32": "Float",
     "float64": "Double", "bfloat16": "BFloat16", "complex32": "ComplexHalf", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
     "uint32": "UInt32", "uint64": "UInt64",
 }  # fmt: skip
@@ -301,7 +301,7 @@ def fits_slot(value) -> bool:
     return type(value) is not int or -(1 << 63) <= value < 1 << 63
 
 
-def slot_number(op, value: int, real: bool) -> int | float:
+def slot_number(op, value, real: bool) -> int | float:
     """What stands in a slot for an integer that does not fit it: a float for a kernel that computes in ``real`` numbers, the
     same 64 bits for integers; RuntimeError if it has more."""
     if real:

@@ -270,7 +270,7 @@ class RefusedView(Tensor):
     """What such a view becomes: recording something that is done to it reads its history, which is the error."""
 
     __slots__ = ()
-    __torch_function__ = None  # results are plain tensors
+    __torch_function__ = None  # type: ignore[assignment]  # results are plain tensors
 
     @property
     def _n(self):

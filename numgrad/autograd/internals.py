@@ -8,6 +8,7 @@ import sys
 import weakref
 from collections.abc import Iterable
 from types import FrameType
+from typing import Any
 
 from ..packing import SavedTensor as SavedTensor
 from ..tensor import Tensor, alias, storage_of
@@ -93,7 +94,7 @@ def _get_current_graph_task_keep_graph() -> bool:
     return True if local.walk is None else bool(_walk_frame("_get_current_graph_task_keep_graph").f_locals["retain_graph"])
 
 
-def _unsafe_set_version_counter(tensors: Tensor | Iterable[Tensor], versions: int | Iterable[int]) -> None:
+def _unsafe_set_version_counter(tensors: Tensor | Iterable[Tensor], versions: Any) -> None:
     """Set how often the memory of a tensor, or of several, was written to: nothing notices what was done to it since."""
     given = [(tensors, versions)] if isinstance(tensors, Tensor) else zip(tensors, versions, strict=True)
     for tensor, version in given:

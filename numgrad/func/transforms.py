@@ -51,7 +51,7 @@ class Call:
         inputs: list[Tensor] = []
         for k in places:
             leaves, spec = flatten(args[k])
-            if level is None:
+            if level is None or tangents is None:
                 own = [stand_in(op, leaf) for leaf in leaves]
             else:
                 own = [level.dual(op, leaf, tangent) for leaf, tangent in zip(leaves, tangents[len(inputs) :])]

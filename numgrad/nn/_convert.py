@@ -20,7 +20,7 @@ def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, me
         form = next((name for name, kind in _FORMS if isinstance(args[0], kind) and not isinstance(args[0], bool)), None)
         names = (form, *(["dtype"] if form == "device" else []), "non_blocking", "copy")
         given = dict(zip(names, args))
-        wrong = [value for name, value in given.items() if name != form and not isinstance(value, _KINDS[name])]
+        wrong = [value for name, value in given.items() if name and name != form and not isinstance(value, _KINDS[name])]
         if form is None or wrong or len(args) > len(names):
             raise TypeError(
                 "to() received an invalid combination of arguments: expected (device, dtype, non_blocking), (dtype, "

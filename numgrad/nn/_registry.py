@@ -135,7 +135,7 @@ class Members(Generator):
 
     __class__ = property(lambda self: GeneratorType)  # type: ignore[assignment]  # for `inspect.isgenerator`
 
-    def __init__(self, source: Generator, what: str):
+    def __init__(self, source: Any, what: str):
         self._source, self._following, self.what, self.consumed = source, source.__next__, what, False
 
     def __getattr__(self, name: str) -> Any:

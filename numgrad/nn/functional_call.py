@@ -45,7 +45,7 @@ def functional_call(
         return module(*args, **(kwargs or {}))
     finally:
         for name, tensor in reversed(before.items()):
-            after = _exchange(*places[name], tensor)
+            after: Any = _exchange(*places[name], tensor)
             if after is not given[name] and name in parameters_and_buffers and isinstance(parameters_and_buffers, dict):
                 parameters_and_buffers[name] = after
 

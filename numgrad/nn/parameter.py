@@ -115,8 +115,9 @@ def _from_values(data) -> Tensor:
 
 def label(parameter: Parameter, text: str) -> None:
     """Let a parameter know where it was registered first: ``text`` is as in "Linear.weight"."""
-    if not parameter.__dict__.get("_label"):
-        parameter.__dict__["_label"] = text
+    own = vars(parameter)
+    if not own.get("_label"):
+        own["_label"] = text
         if parameter._n is not None:
             parameter._n.label = text
 

@@ -50,10 +50,12 @@ CALLS = {
     "casts": (lambda x: x.float().double() * x, (3,)),
     "copy_": (in_place(lambda y, s: y[1:].copy_(s)), (3, 4), (4,)),
     "fill_": (in_place(lambda y: y[:, 1].fill_(2.0)), (3, 4)),
+    "segment_reduce": (lambda x: ng.segment_reduce(x, "max", lengths=ng.tensor([2, 0, 3]), initial=-9.0) ** 2, (5, 2)),
     # views
     "view": (lambda x: x.view(4, 3) ** 2, (3, 4)),
     "permute": (lambda x: (x.permute(2, 0, 1) ** 2, x.transpose(0, 1) ** 2, x[0].t() ** 2), (2, 3, 2)),
     "expand": (lambda x: x.expand(3, 4) ** 2, (3, 1)),
+    "as_subclass": (lambda x: (x * 1).as_subclass(ng.Tensor) ** 2, (3, 4)),
     "as_strided": (lambda x: x.as_strided((2, 3), (2, 1), 1) ** 2, (3, 4)),
     "as_strided_of_view": (lambda x: (x * 1).t()[1:].as_strided((2, 2), (3, 1), 2) ** 2, (3, 4)),
     "strided_scatter": (lambda x, s: strided_scatter(x, s, (2, 2), (4, 2), 1) ** 2, (3, 4), (2, 2)),

@@ -98,7 +98,15 @@ def _default(cls, func, types, args=(), kwargs=None):
 
 def _overriding(value) -> bool:
     kind = type(value)
-    return kind not in _PLAIN and kind is not Tensor and not isinstance(value, type) and _takes_part(kind)
+    return (
+        kind not in _PLAIN and kind is not Tensor and not isinstance(value, type) and not _is_pytorchs(kind)
+        and _takes_part(kind)
+    )  # fmt: skip
+
+
+def _is_pytorchs(kind):
+    """Whether a class is PyTorch's own: its tensors are data here, as ndarrays are, and its answer would be ours again."""
+    return kind.__module__.partition(".")[0] == "torch"
 
 
 def _takes_part(kind) -> bool:

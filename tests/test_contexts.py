@@ -16,7 +16,7 @@ MODES = {
     "inference_mode": (ng.inference_mode(), ng.is_inference_mode_enabled),
     "autocast": (ng.autocast("cpu"), lambda: ng.is_autocast_enabled("cpu")),
     "device": (ng.device("cuda:0"), lambda: ng.get_default_device().type == "cuda"),
-    "dual_level": (forward_ad.dual_level(), lambda: forward_ad._state.level is not None),
+    "dual_level": (forward_ad.dual_level(), lambda: forward_ad.local.level is not None),
 }
 ng.set_grad_enabled(True)  # the one of the table has turned recording off
 

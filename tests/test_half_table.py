@@ -172,7 +172,7 @@ else:
     def _assigned(b):
         b[0] = b[1] * 2
         b[b > 1] = 0.5
-        b[ROWS[:2]] = b[1:3]
+        b[ROWS[:2]] = b[1:3].clone()
         b[1, 2] = b[2, 2]
         return b
 

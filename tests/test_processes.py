@@ -321,6 +321,7 @@ def test_an_interrupt_leaves_everything_usable():
         import multiprocessing, os, signal, threading, time
         import numpy as np
         import numgrad as ng
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it is ignored, as in a shell's background
         from numgrad.kernels import thread_pool
         from numgrad.utils.data import DataLoader, TensorDataset
 
@@ -373,6 +374,7 @@ def test_an_interrupted_child_ends(tmp_path):
     source = """
         import os, signal, time
         import numgrad as ng
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it is ignored, as in a shell's background
 
         ng.set_num_threads(2)
         x = ng.randn(500, 500)

@@ -5,6 +5,7 @@ import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .. import autograd
@@ -244,8 +245,13 @@ class _Frame:
         return "\nYou are seeing this error because you passed `debug=True` to checkpoint.\n" + "\n".join(listed)
 
 
+_PACKAGE = str(Path(__file__).parents[1])
+
+
 def _stack():
-    return "".join(traceback.format_stack(limit=10)[:-4])
+    """The caller's ten innermost frames outside of the library."""
+    frames = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(_PACKAGE)]
+    return "".join(traceback.format_list(frames[-10:]))
 
 
 def noop_context_fn() -> tuple[contextlib.AbstractContextManager, contextlib.AbstractContextManager]:

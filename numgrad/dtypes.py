@@ -25,8 +25,8 @@ class dtype:
     ``np`` is the NumPy dtype of its storage, ``itemsize`` its size in bytes, ``kind`` one of ``"b"`` (bool),
     ``"i"`` (integers), ``"f"`` (floating point) and ``"c"`` (complex), ``rank`` its place in the promotion order.
     ``compute`` is the NumPy scalar type that kernels compute in: float32 for the 16-bit formats, which are storage
-    only, complex64 for complex32, else ``type``. ``encoded``: NumPy has no such dtype. ``differentiable``: floating point or complex. ``barebones``: uint16, uint32 or uint64, which few
-    ops take. ``unprepared`` is what must happen before the
+    only, complex64 for complex32, else ``type``. ``encoded``: NumPy has no such dtype. ``differentiable``: floating point
+    or complex. ``barebones``: uint16, uint32 or uint64, which few ops take. ``unprepared`` is what must happen before the
     first tensor of this dtype; the table of ops puts it there.
     """
 
@@ -47,7 +47,13 @@ class dtype:
         self.differentiable = kind in "fc"
         self.is_signed = kind in "fc" or (kind == "i" and not name.startswith("u"))
         self.barebones = name in ("uint16", "uint32", "uint64")
-        self.unprepared: Any = [] if name == "complex32" else _unprepared_complex if kind == "c" else _unprepared_unsigned if self.barebones else _unprepared_16bit if self.np.type is not self.compute else None
+        self.unprepared: Any = self._unprepared()
+
+    def _unprepared(self):
+        """The list that this dtype shares with those that need the same preparation, if it needs any."""
+        if self.kind == "c":
+            return [] if self.encoded else _unprepared_complex
+        return _unprepared_unsigned if self.barebones else _unprepared_16bit if self.type is not self.compute else None
 
     @property
     def scalar_type(self) -> str:
@@ -108,9 +114,9 @@ class dtype:
 
 
 _SCALAR_TYPES = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half", "float32": "Float",
-    "float64": "Double", "bfloat16": "BFloat16", "complex32": "ComplexHalf", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
-    "uint32": "UInt32", "uint64": "UInt64",
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half",
+    "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex32": "ComplexHalf", "complex64": "ComplexFloat",
+    "complex128": "ComplexDouble", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
 }  # fmt: skip
 
 

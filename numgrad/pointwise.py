@@ -51,17 +51,18 @@ class Pointwise(Op):
     an error ("b" bool, "i" integers, "f" floating point). ``check(name, dtypes)`` may raise for operands' dtypes.
     ``nonzero_divisor``: integers are refused where the last operand is 0. ``numbers_from``: the first operand that may
     be a Python number; -1 if all may. ``multiplied``: the operand that the only attribute is a factor of, which takes
-    the factor in where it is complex.
+    the factor in where it is complex. ``exact_out``: ``out`` must have the dtype of the result, as in PyTorch; others
+    convert to it.
     """
 
     form = "pointwise"
 
     def __init__(
         self, fn, *, result="promote", refuse="", check=None, nonzero_divisor=False, numbers_from=0,
-        inplace=True, multiplied=None, **options,
+        inplace=True, multiplied=None, exact_out=False, **options,
     ):  # fmt: skip
         super().__init__(fn, **options)
-        self.multiplied = multiplied
+        self.multiplied, self.exact_out = multiplied, exact_out
         self.result, self.refuse, self.check, self.allows_inplace = result, refuse, check, inplace
         self.nonzero_divisor, self.numbers_from = nonzero_divisor, numbers_from
         self.integer_fn = None
@@ -224,7 +225,8 @@ def _multiplied(op, operands, attributes):
             "without overflow, as it is complex"
         )
     place = op.inputs.index(op.multiplied)
-    operands[place] = ENTRIES["mul"](operands[place], attributes[0]) if isinstance(operands[place], Tensor) else operands[place] * attributes[0]
+    value, factor = operands[place], attributes[0]
+    operands[place] = ENTRIES["mul"](value, factor) if isinstance(value, Tensor) else value * factor
     return _with_complex_numbers(operands), [*op.attributes.values()]
 
 
@@ -285,10 +287,6 @@ def _bound(op, name, inputs, attributes, options):
     return inputs, attributes, out
 
 
-# Ops whose ``out`` must have the dtype of the result, as in PyTorch; others convert to it.
-_OF_THEIR_DTYPE = {"neg", "floor", "ceil", "round", "trunc", "frac", "sign", "sgn", "abs", "bitwise_not"}
-
-
 def _general(op, inputs, attributes, options):
     inputs, attributes, out = _bound(op, op.name, inputs, attributes, options)
     operands = _operands(op, inputs)
@@ -308,8 +306,10 @@ def _general(op, inputs, attributes, options):
         note_result(tensor)
     if out is None:
         return tensor
-    if op.name in _OF_THEIR_DTYPE and isinstance(out, Tensor) and out._m.dtype is not m.dtype:
-        raise RuntimeError(f"{op.name}: Found dtype {out._m.dtype.scalar_type} but expected {m.dtype.scalar_type}; convert the result with .to()")
+    if op.exact_out and isinstance(out, Tensor) and out._m.dtype is not m.dtype:
+        raise RuntimeError(
+            f"{op.name}: Found dtype {out._m.dtype.scalar_type} but expected {m.dtype.scalar_type}; convert the result with .to()"
+        )
     return write_out(op.name, tensor, out)
 
 

@@ -1,5 +1,6 @@
 """Derivatives compared with differences of values, as ``torch.autograd.gradcheck``: the module can be called like its function."""
 
+import functools
 import sys
 import warnings
 from types import ModuleType
@@ -208,42 +209,38 @@ class _Check:
                     lead = of + "Jacobian computed with forward mode"
                     self.compare(lead, analytical, _product(self.weights[i], numerical[i]), i, k)
 
+    def at_once(self, what, wrong, all_of, each, parts):
+        """Compare ``all_of()``, results whose first dimension is that of ``parts``, with ``each(part)`` one by one."""
+        lead = f"gradcheck or gradgradcheck failed while testing batched {what} computation: "
+        try:
+            together = all_of()
+        except RuntimeError as error:
+            raise GradcheckError(f"{lead}{error}") from error
+        for place, part in enumerate(parts):
+            for one, several in zip(each(part), together):
+                if one is not None and not np.allclose(one._host(), several._host()[place], self.rtol, self.atol):
+                    raise GradcheckError(lead + wrong)
+
     def batched_forward(self):
+        wrong = "the tangents towards several directions at once are not those towards each"
         for k, leaf in enumerate(self.leaves):
             steps = [_as(values, leaf) for values in (self.directions[k], _random(self.rng, leaf))]
-            try:
+            tangents = functools.partial(self.tangents, k)
+
+            def all_of():
                 (several,), ordinary = batch_of(stack(steps))
-                together = [ordinary(found) for found in self.tangents(k, several)]
-            except RuntimeError as error:
-                raise GradcheckError(
-                    f"gradcheck or gradgradcheck failed while testing batched forward gradient computation: {error}"
-                ) from error
-            for place, step in enumerate(steps):
-                for one, both in zip(self.tangents(k, step), together):
-                    if one is not None and not np.allclose(one._host(), both._host()[place], self.rtol, self.atol):
-                        raise GradcheckError(
-                            "gradcheck or gradgradcheck failed while testing batched forward gradient computation: the tangents "
-                            "towards several directions at once are not those towards each"
-                        )
+                return [ordinary(found) for found in tangents(several)]
+
+            self.at_once("forward gradient", wrong, all_of, tangents, steps)
 
     def batched(self):
+        wrong = "the gradients of several weightings at once are not those of each"
         for i, out in enumerate(self.outputs):
             weights = [self.weights[i], _random(self.rng, out)]
-            try:
-                together = autograd.grad(
-                    out, self.leaves, _as(np.stack(weights), out), True, allow_unused=True, is_grads_batched=True
-                )
-            except RuntimeError as error:
-                raise GradcheckError(
-                    f"gradcheck or gradgradcheck failed while testing batched gradient computation: {error}"
-                ) from error
-            for place, weight in enumerate(weights):
-                for one, several in zip(self.gradients(i, weight), together):
-                    if one is not None and not np.allclose(one._host(), several[place]._host(), self.rtol, self.atol):
-                        raise GradcheckError(
-                            "gradcheck or gradgradcheck failed while testing batched gradient computation: the gradients of "
-                            "several weightings at once are not those of each"
-                        )
+            all_of = functools.partial(
+                autograd.grad, out, self.leaves, _as(np.stack(weights), out), True, allow_unused=True, is_grads_batched=True
+            )
+            self.at_once("gradient", wrong, all_of, functools.partial(self.gradients, i), weights)
 
 
 def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, gen_non_contig_grad_outputs=False,

@@ -1,7 +1,8 @@
 """What a piece of machine code depends on, as a hash: the bytecode of all that it calls, and the constants it names.
 
 A kernel is compiled anew exactly when its fingerprint changes. Comments, docstrings and line numbers are no part of it,
-nor are functions that it does not reach, so that a change in one file leaves the kernels of the others alone.
+nor are functions that it does not reach, so that a change in one file leaves the kernels of the others alone. The same
+bytecode says how long a kernel's body is.
 """
 
 import dis

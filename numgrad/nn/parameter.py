@@ -15,14 +15,17 @@ from ..storage import meta
 from ..tensor import Tensor, empty_tensor, from_array, wrap_as
 
 
-class _ParameterType(type(Tensor)):
+class _Marked(type(Tensor)):
+    """Of a class that names a ``_mark``: tensors of other classes that carry it are instances too."""
+
     def __instancecheck__(cls, instance):
-        if cls is Parameter and isinstance(instance, Tensor) and getattr(instance, "_is_param", False):
+        mark = cls.__dict__.get("_mark")
+        if mark is not None and isinstance(instance, Tensor) and getattr(instance, mark, False):
             return True
         return super().__instancecheck__(instance)
 
 
-class Parameter(Tensor, metaclass=_ParameterType):
+class Parameter(Tensor, metaclass=_Marked):
     """A tensor that is a module's to train: assigned to an attribute of a Module, it is registered there.
 
     It shares the memory of ``data`` (a tensor, an ndarray or nested lists of numbers; nothing: an empty tensor) and
@@ -37,6 +40,7 @@ class Parameter(Tensor, metaclass=_ParameterType):
 
     __torch_function__ = cast(Any, _disabled_torch_function_impl)  # results are plain tensors
 
+    _mark = "_is_param"
     _label = ""  # "Linear.weight" once a module has registered it; messages name it
 
     def __new__(cls, data: Any = None, requires_grad: bool = True) -> Self:
@@ -122,14 +126,7 @@ def label(parameter: Parameter, text: str) -> None:
             parameter._n.label = text
 
 
-class _BufferType(type(Tensor)):
-    def __instancecheck__(cls, instance):
-        if cls is Buffer and isinstance(instance, Tensor) and getattr(instance, "_is_buffer", False):
-            return True
-        return super().__instancecheck__(instance)
-
-
-class Buffer(Tensor, metaclass=_BufferType):
+class Buffer(Tensor, metaclass=_Marked):
     """A tensor that, assigned to an attribute of a Module, is registered as a buffer.
 
     ``Buffer(data)`` gives a plain tensor over the memory of ``data`` that carries a mark. ``persistent``: whether it
@@ -137,6 +134,8 @@ class Buffer(Tensor, metaclass=_BufferType):
     """
 
     __slots__ = ()
+
+    _mark = "_is_buffer"
 
     __torch_function__ = cast(Any, _disabled_torch_function_impl)
 

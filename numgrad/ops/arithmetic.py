@@ -295,7 +295,7 @@ def _no_bool_negation(name, operands):
         )
 
 
-@pointwise(reference=np.negative, check=_no_bool_negation)
+@pointwise(reference=np.negative, check=_no_bool_negation, exact_out=True)
 def neg(input):
     """``-input``."""
     return -input
@@ -314,7 +314,7 @@ def positive(input) -> Tensor:
     return input
 
 
-@pointwise(reference=np.abs, refuse="b", name="abs")
+@pointwise(reference=np.abs, refuse="b", name="abs", exact_out=True)
 def magnitude(input):
     """The absolute value."""
     return fabs(input)
@@ -328,7 +328,7 @@ def _(input):
 WORDS["fabs"].tensor_op = magnitude
 
 
-@pointwise(reference=np.sign, differs=True)  # 0 for NaN
+@pointwise(reference=np.sign, differs=True, exact_out=True)  # 0 for NaN
 def sign(input):
     """-1, 0 or 1; 0 for NaN."""
     return where(input > 0.0, 1.0, where(input < 0.0, -1.0, 0.0))
@@ -349,7 +349,7 @@ def _(g):
     return 0.0
 
 
-@pointwise(reference=np.sign, name="sgn", differs=True)  # 0 for NaN
+@pointwise(reference=np.sign, name="sgn", differs=True, exact_out=True)  # 0 for NaN
 def sgn(input):
     """`sign`, under the name that complex tensors share."""
     return where(input > 0.0, 1.0, where(input < 0.0, -1.0, 0.0))

@@ -128,9 +128,15 @@ def _pair(name, first, second, names):
     first, second = as_tensor_operand(name, first, names[0]), as_tensor_operand(name, second, names[1])
     d = first._m.dtype
     if d not in (dtypes.float16, dtypes.float32, dtypes.float64):
-        raise RuntimeError(f"{name}: Expected both inputs to be Half, Float or Double tensors but got {d.scalar_type} and {second._m.dtype.scalar_type}; use .float()")
+        raise RuntimeError(
+            f"{name}: Expected both inputs to be Half, Float or Double tensors but got {d.scalar_type} and "
+            f"{second._m.dtype.scalar_type}; use .float()"
+        )
     if second._m.dtype is not d:
-        raise RuntimeError(f"{name}: Expected object of scalar type {d.scalar_type} but got scalar type {second._m.dtype.scalar_type} for second argument")
+        raise RuntimeError(
+            f"{name}: Expected object of scalar type {d.scalar_type} but got scalar type {second._m.dtype.scalar_type} for second "
+            "argument"
+        )
     return ENTRIES["broadcast_tensors"](first, second)
 
 
@@ -151,7 +157,10 @@ def polar(abs, angle, *, out=None) -> Tensor:
 
 def _written(name, found, out):
     if out._m.dtype is not found._m.dtype:
-        raise RuntimeError(f"{name}: Expected object of scalar type {found._m.dtype.scalar_type} but got scalar type {out._m.dtype.scalar_type} for argument 'out'")
+        raise RuntimeError(
+            f"{name}: Expected object of scalar type {found._m.dtype.scalar_type} but got scalar type {out._m.dtype.scalar_type} for "
+            "argument 'out'"
+        )
     return ENTRIES["write_out"](name, found, out)
 
 

@@ -72,7 +72,7 @@ def _(g, out):
 def cholesky_ex(A, *, upper=False, check_errors=False, out=None):
     """(L, info): `linalg.cholesky` that reports matrices that are not positive-definite in ``info``."""
     A = matrices("linalg.cholesky_ex", A, square=True)
-    return results("linalg.cholesky_ex", _factored("linalg.cholesky_ex", A, upper, check_errors), out, A)
+    return results("linalg.cholesky_ex", _factored("linalg.cholesky_ex", A, upper, check_errors), out, A, exact=True)
 
 
 def _factored(name, A, upper, check):
@@ -90,7 +90,7 @@ def linalg_cholesky(A, *, upper=False, out=None) -> Tensor:
     which one triangle is read; LinAlgError if one is not positive-definite."""
     A = matrices("linalg.cholesky", A, square=True)
     found = _factored("linalg.cholesky", A, upper, True).L
-    return found if out is None else into("linalg.cholesky", found, out, A)
+    return found if out is None else into("linalg.cholesky", found, out, A, exact=True)
 
 
 @function
@@ -223,7 +223,7 @@ def lu_factor(A, *, pivot=True, out=None):
     """(LU, pivots): the factors of ``A = P L U`` in one matrix, without L's diagonal of ones, and the 1-based rows
     that were exchanged."""
     found = _lu("linalg.lu_factor", A, pivot, True)
-    return results("linalg.lu_factor", lu_factor_result(found.LU, found.pivots), out, A)
+    return results("linalg.lu_factor", lu_factor_result(found.LU, found.pivots), out, A, exact=True)
 
 
 def lu(A, *, pivot=True, out=None):
@@ -231,7 +231,7 @@ def lu(A, *, pivot=True, out=None):
     A = matrices("linalg.lu", A)
     packed, pivots, _ = _lu("linalg.lu", A, pivot, False)
     P = _permutation(pivots, A._m.shape[-2], A) if pivot else zeros(0, dtype=A._m.dtype, device=A._m.device)
-    return results("linalg.lu", lu_result(P, unit_lower(packed), _upper(packed)), out, A)
+    return results("linalg.lu", lu_result(P, unit_lower(packed), _upper(packed)), out, A, exact=True)
 
 
 @function(name="lu")
@@ -289,7 +289,7 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None) -> Ten
         half = solve_triangular(mH(LU), rhs, upper=False)
         found = matmul(P, solve_triangular(mH(LU), half, upper=True, unitriangular=True))
     found = found if left else mH(found)
-    return found if out is None else into(name, found, out, LU, B)
+    return found if out is None else into(name, found, out, LU, B, exact=True)
 
 
 @function
@@ -365,7 +365,7 @@ def linalg_qr(A, mode="reduced", *, out=None):
         raise RuntimeError(
             f"linalg.qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
         )
-    return results("linalg.qr", qr_result(*LinalgQr.apply(A, mode)), out, A)
+    return results("linalg.qr", qr_result(*LinalgQr.apply(A, mode)), out, A, exact=True)
 
 
 @function
@@ -431,7 +431,7 @@ def eigh(A, UPLO="L", *, out=None):
     """(eigenvalues, eigenvectors) of symmetric matrices, of which one triangle is read: values in rising order, vectors
     in the columns."""
     A = matrices("linalg.eigh", A, square=True)
-    return results("linalg.eigh", eigh_result(*LinalgEigh.apply(A, _triangle("linalg.eigh", UPLO))), out, A)
+    return results("linalg.eigh", eigh_result(*LinalgEigh.apply(A, _triangle("linalg.eigh", UPLO))), out, A, exact=True)
 
 
 def eigvalsh(A, UPLO="L", *, out=None) -> Tensor:
@@ -442,7 +442,7 @@ def eigvalsh(A, UPLO="L", *, out=None) -> Tensor:
         found = LinalgEigh.apply(A, lower)[0]
     else:
         found = from_host(lapack.eigh(A._host(), lower, False)[0], A)
-    return found if out is None else into("linalg.eigvalsh", found, out, A)
+    return found if out is None else into("linalg.eigvalsh", found, out, A, exact=True)
 
 
 # --- singular values -----------------------------------------------------------------------------------------------
@@ -506,7 +506,7 @@ def linalg_svd(A, full_matrices=True, *, driver=None, out=None):
     A = matrices("linalg.svd", A)
     if driver is not None:
         raise RuntimeError("linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend.")
-    return results("linalg.svd", svd_result(*LinalgSvd.apply(A, bool(full_matrices))), out, A)
+    return results("linalg.svd", svd_result(*LinalgSvd.apply(A, bool(full_matrices))), out, A, exact=True)
 
 
 def svdvals(A, *, driver=None, out=None) -> Tensor:

@@ -136,7 +136,8 @@ def _foreach_max(self) -> tuple[Tensor, ...]:
 
 def _foreach_copy_(self, src, non_blocking=False):
     """`copy_` to each tensor of a list from that of another one."""
-    for target, source in zip(tensors := _listed("_foreach_copy_", self), _matched(tensors, src)):
+    tensors = _listed("_foreach_copy_", self)
+    for target, source in zip(tensors, _matched(tensors, src)):
         target.copy_(source, non_blocking)
     return self
 

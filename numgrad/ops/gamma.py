@@ -52,8 +52,7 @@ def _zeta(s, q):
     if q < -20.0:
         # From both sides of 0: of the terms (q + k)**-s below 0 those from the nearest on, less those before the first.
         fraction = q - math.floor(q)
-        below = _zeta_sum(s, 1.0 - fraction) - _zeta_sum(s, 1.0 - q)
-        below = below if s % 2.0 == 0.0 else -below
+        below = (_zeta_sum(s, 1.0 - fraction) - _zeta_sum(s, 1.0 - q)) * (1.0 if s % 2.0 == 0.0 else -1.0)
         q = fraction
     return _zeta_sum(s, q) + below
 

@@ -53,7 +53,7 @@ def ldl_factor(A, *, hermitian=False, out=None):
     (..., n). LinAlgError if D has a zero. No gradient."""
     name = "linalg.ldl_factor"
     found = _factored(name, A, hermitian, True)
-    return results(name, ldl_factor_result(found.LD, found.pivots), out, A)
+    return results(name, ldl_factor_result(found.LD, found.pivots), out, A, exact=True)
 
 
 def _factored(name, A, hermitian, check):
@@ -88,7 +88,7 @@ def ldl_solve(LD, pivots, B, *, hermitian=False, out=None) -> Tensor:
     same_dtype(name, LD, B)
     _check_pivots(name, pivots._host(), n)
     found = LinalgLdlSolve.apply(LD, pivots, expanded(name, LD, B), bool(hermitian))
-    return found if out is None else into(name, found, out, LD, B)
+    return found if out is None else into(name, found, out, LD, B, exact=True)
 
 
 def _check_pivots(name, rows, n):

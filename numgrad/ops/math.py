@@ -302,7 +302,7 @@ def _(g):
 
 
 def _rounding(word, doc, reference, **options):
-    entry = pointwise_word(word, doc=doc, module=__name__, reference=reference, refuse="b", **options)
+    entry = pointwise_word(word, doc=doc, module=__name__, reference=reference, refuse="b", exact_out=True, **options)
     entry.for_integers(_unchanged)
     entry.backward(_no_slope)
     return entry
@@ -365,7 +365,7 @@ def _round_in_place(self, *, decimals: int = 0) -> Tensor:
     return entry.op.inplace_entry(self, *attributes)
 
 
-@pointwise(reference=lambda x: x - np.trunc(x), refuse="bi")
+@pointwise(reference=lambda x: x - np.trunc(x), refuse="bi", exact_out=True)
 def frac(input):
     """The fraction, of the sign of ``input``."""
     return input - trunc(input)

@@ -1,5 +1,7 @@
 """Reductions of consecutive runs of elements along one dimension: segment_reduce."""
 
+from math import prod
+
 import numpy as np
 
 from .. import dtypes
@@ -46,9 +48,7 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
     axis %= ndim
     _check(data._m, axis, runs._m, name)
     # (batch, n, rest): the runs of all rows in one dimension, so that one call folds them.
-    batch, size = 1, data._m.shape[axis]
-    for n in data._m.shape[:axis]:
-        batch *= n
+    batch, size = prod(data._m.shape[:axis]), data._m.shape[axis]
     rest = tuple(data._m.shape[axis + 1 :])
     host = runs._host().reshape(batch, -1)
     starts, counts = _runs(host, name, size, unsafe)
@@ -110,9 +110,9 @@ def _runs(host, name, size, unsafe):
 def _fold(values, within, counts, shape, reduce, initial):
     d, device = values._m.dtype, values._m.device
     start = _IDENTITY[reduce] if initial is None else float(initial)
-    if reduce == "prod":
-        return index_reduce(full(shape, start, dtype=d, device=device), 0, within, values, "prod")
     base = full(shape, start, dtype=d, device=device)
+    if reduce == "prod":
+        return index_reduce(base, 0, within, values, "prod")
     if reduce in ("max", "min"):
         return _extreme(values, base, within, reduce)
     total = index_add(base, 0, within, values)

@@ -79,26 +79,22 @@ def mT(A):
     return transpose(A, -2, -1)
 
 
-def results(name, found, out, *sources):
-    """A tuple of results, written to the tensors of ``out`` if that is given."""
+def results(name, found, out, *sources, exact=False):
+    """A tuple of results, written `into` the tensors of ``out`` if that is given."""
     if out is None:
         return found
-    names = found._fields
-    return type(found)(*[into(name, value, target, *sources, what=what) for what, value, target in zip(names, found, out, strict=True)])
+    return type(found)(*[
+        into(name, value, target, *sources, what=what, exact=exact)
+        for what, value, target in zip(found._fields, found, out, strict=True)
+    ])  # fmt: skip
 
 
-# Functions whose ``out=`` must have the dtype of the result, not only one that holds it.
-_EXACT = {
-    f"linalg.{name}"
-    for name in "cholesky cholesky_ex eigh eigvalsh inv inv_ex ldl_factor ldl_solve lu lu_factor lu_solve qr solve svd".split()
-} | {"triangular_solve"}
-
-
-def into(name, found, out, *sources, what="result"):
-    """`write_out` of linear algebra: an error in PyTorch's words for an ``out`` of another dtype."""
+def into(name, found, out, *sources, what="result", exact=False):
+    """`write_out` of linear algebra: an error in PyTorch's words for an ``out`` of another dtype. ``exact``: it must have the
+    dtype of the result, not only one that holds it."""
     if isinstance(out, Tensor):
         given, needed = out._m.dtype, found._m.dtype
-        if given is not needed and name in _EXACT:
+        if exact and given is not needed:
             raise RuntimeError(f"{name}: Expected out tensor to have dtype {_words(needed)}, but got {_words(given)} instead")
         if not dtypes.can_cast(needed, given):
             raise RuntimeError(
@@ -139,7 +135,7 @@ def inv(A, *, out=None) -> Tensor:
     """The inverses of square matrices (..., n, n); LinAlgError if one is singular."""
     A = matrices("linalg.inv", A, square=True)
     found = _inverse(A)
-    return found if out is None else into("linalg.inv", found, out)
+    return found if out is None else into("linalg.inv", found, out, exact=True)
 
 
 @function
@@ -163,11 +159,11 @@ def inv_ex(A, *, check_errors=False, out=None):
     A = matrices("linalg.inv_ex", A, square=True)
     codes = _codes(A)
     if check_errors or not codes.any():
-        return results("linalg.inv_ex", inv_ex_result(inv(A), _info(A, codes)), out, A)
+        return results("linalg.inv_ex", inv_ex_result(inv(A), _info(A, codes)), out, A, exact=True)
     safe = plain(A).clone()
     safe[from_host(codes != 0, A)] = eye(A._m.shape[-1], dtype=A._m.dtype, device=A._m.device)
     found = _inverse(safe).masked_fill(from_host(codes != 0, A)[..., None, None], float("inf"))
-    return results("linalg.inv_ex", inv_ex_result(found, _info(A, codes)), out, A)
+    return results("linalg.inv_ex", inv_ex_result(found, _info(A, codes)), out, A, exact=True)
 
 
 # --- systems -------------------------------------------------------------------------------------------------------
@@ -213,7 +209,7 @@ def solve(A, B, *, left=True, out=None) -> Tensor:
     found = _solution(A, rhs) if left else mT(_solution(mT(A), mT(rhs)))
     if vector:
         found = found.squeeze(-1)
-    return found if out is None else into(name, found, out, A, B)
+    return found if out is None else into(name, found, out, A, B, exact=True)
 
 
 def expanded(name, A, B):
@@ -283,7 +279,7 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, 
     A = matrices("triangular_solve", A, square=True)
     turned, upper_now = (mT(A), not upper) if transpose else (A, upper)
     found = solve_triangular(turned, b, upper=upper_now, unitriangular=unitriangular)
-    return results("triangular_solve", triangular_solve_result(found, A.clone()), out, A, b)
+    return results("triangular_solve", triangular_solve_result(found, A.clone()), out, A, b, exact=True)
 
 
 # --- several dimensions on each side -------------------------------------------------------------------------------

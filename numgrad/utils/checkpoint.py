@@ -1,6 +1,7 @@
 """Activation checkpointing: forward without keeping intermediate results, which backward computes again (arXiv:1604.06174)."""
 
 import contextlib
+import os
 import traceback
 import warnings
 import weakref
@@ -245,7 +246,7 @@ class _Frame:
         return "\nYou are seeing this error because you passed `debug=True` to checkpoint.\n" + "\n".join(listed)
 
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 def _stack():

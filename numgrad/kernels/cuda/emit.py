@@ -1,8 +1,9 @@
 """Templates for CUDA kernels: the parameters of the CPU's emitters, the same op bodies, another text around them.
 
 ``pointwise`` gives each thread 16 bytes of contiguous operands (one element where the body is long) or one element of
-strided ones, ``reduction`` a warp, a block or several blocks to each result, ``rowwise`` a block to each row. Each returns a kernel that makes its variants
-(vector or scalar, by rank, by width) when they are first launched. Names that end in an underscore are the emitter's.
+strided ones, ``reduction`` a warp, a block or several blocks to each result, ``rowwise`` a block to each row. Each
+returns a kernel that makes its variants (vector or scalar, by rank, by width) when they are first launched. Names
+that end in an underscore are the emitter's.
 """
 
 import numpy as np

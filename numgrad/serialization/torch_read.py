@@ -292,11 +292,10 @@ class _StreamReader(_Reader):
 
     def fill(self, key: str, data: np.ndarray) -> None:
         root, name, _ = self.roots[key]
-        found = from_array(_elements(data, name, self.big_endian, self.label))
-        if root.device.type == "cpu":
-            root._d[:] = found._d
+        if root.device.type == "cpu" and not self.big_endian:
+            root._d.view(np.uint8)[:] = data
         else:
-            root.copy_(found)
+            root.detach().copy_(from_array(_elements(data, name, self.big_endian, self.label)))
 
 
 def read_stream(

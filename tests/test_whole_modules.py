@@ -31,7 +31,6 @@ ARGUMENTS = {
     "NonDynamicallyQuantizableLinear": (2, 3), "LazyLinear": (3,), "SyncBatchNorm": (3,), "LSTM": (2, 3, 2), "GRU": (2, 3),
     "RNN": (2, 3), "LSTMCell": (2, 3), "GRUCell": (2, 3), "RNNCell": (2, 3),
 }  # fmt: skip
-NOT_HERE = {"SyncBatchNorm"}
 # What needs arguments by kind; and what is made of others.
 KINDS = (
     ("LazyConv", (3, 2)), ("Conv", (2, 3, 2)), ("Lazy", ()), ("Norm", (4,)), ("LPPool", (2, 2)), ("Fractional", (2, 3)), ("Pool", (2,)),
@@ -72,7 +71,7 @@ def same_state(a, b):
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("name", sorted(set(LAYERS) - NOT_HERE))
+@pytest.mark.parametrize("name", sorted(LAYERS))
 def test_layers_to_pytorch_and_back(name):
     torch = pytest.importorskip("torch")
     ours = made(ng, name)

@@ -109,7 +109,7 @@ def _norm_of_complex(name, input, p, dim, keepdim):
         return norm_along(name, input.abs(), p, dim, keepdim)
     ndim = input._m.ndim
     axes = normalize_axes(name, dim, ndim)
-    found = _norm2(ENTRIES["view_as_real"](input), (*axes, ndim), keepdim)
+    found = _norm2(ENTRIES["view_as_real"](input), (*axes, ndim) if ndim else (0,), keepdim)
     return found.squeeze(-1) if keepdim else found
 
 

@@ -271,6 +271,11 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None) -> Tensor:
                 f"diff expects prepend or append to be the same dimension as input, got {name} of {part._m.ndim} and input of "
                 f"{input._m.ndim} dimensions"
             )
+        if part is not None and any(i != j for k, (i, j) in enumerate(zip(part._m.shape, input._m.shape)) if k != dim):
+            raise RuntimeError(
+                f"diff expects the shape of tensor to prepend or append to match that of input except along the differencing "
+                f"dimension; got {name} of {list(part._m.shape)} and input of {list(input._m.shape)}, dim {dim}"
+            )
     n = integer("diff", "n", n)
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")

@@ -168,6 +168,7 @@ from .ops.compare import (
     where_function as where,
 )
 from .ops.complex import (
+    _neg_view as _neg_view,
     angle as angle,
     complex_ as complex,
     conj as conj,

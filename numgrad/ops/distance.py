@@ -148,7 +148,10 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tenso
     the singular values of matrices)."""
     input = as_tensor_operand("norm", input, "input")
     if dtype is not None:
-        input = cast(input, dtypes.as_dtype(dtype))
+        d = dtypes.as_dtype(dtype)
+        if input._m.dtype.is_complex and not d.is_complex:
+            raise RuntimeError(f"norm: dtype should be complex for complex inputs, but got {d.scalar_type}")
+        input = cast(input, d)
     if not input._m.dtype.differentiable:
         raise RuntimeError(
             f"norm(): input dtype should be either floating point or complex. Got {input._m.dtype!r} instead."

@@ -8,7 +8,7 @@ from .. import dtypes
 from ..inplace import write_out
 from ..kernels import scan as kernels
 from ..layout import integer, normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording
+from ..op import as_tensor_operand, cast, converted, dense, function, method, plain, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
@@ -170,7 +170,7 @@ def _summed(name, entry, input, dim, dtype, out):
     if dtype is not None:
         if dtypes.as_dtype(dtype) is dtypes.bool_:
             raise RuntimeError(f'"{name}" not implemented for torch.bool: expected a dtype of numbers; leave dtype out for int64')
-        input = cast(input, dtypes.as_dtype(dtype))
+        input = converted(input, dtype)
     elif not input._m.dtype.differentiable:
         input = cast(input, dtypes.int64)
     found = entry(input, dim)

@@ -81,6 +81,7 @@ from .layout import (
 from .names import function_of as _function_of, open_doors as _open_doors
 from .ops.activation import (
     _relu as relu,
+    add_relu as _add_relu,
     celu as celu,
     hardshrink as hardshrink,
     prelu as prelu,
@@ -121,7 +122,7 @@ from .ops.arithmetic import (
     sub as subtract,
     true_divide as true_divide,
 )
-from .ops.batch_norm import batch_norm_root as batch_norm
+from .ops.batch_norm import batch_norm_root as batch_norm, batch_norm_update_stats as batch_norm_update_stats
 from .ops.bessel import i0 as i0
 from .ops.bitwise import (
     bitwise_and as bitwise_and,
@@ -191,6 +192,7 @@ from .ops.conv import (
     conv1d as conv1d,
     conv2d as conv2d,
     conv3d as conv3d,
+    conv_tbc as conv_tbc,
     conv_transpose1d as conv_transpose1d,
     conv_transpose2d as conv_transpose2d,
     conv_transpose3d as conv_transpose3d,
@@ -580,6 +582,7 @@ from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp
 from .ops.solve import inverse as inverse, triangular_solve as triangular_solve
 from .ops.spatial import (
     channel_shuffle as channel_shuffle,
+    channel_shuffle as native_channel_shuffle,
     pixel_shuffle as pixel_shuffle,
     pixel_unshuffle as pixel_unshuffle,
 )

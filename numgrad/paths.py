@@ -35,6 +35,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "_C._autograd": ("autograd.internals",),
     "_C._functions": ("autograd.internals",),
     "_C._nn": ("nn._convert",),
+    "_VF": ("",),
     "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
     "_vmap_internals": ("func",),

@@ -48,7 +48,7 @@ def _check(name, n, m, taps, output_size, output_ratio):
         ratios = (output_ratio,) * n if isinstance(output_ratio, (int, float)) else tuple(output_ratio)
         if len(ratios) != n:
             raise ValueError(
-                f"{name} requires output_ratio to either be a single value or have {n} values, got {ratios}"
+                f"{name} requires output_ratio to either be a single Int or tuple of Ints. It needs {n} values, got {ratios}"
             )
         output_size = tuple(int(size * ratio) for size, ratio in zip(m.shape[-n:], ratios))
     outs = several(name, "output_size", output_size, n)

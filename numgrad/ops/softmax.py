@@ -141,8 +141,6 @@ def _along(name, rows, input, dim, dtype):
         raise RuntimeError(f'"{name}" not implemented for {input._m.dtype!r}: convert with .float() or pass dtype=')
     ndim = input._m.ndim
     dim = normalize_axis(name, dim, ndim)
-    if input._m.numel == 0:
-        return input.clone()
     if ndim == 0:
         return rows(input.reshape(1)).reshape(())
     if dim == ndim - 1:

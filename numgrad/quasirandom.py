@@ -42,9 +42,7 @@ class SobolEngine:
 
     def _scrambled(self) -> Tensor:
         """Scramble the direction numbers; the shift that belongs to it."""
-        generator = None if self.seed is None else Generator()
-        if generator is not None:
-            generator.manual_seed(self.seed)
+        generator = None if self.seed is None else Generator().manual_seed(self.seed)
         bits = self.MAXBIT
         shift = randint(2, (self.dimension, bits), generator=generator) @ from_array(2 ** np.arange(bits))
         triangles = np.tril(randint(2, (self.dimension, bits, bits), generator=generator).numpy(), -1) + np.eye(bits, dtype=np.int64)

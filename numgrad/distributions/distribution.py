@@ -15,9 +15,23 @@ def _holds(condition: Any) -> bool:
     return bool(found.value.all() if found._m.batched else found)
 
 
+class _Undefined:
+    """What each distribution defines for itself; an error where one does not."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner=None) -> Any:
+        if instance is None:
+            return self
+        raise NotImplementedError(f"{type(instance).__name__} defines no {self.name}")
+
+
 class Distribution:
     """A probability distribution over values of ``event_shape``, ``batch_shape`` of them side by side."""
 
+    arg_constraints: Any = _Undefined()  # by the names of the arguments
+    support: Any = _Undefined()  # the constraint that values satisfy
     has_rsample = False
     has_enumerate_support = False
     _validate_args = __debug__
@@ -35,16 +49,6 @@ class Distribution:
             self._validate_args = validate_args
         if self._validate_args:
             self._check_arguments()
-
-    @property
-    def arg_constraints(self) -> Any:
-        """The constraint of each argument, by name; a class attribute of each distribution."""
-        raise NotImplementedError(f"{type(self).__name__} defines no arg_constraints")
-
-    @property
-    def support(self) -> Any:
-        """What values satisfy; a constraint of each distribution."""
-        raise NotImplementedError(f"{type(self).__name__} defines no support")
 
     def _constraint(self, name):
         """``arg_constraints`` or ``support``; None, with a warning, where the class has none."""

@@ -169,6 +169,7 @@ from .ops.compare import (
     where_function as where,
 )
 from .ops.complex import (
+    _neg_view as _neg_view,
     angle as angle,
     complex_ as complex,
     conj as conj,
@@ -680,7 +681,7 @@ _path = paths.submodules(__name__, only_paths=True)
 
 _ON_FIRST_USE = {
     "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit", "masked",
-    "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
+    "multiprocessing", "quasirandom", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",

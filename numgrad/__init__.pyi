@@ -668,6 +668,7 @@ from . import hub as hub
 from . import jit as jit
 from . import masked as masked
 from . import multiprocessing as multiprocessing
+from . import quasirandom as quasirandom
 from . import random as random
 from . import return_types as return_types
 from . import serialization as serialization

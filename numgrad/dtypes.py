@@ -331,7 +331,17 @@ def can_cast(source: dtype, target: dtype) -> bool:
     return _CATEGORY[source.kind] <= _CATEGORY[target.kind]
 
 
-class finfo:
+class _Limits:
+    """Limits of a dtype, equal to others with the same numbers."""
+
+    def __eq__(self, other):
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self):
+        return hash(tuple(vars(self).values()))
+
+
+class finfo(_Limits):
     """Limits of a floating-point dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     def __init__(self, type: dtype | None = None):
@@ -358,7 +368,7 @@ class finfo:
         return f"finfo({fields}, dtype={self.dtype})"
 
 
-class iinfo:
+class iinfo(_Limits):
     """Limits of an integer dtype: bits, min, max."""
 
     def __init__(self, type: dtype):

@@ -58,7 +58,7 @@ class Generator:
         """Start the stream of ``seed``, an integer from -2**63 to 2**64 - 1 (a negative one counts from 2**64)."""
         seed = int(seed)
         if not -(2**63) <= seed < 2**64:
-            raise Error(f"manual_seed: expected a seed from -2**63 to 2**64 - 1, got {seed}; reduce it modulo 2**64")
+            raise Error(f"manual_seed: Overflow when unpacking long: expected a seed from -2**63 to 2**64 - 1, got {seed}; reduce it modulo 2**64")
         fresh = mt19937.unseeded_block(seed % 2**64)
         with _lock:
             self._block[:] = fresh

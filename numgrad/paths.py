@@ -45,7 +45,6 @@ PATHS: dict[str, tuple[str, ...]] = {
     "cuda.amp.common": ("amp.cuda",),
     "cuda.amp.grad_scaler": ("amp.cuda",),
     "cuda.streams": ("cuda",),
-    "distributions.utils": ("distributions.distribution",),
     "functional": ("",),
     "nn.modules": ("nn",),
     **{f"nn.modules.{name}": ("nn", f"nn.{name}") for name in _LAYERS},

@@ -306,7 +306,7 @@ def _general(op, inputs, attributes, options):
         note_result(tensor)
     if out is None:
         return tensor
-    if op.exact_out and isinstance(out, Tensor) and out._m.dtype is not m.dtype:
+    if op.exact_out and isinstance(out, Tensor) and out._m.dtype not in (m.dtype, operands[0]._m.dtype):  # complex abs
         raise RuntimeError(
             f"{op.name}: Found dtype {out._m.dtype.scalar_type} but expected {m.dtype.scalar_type}; convert the result with .to()"
         )

@@ -457,6 +457,7 @@ class Tensor:
             raise TypeError(
                 f"numpy(): Got unsupported ScalarType {self._m.dtype.scalar_type}; NumPy has no such dtype, use .float() or .cfloat() first"
             )
+        storage_of(self).resizable = False  # the ndarray would not notice
         return shaped(self._d, self._m)
 
     def _host(self) -> np.ndarray:
@@ -488,7 +489,8 @@ class Tensor:
         return array.copy() if copy else array
 
     def __array_wrap__(self, array, context=None, return_scalar=False) -> "Tensor":
-        return from_array(np.asarray(array))
+        array = np.asarray(array)
+        return from_array(array.astype(np.uint8) if array.dtype == np.bool_ else array)  # PyTorch's answer to NumPy's comparisons
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         """A DLPack capsule over the memory, or over a copy's with ``copy=True``."""

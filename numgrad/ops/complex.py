@@ -236,6 +236,12 @@ def resolve_neg(input) -> Tensor:
     return input
 
 
+@function
+def _neg_view(input) -> Tensor:
+    """``-input``, in memory of its own. PyTorch leaves the sign for later; here it is computed at once, as `conj` is."""
+    return ENTRIES["neg"](input)
+
+
 @function(install=("ng",))
 def is_conj(input) -> bool:
     """Whether the tensor is a conjugate still to be computed: never."""

@@ -237,8 +237,8 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
         )
     if x.dtype is not w.dtype or (bias is not None and bias.dtype is not x.dtype):
         raise RuntimeError(
-            f"{name}: Input type ({x.dtype!r}), weight type ({w.dtype!r})"
-            + ("" if bias is None else f" and bias type ({bias.dtype!r})")
+            f"{name}: Input type ({x.dtype.scalar_type}), weight type ({w.dtype.scalar_type})"
+            + ("" if bias is None else f" and bias type ({bias.dtype.scalar_type})")
             + " should be the same; convert with .to(...)"
         )
     before, after = _paddings(name, padding, taps, stride, dilation)
@@ -331,8 +331,8 @@ def _transposed(name, n, input, weight, bias, stride, padding, output_padding, g
         )
     if x.dtype is not w.dtype or (bias is not None and bias._m.dtype is not x.dtype):
         raise RuntimeError(
-            f"{name}: Input type ({x.dtype!r}) and weight type ({w.dtype!r})"
-            + ("" if bias is None else f" and bias type ({bias._m.dtype!r})") + " should be the same; convert with .to(...)"
+            f"{name}: Input type ({x.dtype.scalar_type}) and weight type ({w.dtype.scalar_type})"
+            + ("" if bias is None else f" and bias type ({bias._m.dtype.scalar_type})") + " should be the same; convert with .to(...)"
         )
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
         raise RuntimeError(

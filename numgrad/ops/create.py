@@ -102,7 +102,7 @@ def _sequence(op, data):
     try:
         array = np.array(plain)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{op}(): expected a rectangular sequence of numbers: {error}") from None
+        raise ValueError(f"{op}(): expected sequence of length that is the same everywhere, a rectangular sequence of numbers: {error}") from None
     if array.dtype == object and array.size and array.reshape(-1)[0] is None:
         raise RuntimeError(f"{op}(): Could not infer dtype of NoneType")
     if array.dtype.kind in "US" and isinstance(data, (list, tuple)):
@@ -502,6 +502,13 @@ def _ranged(op, array, out, device, requires_grad):
         return found
     if isinstance(out, Tensor) and out._m.numel == found._m.numel:
         found = found.reshape(tuple(out._m.shape))
+    elif isinstance(out, Tensor) and out._m.numel and op == "arange":
+        warnings.warn(
+            f"The number of elements in the out tensor of shape {list(out._m.shape)} is {out._m.numel} which does not match the "
+            f"computed number of elements {found._m.numel}. Note that this may occur as a result of rounding error. The out tensor "
+            f"will be resized to a tensor of shape ({found._m.numel},).", stacklevel=3,
+        )  # fmt: skip
+        out.resize_(tuple(found._m.shape))
     return ENTRIES["write_out"](op, found, out)
 
 

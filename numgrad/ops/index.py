@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import no_grad
-from ..inplace import write_out
+from ..inplace import check_inplace, refuse_overlap, write_out
 from ..kernels.index import ADD, SET
 from ..layout import broadcast_shapes, integer, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain
@@ -317,6 +317,8 @@ def put(input, index, source, accumulate=False) -> Tensor:
 def put_(self, index, source, accumulate=False):
     """In-place version of `put`."""
     at, source = _put_arguments("put_", self, index, source)
+    check_inplace("put_", self, source)
+    refuse_overlap("put_", self, source, *at.indices)
     if self._m.contiguous:
         _putting.inplace("put_", self.view(-1), source, at, ADD if accumulate else SET)
         return self

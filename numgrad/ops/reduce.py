@@ -6,7 +6,7 @@ from .. import dtypes
 from ..autograd import engine
 from ..kernels.vocab import maximum, minimum, where
 from ..layout import normalize_axes, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, method
+from ..op import ENTRIES, as_tensor_operand, cast, converted, function, method
 from ..reduction import reduction
 from ..structured import structured
 from ..tensor import Tensor
@@ -147,7 +147,7 @@ def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
         return ENTRIES["write_out"]("prod", prod(input, dim, keepdim, dtype=dtype), out)
     if dtype is None:
         return _product(input, dim, keepdim)
-    input = cast(input, dtypes.as_dtype(dtype))
+    input = converted(input, dtype)
     if input._m.dtype is dtypes.bool_:
         return all(input, dim, keepdim)
     return cast(_product(input, dim, keepdim), input._m.dtype)

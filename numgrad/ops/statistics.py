@@ -172,6 +172,8 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None) 
 def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The sum over ``dim`` (all by default), NaN counted as 0."""
     input = as_tensor_operand("nansum", input, "input")
+    if input._m.dtype.is_complex:
+        raise RuntimeError("nansum does not support complex inputs; apply it to .real and .imag")
     if input._m.dtype.is_floating_point:
         input = input.masked_fill(input.isnan(), 0.0)
     return total_sum(input, dim, keepdim, dtype=dtype, out=out)

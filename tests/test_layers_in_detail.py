@@ -311,3 +311,19 @@ def test_the_forward_derivative_of_complex_functions_can_be_checked():
 
 def test_sums_of_which_the_negative_is_cut_off():
     assert ng._VF._add_relu(ng.tensor([1.0, -3.0]), 2).tolist() == [3, 0]
+
+
+def test_fractional_pools_say_what_does_not_fit():
+    x = ng.rand(2, 7, 7)
+    assert F.fractional_max_pool2d(x, 2, output_size=(0, 3)).shape == (2, 0, 3)
+    for kernel, size, text in (
+        ((1,), (3, 3), "kernel_size must either"), ((2, 2), (3,), "output_size must either"), ((2, 2), (), "output_size must either"),
+        ((2, 2), (9, 3), "too large relative to input height"), ((2, 2), (3, 9), "too large relative to input width"),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match=text):
+            F.fractional_max_pool2d(x, kernel, output_size=size)
+
+
+def test_a_device_without_storage_says_so():
+    with pytest.raises(ng.errors.DeviceError, match="'meta' is not supported"), ng.device("meta"):
+        pass

@@ -341,7 +341,8 @@ def _dtypes(op, d):
     if op.result == "float":
         if d.kind != "f":
             raise RuntimeError(
-                f"{op.name}(): could not infer output dtype. Input dtype must be a floating point dtype. Got: {d!r}; "
+                f"{op.name}(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+                f"Got: {d.scalar_type}; "
                 "convert it with .float() or pass dtype="
             )
         return d, d, d

@@ -780,7 +780,7 @@ def view(tensor: Tensor, offset: int, shape: tuple, strides: tuple, track: bool)
 def lay(op: str, root: Tensor, offset: int, shape, strides, *, begin: int = 0, count: int | None = None) -> Tensor:
     """A tensor of any sizes and strides over the memory of ``root``, which is flat: ``offset`` elements into it, or into the
     ``count`` elements from ``begin`` on. RuntimeError in the name of ``op`` unless every element lies inside."""
-    shape, strides = inside(op, shape, strides, offset, len(root._d) if count is None else count)
+    shape, strides = inside(op, shape, strides, offset, len(root._d) if count is None else count, root._m.dtype.itemsize)
     return view(root, begin + offset.__index__() if 0 not in shape else 0, shape, strides, False)
 
 

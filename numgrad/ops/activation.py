@@ -488,7 +488,7 @@ def rrelu(
         if value != value or value in (float("inf"), -float("inf")):
             raise RuntimeError(f"rrelu: {name} bound must be finite, got {value}")
     if lower > upper:
-        raise RuntimeError(f"rrelu: lower bound should be less than or equal to the upper bound, got {lower}, {upper}")
+        raise RuntimeError(f"rrelu: Lower bound should be less than or equal to the upper bound, got {lower}, {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slopes = _random_slopes(input.detach(), lower, upper)

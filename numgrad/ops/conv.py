@@ -203,8 +203,11 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
             f"{list(x.shape)}"
         )
     if w.ndim != n + 2:
+        if w.ndim < 3:
+            raise RuntimeError(f"{name}: weight should have at least three dimensions, got {list(w.shape)}")
         raise RuntimeError(
-            f"{name}: Expected {n + 2}-dimensional weight (out_channels, in_channels / groups, *kernel_size), but got "
+            f"{name}: Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight {list(w.shape)}, but got {x.ndim}-dimensional "
+            f"input of size {list(x.shape)} instead: Expected {n + 2}-dimensional weight (out_channels, in_channels / groups, *kernel_size), but got "
             f"weight of size {list(w.shape)}"
         )
     groups = integer(name, "groups", groups)
@@ -215,6 +218,7 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
     if any(d <= 0 for d in dilation):
         raise RuntimeError(f"{name}: dilation should be greater than zero, got dilation={list(dilation)}")
     outs, channels, *taps = w.shape
+    before, after = _paddings(name, padding, taps, stride, dilation)
     if outs < groups:
         raise RuntimeError(
             f"{name}: Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of "
@@ -241,7 +245,6 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
             + ("" if bias is None else f" and bias type ({bias.dtype.scalar_type})")
             + " should be the same; convert with .to(...)"
         )
-    before, after = _paddings(name, padding, taps, stride, dilation)
     padded = [size + p + q for size, p, q in zip(x.shape[-n:], before, after)]
     reach = [d * (t - 1) + 1 for d, t in zip(dilation, taps)]
     if any(size < r for size, r in zip(padded, reach)) or 0 in taps:

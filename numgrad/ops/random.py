@@ -317,10 +317,14 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
 @function
 def multinomial(input, num_samples, replacement=False, *, generator=None, out=None) -> Tensor:
     """Indices drawn with the weights in the rows of ``input``: (c,) -> (samples,), (r, c) -> (r, samples)."""
-    input = _floating("multinomial", as_tensor_operand("multinomial", input, "input"))
+    input = as_tensor_operand("multinomial", input, "input")
+    if not input._m.dtype.is_floating_point:
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input._m.dtype.scalar_type}")
     if input._m.ndim not in (1, 2):
         raise RuntimeError(f"prob_dist must be 1 or 2 dim, got {input._m.ndim}")
     num_samples = integer("multinomial", "num_samples", num_samples)
+    if input._m.shape[-1] > 1 << 24:
+        raise RuntimeError(f"multinomial: number of categories cannot exceed 2^24, got {input._m.shape[-1]}")
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input._m.shape[-1]:

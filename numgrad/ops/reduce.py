@@ -200,7 +200,7 @@ def sum_to_size(self, *shape, size=None) -> Tensor:
     lead = m.ndim - len(size)
     if lead < 0 or [wanted for wanted, here in zip(size, m.shape[lead:]) if wanted not in (1, here)]:
         raise RuntimeError(
-            f"sum_to_size: size {list(size)} does not expand to {list(m.shape)}; each size must be 1 or that of the "
+            f"sum_to_size: size {{{list(size)}}} is not expandable to size {{{list(m.shape)}}}; each size must be 1 or that of the "
             "tensor, counted from the last dimension"
         )
     repeated = [*range(lead), *(lead + k for k, wanted in enumerate(size) if wanted != m.shape[lead + k])]

@@ -199,14 +199,16 @@ def _weights(name, weights, label, count):
     """Weights of observations, checked."""
     if weights is None:
         return None
-    if weights._m.ndim > 1 or weights._m.numel != count:
-        raise RuntimeError(
-            f"{name}: expected {label} to have one weight an observation, {count}, but got shape {list(weights._m.shape)}"
-        )
+    if weights._m.ndim > 1:
+        raise RuntimeError(f"{name}: expected {label} to have one or fewer dimensions but got weights with {weights._m.ndim} dimensions")
     floating = weights._m.dtype.is_floating_point
     if floating != (label == "aweights"):
         wanted = "floating point" if label == "aweights" else "integral"
         raise RuntimeError(f"{name}: expected {label} to have {wanted} dtype but got {weights._m.dtype!r}")
+    if weights._m.numel != count:
+        raise RuntimeError(
+            f"{name}: expected {label} to have one weight an observation, {count}, but got shape {list(weights._m.shape)}"
+        )
     if bool((weights < 0).any()):
         raise RuntimeError(f"{name}: {label} cannot be negative")
     return weights

@@ -138,8 +138,8 @@ ACTIVATIONS = {
     "selu": Case(F.selu, lambda x: J.where(x.value > 0, x, J.expm1(x) * 1.6732632423543772) * 1.0507009873554805, LINE[1:]),
     "celu": Case(lambda x: F.celu(x, 0.5), lambda x: J.where(x.value > 0, x, J.expm1(x * 2) * half), LINE[1:]),
     "glu": Case(lambda x, y: F.glu(ng.stack((x, y)), 0)[0], lambda x, y: x * J.sigmoid(y), pairs(FEW, (-80.0, *FEW[2:]))),
-    "softmax": Case(lambda x, y: F.softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: J.sigmoid(x - y), pairs(FEW)),
-    "softmax_columns": Case(lambda x, y: F.softmax(ng.stack((x, y)), 0)[0], lambda x, y: J.sigmoid(x - y), pairs(FEW)),
+    "softmax": Case(lambda x, y: F.softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: J.sigmoid(x - y), pairs(FEW), orders=1),
+    "softmax_columns": Case(lambda x, y: F.softmax(ng.stack((x, y)), 0)[0], lambda x, y: J.sigmoid(x - y), pairs(FEW), orders=1),
     "log_softmax": Case(lambda x, y: F.log_softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: -J.softplus(y - x), pairs(FEW)),
     "logsumexp": Case(lambda x, y: ng.logsumexp(ng.stack((x, y)), 0), J.logaddexp, pairs(FEW)),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from . import (
     autograd as autograd,
+    barebones as barebones,
     complexes as complexes,
     detours as detours,
     gradients as gradients,
@@ -11,7 +12,6 @@ from . import (
     overrides as overrides,
     paths as paths,
     testing as testing,
-    unsigned as unsigned,
 )
 from .autograd import (
     enable_grad as enable_grad,
@@ -46,6 +46,10 @@ from .dtypes import (
     complex128 as complex128,
     dtype as dtype,
     finfo as finfo,
+    float8_e4m3fn as float8_e4m3fn,
+    float8_e4m3fnuz as float8_e4m3fnuz,
+    float8_e5m2 as float8_e5m2,
+    float8_e5m2fnuz as float8_e5m2fnuz,
     float16 as float16,
     float16 as half,
     float32 as float32,
@@ -81,6 +85,7 @@ from .layout import (
 from .names import function_of as _function_of, open_doors as _open_doors
 from .ops.activation import (
     _relu as relu,
+    add_relu as _add_relu,
     celu as celu,
     hardshrink as hardshrink,
     prelu as prelu,
@@ -121,7 +126,7 @@ from .ops.arithmetic import (
     sub as subtract,
     true_divide as true_divide,
 )
-from .ops.batch_norm import batch_norm_root as batch_norm
+from .ops.batch_norm import batch_norm_root as batch_norm, batch_norm_update_stats as batch_norm_update_stats
 from .ops.bessel import i0 as i0
 from .ops.bitwise import (
     bitwise_and as bitwise_and,
@@ -168,6 +173,7 @@ from .ops.compare import (
     where_function as where,
 )
 from .ops.complex import (
+    _neg_view as _neg_view,
     angle as angle,
     complex_ as complex,
     conj as conj,
@@ -190,6 +196,7 @@ from .ops.conv import (
     conv1d as conv1d,
     conv2d as conv2d,
     conv3d as conv3d,
+    conv_tbc as conv_tbc,
     conv_transpose1d as conv_transpose1d,
     conv_transpose2d as conv_transpose2d,
     conv_transpose3d as conv_transpose3d,
@@ -579,6 +586,7 @@ from .ops.softmax import log_softmax_root as log_softmax, logsumexp as logsumexp
 from .ops.solve import inverse as inverse, triangular_solve as triangular_solve
 from .ops.spatial import (
     channel_shuffle as channel_shuffle,
+    channel_shuffle as native_channel_shuffle,
     pixel_shuffle as pixel_shuffle,
     pixel_unshuffle as pixel_unshuffle,
 )
@@ -677,7 +685,7 @@ _path = paths.submodules(__name__, only_paths=True)
 
 _ON_FIRST_USE = {
     "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "hub", "jit", "masked",
-    "multiprocessing", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
+    "multiprocessing", "quasirandom", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",

@@ -44,6 +44,8 @@ class Device:
         return Device, (self.type, self.index)
 
     def __enter__(self):
+        if self.type == "meta":
+            raise _without_storage()
         _local.stack = [*getattr(_local, "stack", ()), self]
         return self
 
@@ -58,6 +60,10 @@ class Device:
 _local = threading.local()
 CPU = Device("cpu")
 _default = CPU
+
+
+def _without_storage():
+    return DeviceError("device 'meta' is not supported: tensors need storage on 'cpu' or 'cuda'")
 
 
 def default() -> Device:
@@ -81,7 +87,7 @@ def resolve(device) -> Device:
     if device.type == "cpu":
         return CPU
     if device.type == "meta":
-        raise DeviceError("device 'meta' is not supported: tensors need storage on 'cpu' or 'cuda'")
+        raise _without_storage()
     return Device("cuda", current.index) if device.index is None else device
 
 

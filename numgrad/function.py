@@ -27,6 +27,7 @@ class Context:
         self.needs_input_grad: tuple = ()
 
     _node = None  # a weak reference to the node once the call is recorded
+    _by_ops = False  # whether the walk that calls ``backward`` has ops tell their gradients by ops, to record them or for a batch
 
     def _recorded(self, name):
         node = None if self._node is None else self._node()
@@ -195,6 +196,7 @@ class FunctionNode(Node):
     def _run(self, gradient, recorded):
         gradients = list(self.outputs(gradient))
         context = self.context
+        context._by_ops = recorded
         if context._materialize:
             skipped = () if context._materialize_non_diff_grads else self.fixed
             for k, m in enumerate(self.metas):

@@ -58,7 +58,7 @@ class Generator:
         """Start the stream of ``seed``, an integer from -2**63 to 2**64 - 1 (a negative one counts from 2**64)."""
         seed = int(seed)
         if not -(2**63) <= seed < 2**64:
-            raise Error(f"manual_seed: expected a seed from -2**63 to 2**64 - 1, got {seed}; reduce it modulo 2**64")
+            raise Error(f"manual_seed: Overflow when unpacking long: expected a seed from -2**63 to 2**64 - 1, got {seed}; reduce it modulo 2**64")
         fresh = mt19937.unseeded_block(seed % 2**64)
         with _lock:
             self._block[:] = fresh
@@ -208,7 +208,7 @@ def fill_log_normal(out: np.ndarray, mean: float = 1.0, std: float = 2.0, genera
     """Fill ``out`` (float32 or float64) with the exponentials of normal numbers."""
     T = _checked("log_normal_", out, floating=True)
     if not std > 0.0:
-        raise Error(f"log_normal_: expected std > 0.0, got {std}; for std = 0 fill with exp(mean)")
+        raise Error(f"log_normal_ expects std > 0.0, but found std={std}; for std = 0 fill with exp(mean)")
     (generator or default_generator).run(random.log_normal(T=T), out, float(mean), float(std), end=out.size)
 
 
@@ -216,7 +216,7 @@ def fill_exponential(out: np.ndarray, lambd: float = 1.0, generator: Generator |
     """Fill ``out`` (float32 or float64) with exponential numbers of rate ``lambd``."""
     T = _checked("exponential_", out, floating=True)
     if not lambd > 0.0:
-        raise Error(f"exponential_: expected lambd > 0.0, got {lambd}; it is the rate, 1 / mean")
+        raise Error(f"exponential_ expects lambda > 0.0, but found lambda={lambd}; it is the rate, 1 / mean")
     (generator or default_generator).run(random.exponential(T=T), out, -1.0 / float(lambd), end=out.size)
 
 
@@ -224,7 +224,7 @@ def fill_cauchy(out: np.ndarray, median: float = 0.0, sigma: float = 1.0, genera
     """Fill ``out`` (float32 or float64) with Cauchy numbers."""
     T = _checked("cauchy_", out, floating=True)
     if not sigma > 0.0:
-        raise Error(f"cauchy_: expected sigma > 0.0, got {sigma}; it is the half-width at half-maximum")
+        raise Error(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}; it is the half-width at half-maximum")
     (generator or default_generator).run(random.cauchy(T=T), out, float(median), float(sigma), end=out.size)
 
 
@@ -356,7 +356,7 @@ def fill_geometric(out: np.ndarray, p: float, generator: Generator | None = None
     if T is np.bool_:
         raise DTypeError("geometric_: expected an integer or float dtype, got bool; counts start at 1")
     if not 0.0 < p < 1.0:
-        raise Error(f"geometric_: expected 0 < p < 1, got p={p}")
+        raise Error(f"geometric_ expects p to be in (0, 1), but got p={p}")
     (generator or default_generator).run(random.geometric(T=T), out, math.log1p(-p), end=out.size)
 
 

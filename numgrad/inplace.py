@@ -85,7 +85,8 @@ def check_recorded(name, tensor):
         raise RuntimeError(_ONE_PLACE.format(name))
 
 
-_WHATEVER_WAS_THERE = ("fill_", "zero_")  # these write one value, also where a window shows an element twice
+# These write the same where an element is shown, and written to, twice.
+_WHATEVER_WAS_THERE = ("fill_", "zero_", "threshold_")
 
 _ONE_PLACE = (
     "{}: unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "

@@ -7,11 +7,11 @@ from typing import Any
 
 from .errors import FileError
 from .serialization.archive import ZIP
-from .serialization.files import FileLike, MapLocation, Outside, contents, write
+from .serialization.files import HEAD, FileLike, MapLocation, Outside, contents, write
 from .serialization.importing import Importing
 from .serialization.safetensors_file import read_safetensors, safetensors_parts
 from .serialization.torch_names import Weights
-from .serialization.torch_read import HEAD, is_stream, read_stream, read_zip
+from .serialization.torch_read import is_stream, read_stream, read_zip
 from .serialization.torch_write import skipping, stream_parts, zip_parts
 
 
@@ -103,7 +103,7 @@ def load(f: FileLike, map_location: MapLocation = None, pickle_module: Any = Non
 
 def _loaded(f: Any, map_location: MapLocation, pickle_module: Any, only: bool, mmap: bool, encoding: str, errors: str) -> Any:
     begin = f.tell() if hasattr(f, "tell") and hasattr(f, "seek") and getattr(f, "seekable", lambda: True)() else None
-    data, label = contents(f, mmap)
+    data, label = contents(f, mmap, is_stream)
     module = None if pickle_module is pickle else pickle_module
     names = Weights() if only else Importing(label)
     start = data[:HEAD].tobytes()

@@ -154,7 +154,7 @@ def geometry(op, shape, strides):
     return shape, strides
 
 
-def inside(op, shape, strides, offset, count):
+def inside(op, shape, strides, offset, count, itemsize=1):
     """``shape`` and ``strides`` as tuples, where every element of such a tensor that begins at ``offset`` is one of the
     ``count`` elements of its storage. RuntimeError or TypeError otherwise.
 
@@ -167,8 +167,8 @@ def inside(op, shape, strides, offset, count):
         raise TypeError(f"{op}: the storage offset must be an int, got {offset!r:.200}")
     if offset < 0 or length and offset + length > count:
         raise RuntimeError(
-            f"{op}: setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of bounds for "
-            f"storage of size {count}"
+            f"{op}: setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, and itemsize {itemsize} "
+            f"requiring a storage size of {(offset + length) * itemsize} are out of bounds for storage of size {count * itemsize}"
         )
     return shape, strides
 

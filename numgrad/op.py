@@ -8,11 +8,12 @@ import functools
 import inspect
 import re
 import traceback
+import warnings
 from typing import Any
 
 import numpy as np
 
-from . import autograd
+from . import autograd, dtypes
 from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .deferral import deferred
 from .device import CPU
@@ -210,6 +211,19 @@ def cast(tensor, d):
             "convert with .to() first"
         )
     return ENTRIES["to_dtype"](tensor, d)
+
+
+def converted(tensor, dtype):
+    """The tensor in the dtype that a caller named: complex numbers without their imaginary part, with PyTorch's warning."""
+    d = dtypes.as_dtype(dtype)
+    note_loss(tensor._m.dtype, d)
+    return tensor if tensor._m.dtype is d else ENTRIES["to_dtype"](tensor, d)
+
+
+def note_loss(source, target):
+    """PyTorch's warning where a complex tensor becomes a real one."""
+    if source.is_complex and not target.is_complex and target is not dtypes.bool_:
+        warnings.warn("Casting complex values to real discards the imaginary part", stacklevel=3)
 
 
 def cast_gradient(gradient, d):

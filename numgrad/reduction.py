@@ -25,6 +25,7 @@ from .op import (
     attach,
     cast,
     cast_gradient,
+    converted,
     dense,
     forget_kernels,
     node_class_of,
@@ -149,7 +150,12 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
     if tensor._m.batched:
         return ENTRIES["batched_reduction"](op, tensor, attributes, dim, keepdim, dtype, out)
     if dtype is not None:
-        tensor = cast(tensor, dtypes.as_dtype(dtype))
+        if op.result == "float" and not dtypes.as_dtype(dtype).differentiable:
+            raise RuntimeError(
+                f"{op.name}(): could not infer output dtype. Optional dtype must be either a floating point or complex dtype. "
+                f"Got: {dtypes.as_dtype(dtype).scalar_type}"
+            )
+        tensor = converted(tensor, dtype)
     if dim is not None and type(dim) is not int:  # a tensor's number may change: plans are kept for numbers
         dim = integers(op.name, "dim", dim) if isinstance(dim, (list, tuple)) else integer(op.name, "dim", dim)
     key = (tensor._m, dim, keepdim, *map(type, attributes))
@@ -182,7 +188,7 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
         if switch.anywhere:
             note_recorded(node, op)
     if dtype is not None and op.result == "sum" and not result._m.dtype.differentiable:
-        result = cast(result, dtypes.as_dtype(dtype))  # narrow integers were asked for
+        result = converted(result, dtype)  # narrow integers were asked for
     if switch.anywhere:
         note_result(result)
     return result if out is None else write_out(op.name, result, out)
@@ -327,7 +333,7 @@ def _dtypes(op, d):
         if op.takes_complex:
             return d, d, d
         raise no_complex_form(op.name, repr(d))
-    if d.barebones and op.result not in ("sum", "bool", "float"):
+    if d.barebones and op.result not in (("sum", "bool", "float") if d.kind == "i" else ("bool",)):
         raise not_implemented_for(op.name, d)
     if op.result == "sum":
         wide = dtypes.int64 if d.kind in "bi" else d
@@ -335,7 +341,8 @@ def _dtypes(op, d):
     if op.result == "float":
         if d.kind != "f":
             raise RuntimeError(
-                f"{op.name}(): could not infer output dtype. Input dtype must be a floating point dtype. Got: {d!r}; "
+                f"{op.name}(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+                f"Got: {d.scalar_type}; "
                 "convert it with .float() or pass dtype="
             )
         return d, d, d

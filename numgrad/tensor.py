@@ -457,6 +457,7 @@ class Tensor:
             raise TypeError(
                 f"numpy(): Got unsupported ScalarType {self._m.dtype.scalar_type}; NumPy has no such dtype, use .float() or .cfloat() first"
             )
+        storage_of(self).resizable = False  # the ndarray would not notice
         return shaped(self._d, self._m)
 
     def _host(self) -> np.ndarray:
@@ -488,7 +489,8 @@ class Tensor:
         return array.copy() if copy else array
 
     def __array_wrap__(self, array, context=None, return_scalar=False) -> "Tensor":
-        return from_array(np.asarray(array))
+        array = np.asarray(array)
+        return from_array(array.astype(np.uint8) if array.dtype == np.bool_ else array)  # PyTorch's answer to NumPy's comparisons
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         """A DLPack capsule over the memory, or over a copy's with ``copy=True``."""
@@ -778,7 +780,7 @@ def view(tensor: Tensor, offset: int, shape: tuple, strides: tuple, track: bool)
 def lay(op: str, root: Tensor, offset: int, shape, strides, *, begin: int = 0, count: int | None = None) -> Tensor:
     """A tensor of any sizes and strides over the memory of ``root``, which is flat: ``offset`` elements into it, or into the
     ``count`` elements from ``begin`` on. RuntimeError in the name of ``op`` unless every element lies inside."""
-    shape, strides = inside(op, shape, strides, offset, len(root._d) if count is None else count)
+    shape, strides = inside(op, shape, strides, offset, len(root._d) if count is None else count, root._m.dtype.itemsize)
     return view(root, begin + offset.__index__() if 0 not in shape else 0, shape, strides, False)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .device import CPU, Device, set_default
+from .device import CPU, Device, resolve, set_default
 from .storage import meta
 from .tensor import Tensor, empty_tensor, from_array
 
@@ -24,7 +24,12 @@ class TensorType(type):
     def __init__(self, name: str, dtype: dtypes.dtype, device: Device = CPU):
         super().__init__(name, (), {})
 
-    def __call__(self, *args: Any) -> Tensor:
+    def __call__(self, *args: Any, device: Any = None) -> Tensor:
+        if device is not None and resolve(device).type != self.device.type:
+            raise RuntimeError(
+                f"legacy constructor expects device type: {self.device.type} but device type: {resolve(device).type} was passed; "
+                "make the tensor with numgrad.tensor(..., device=) or numgrad.empty"
+            )
         if len(args) == 1 and isinstance(args[0], Tensor):
             if not self.__instancecheck__(args[0]):
                 where = "" if args[0].device is CPU else "cuda."

@@ -220,7 +220,9 @@ def test_optimizers_move_both_parts():
         (lambda x: x.relu(), DTypeError, '"relu" is not supported for complex'),
         (lambda x: x.max(), DTypeError, '"max" is not supported for complex'),
         (lambda x: x.softmax(0), RuntimeError, ".softmax. not implemented for torch.complex64"),
-        (lambda x: x.sum(dtype=ng.float32), DTypeError, "is not taken where torch.float32 is needed"),
+        (lambda x: x.nansum(dtype=ng.float32), RuntimeError, "does not support complex inputs"),
+        (lambda x: x.mean(dtype=ng.int64), RuntimeError, "could not infer output dtype"),
+        (lambda x: x.norm(dtype=ng.float32), RuntimeError, "dtype should be complex for complex inputs"),
         (lambda x: x.sort(), DTypeError, '"sort" is not supported for complex'),
         (lambda x: ng.nn.functional.max_pool1d(x[None], 2), DTypeError, "is not supported for complex"),
         (lambda x: ng.ones(2).imag, RuntimeError, "imag is not implemented for tensors with non-complex dtypes"),
@@ -245,3 +247,35 @@ def test_nan_is_found():
         y = (x * float("nan")).abs().sum()
         with pytest.raises(RuntimeError, match="Function '.*Backward0' returned nan"):
             y.backward()
+
+
+torch = pytest.importorskip("torch")
+
+NAMED = {
+    "sum": lambda T, x: x.sum(1, dtype=T.float64), "mean": lambda T, x: x.mean(dtype=T.float64),
+    "prod": lambda T, x: x.prod(0, dtype=T.float64), "cumsum": lambda T, x: x.cumsum(0, dtype=T.float64),
+    "softmax": lambda T, x: x.softmax(0, dtype=T.float64), "log_softmax": lambda T, x: T.nn.functional.log_softmax(x, 1, dtype=T.float64),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex values")
+@pytest.mark.parametrize("fn", NAMED.values(), ids=NAMED)
+def test_a_real_dtype_that_is_named_takes_the_real_part(fn):
+    def found(T):
+        x = T.tensor([[1 + 2j, 3.0], [2.0, -1j]], requires_grad=True)
+        out = fn(T, x)
+        out.sum().backward()
+        return out.tolist(), x.grad.tolist()
+
+    for ours, theirs in zip(found(ng), found(torch)):
+        np.testing.assert_allclose(ours, theirs, 1e-12, 1e-12)
+    with pytest.warns(UserWarning, match="discards the imaginary part"):
+        fn(ng, ng.ones(2, 2, dtype=ng.complex64))
+
+
+def test_negated_views_are_computed_at_once():
+    x = ng.tensor([1.0, -2.0], requires_grad=True)
+    y = ng._neg_view(x)
+    assert y.tolist() == [-1, 2] and not y.is_neg()
+    y.sum().backward()
+    assert x.grad.tolist() == [-1, -1]

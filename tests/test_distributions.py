@@ -284,3 +284,53 @@ def test_errors_of_matrices():
         ours.LowRankMultivariateNormal(ng.zeros(2), ng.ones(3, 1), ng.ones(2))
     with pytest.warns(UserWarning, match="Low df"):
         ours.Wishart(1.5, ng.eye(2))
+
+
+@pytest.mark.parametrize("diag", [-2, -1, 0, 1, 2])
+def test_triangles_as_vectors(diag):
+    def found(T):
+        utils = T.distributions.utils
+        vector = utils.tril_matrix_to_vec(T.arange(18.0).reshape(2, 3, 3), diag)
+        return vector, utils.vec_to_tril_matrix(vector, diag)
+
+    mine = found(ng)
+    assert mine[0].tolist() == found(torch)[0].tolist() and mine[1].tolist() == ng.arange(18.0).reshape(2, 3, 3).tril(diag).tolist()
+    with pytest.raises(ValueError, match="lower triangular part"):
+        ours.utils.vec_to_tril_matrix(ng.ones(2))
+
+
+def test_other_forms_of_parameters():
+    p = [0.01, 0.25, 0.875]
+    for binary in (True, False):
+        for f in ("probs_to_logits", "logits_to_probs"):
+            mine, other = (getattr(T.distributions.utils, f)(T.tensor(p), binary).tolist() for T in (ng, torch))
+            assert mine == pytest.approx(other, rel=1e-5)
+
+
+def test_what_classes_say_about_their_supports():
+    """A class knows ``event_dim`` and ``is_discrete`` or says that it does not, as PyTorch's."""
+
+    def said(cls, name):
+        try:
+            return getattr(cls.support, name)
+        except NotImplementedError:
+            return None
+
+    for name in {case[0] for case in CASES} | {"TransformedDistribution", "Independent", "MixtureSameFamily", "Binomial", "Multinomial"}:
+        for what in ("event_dim", "is_discrete"):
+            assert said(getattr(ours, name), what) == said(getattr(theirs, name), what), (name, what)
+
+
+def test_distributions_that_say_nothing_warn():
+    class Delta(ours.Distribution):
+        def log_prob(self, value):
+            self._validate_sample(value)
+            return value
+
+    with pytest.warns(UserWarning, match="arg_constraints"):
+        delta = Delta()
+    with pytest.warns(UserWarning, match="support"):
+        delta.log_prob(ng.zeros(2))
+    assert repr(delta) == "Delta()"
+    with pytest.raises(ValueError, match="transforms must be"):
+        ours.TransformedDistribution(ours.Normal(0, 1), lambda x: x)

@@ -242,3 +242,23 @@ def test_tangents_are_laid_out_as_their_primals():
         with pytest.raises(RuntimeError, match="out= function"):
             ng.add(ng.ones(2), 1, out=fwAD.make_dual(ng.ones(2), ng.ones(2)))
     assert "tangent" not in str(ng.ones(2))
+
+
+SAMPLES = {
+    "bernoulli": lambda x: x.bernoulli(),
+    "poisson": ng.poisson,
+    "normal": lambda x: ng.normal(x, x),
+    "normal of numbers": lambda x: ng.normal(2.0, x),
+    **{f"{name}_": lambda x, name=name: getattr(x.clone(), f"{name}_")() for name in ("uniform", "normal", "exponential", "cauchy", "log_normal")},
+    "geometric_": lambda x: x.clone().geometric_(0.5),
+    "fill_": lambda x: x.clone().fill_(3.0),
+}
+
+
+@pytest.mark.parametrize("draw", SAMPLES.values(), ids=SAMPLES)
+def test_what_is_drawn_or_overwritten_has_zeros_as_derivatives(draw):
+    x = ng.full((3,), 0.5, requires_grad=True)
+    draw(x).sum().backward()
+    assert x.grad.tolist() == [0.0] * 3
+    with fwAD.dual_level():
+        assert fwAD.unpack_dual(draw(fwAD.make_dual(x.detach(), ng.ones(3)))).tangent.tolist() == [0.0] * 3

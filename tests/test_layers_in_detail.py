@@ -192,3 +192,138 @@ def test_layers_take_empty_batches():
             call()
     with pytest.raises(TypeError, match="type float at pos 1"):
         nn.Unflatten(1, (2, 5.0))
+
+
+@pytest.mark.parametrize("n, groups", [(1, 1), (2, 2), (3, 1)])
+def test_gradients_of_convolutions_are_functions(n, groups):
+    convolution, settings = getattr(F, f"conv{n}d"), {"stride": 2, "padding": 1, "groups": groups}
+    x, w = ng.randn(2, 2, *(5,) * n, requires_grad=True), ng.randn(4, 2 // groups, *(3,) * n, requires_grad=True)
+    out = convolution(x, w, **settings)
+    g = ng.randn(out.shape)
+    dx, dw = ng.autograd.grad(out, (x, w), g)
+    of_input, of_weight = (getattr(nn.grad, f"conv{n}d_{what}") for what in ("input", "weight"))
+    assert ng.equal(of_input(x.shape, w, g, **settings), dx) and ng.equal(of_weight(x, w.shape, g, **settings), dw)
+    with pytest.raises(RuntimeError, match="expected grad_output to be"):
+        of_input(x.shape, w, g[1:], **settings)
+    with pytest.raises(RuntimeError, match="expected an input of"):
+        of_weight(x[0], w.shape, g, **settings)
+
+
+def test_time_first_convolution():
+    x, w, b = ng.randn(5, 2, 3), ng.randn(2, 3, 4), ng.randn(4)
+    expected = F.conv1d(x.permute(1, 2, 0), w.permute(2, 1, 0), b, padding=1).permute(2, 0, 1)
+    assert ng.equal(F.conv_tbc(x, w, b, 1), expected) and ng.conv_tbc(x, w, b).shape == (4, 2, 4)
+    with pytest.raises(RuntimeError, match="Input must have 3 dims"):
+        ng.conv_tbc(x[0], w, b)
+
+
+@pytest.mark.parametrize("convolution, weight", [(F.conv2d, (3, 0, 2, 2)), (F.conv_transpose2d, (0, 3, 2, 2))])
+def test_convolutions_without_channels_have_none_in_their_results(convolution, weight):
+    x, w, b = ng.ones(2, 0, 4, 4, requires_grad=True), ng.ones(weight, requires_grad=True), ng.ones(3, requires_grad=True)
+    out = convolution(x, w, b)
+    out.sum().backward()
+    assert out.shape[:2] == (2, 0) and b.grad.tolist() == [0] * 3 and x.grad.shape == x.shape and w.grad.shape == w.shape
+
+
+def test_batch_statistics_without_a_layer():
+    x, mean, var = ng.arange(6.0).view(3, 2), ng.zeros(2), ng.ones(2)
+    found = ng.batch_norm_update_stats(x, mean, var, 0.5)
+    assert found[0].tolist() == [2, 3] and (found[1] - 8 / 3).abs().max() < 1e-6
+    assert mean.tolist() == [1, 1.5] and var.tolist() == [2.5, 2.5]
+    with pytest.raises(RuntimeError, match=re.escape("must have at least one element, but got input_sizes = [0, 2]")):
+        ng.batch_norm_update_stats(x[:0], mean, var, 0.5)
+
+
+def test_running_statistics_have_no_gradient():
+    x, mean, var = ng.ones(3, 2), ng.zeros(2, requires_grad=True), ng.ones(2)
+    with pytest.raises(RuntimeError, match="not differentiable wrt running_mean and running_var"):
+        F.batch_norm(x, mean, var)
+    with ng.no_grad():
+        F.batch_norm(x, mean, var)
+
+
+def test_batch_norm_over_processes_is_over_this_one():
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Sequential(nn.BatchNorm2d(3, affine=False)), nn.BatchNorm1d(2).eval())
+    found = nn.SyncBatchNorm.convert_sync_batchnorm(model, "group")
+    assert found is model and found[0].process_group == "group" and not found[2].training
+    layers = found[0], found[1][0], found[2]
+    assert all(type(layer) is nn.SyncBatchNorm for layer in layers) and found[1][0].weight is None
+    x = ng.randn(4, 2)
+    assert ng.equal(found[0](x), nn.BatchNorm1d(2)(x)) and found[0].num_batches_tracked == 1
+    assert type(nn.SyncBatchNorm.convert_sync_batchnorm(nn.BatchNorm1d(2))) is nn.SyncBatchNorm
+    with pytest.raises(ValueError, match="expected at least 2D input"):
+        found[0](x[0])
+
+
+def test_modules_without_initial_values():
+    ng.manual_seed(1)
+    initial, state = nn.Linear(5, 1), ng.get_rng_state()
+    ng.manual_seed(1)
+    skipped = nn.utils.skip_init(nn.Linear, 5, out_features=1, device="cpu", dtype=ng.float64)
+    assert skipped.weight.shape == (1, 5) and skipped.weight.dtype is ng.float64
+    assert ng.equal(nn.Linear(5, 1).weight, initial.weight) and ng.equal(ng.get_rng_state(), state)
+    for kind, text in ((nn.ReLU, "support a 'device' arg"), (ng.ones, "Expected a Module")):
+        with pytest.raises(RuntimeError, match=text):
+            nn.utils.skip_init(kind)
+
+
+def test_replicas_have_tensors_for_parameters():
+    parameters = nn.ParameterList([ng.ones(2), ng.zeros(3)])
+    replica = parameters._replicate_for_data_parallel()
+    for name, parameter in parameters.named_parameters():
+        setattr(replica, name, parameter.view_as(parameter))
+    assert [tensor._base for tensor in replica] == list(parameters) and not list(replica.parameters())
+
+
+def test_complex_modules_warn():
+    with pytest.warns(UserWarning, match="Complex modules are a new feature"):
+        nn.Linear(2, 2).to(ng.complex64)
+
+
+@pytest.mark.parametrize("fn", [F.softmax, F.log_softmax])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_softmax_of_nothing_is_recorded_twice(fn, shape):
+    x = ng.ones(shape, requires_grad=True)
+    for dim in (0, 1):
+        gradient = ng.autograd.grad(fn(x, dim).sum(), x, create_graph=True)[0]
+        gradient.sum().backward()
+        assert x.grad.shape == shape
+
+
+def test_grids_keep_nothing_for_their_gradient():
+    theta = ng.randn(2, 2, 3, requires_grad=True)
+    grid = F.affine_grid(theta, (2, 1, 3, 4), align_corners=False)
+    g = ng.randn(grid.shape)
+    grid.backward(g)
+    grid.backward(g)
+    assert (theta.grad - 2 * ng.autograd.grad(grid, theta, g)[0]).abs().max() < 1e-5
+
+
+def test_a_threshold_in_place_may_meet_an_element_twice():
+    x = ng.tensor([0.2, 0.7]).expand(3, 2)
+    assert F.threshold_(x, 0.5, 0.0).tolist() == [[0, ng.tensor(0.7).item()]] * 3
+
+
+def test_the_forward_derivative_of_complex_functions_can_be_checked():
+    x = ng.ones(2, dtype=ng.complex128, requires_grad=True)
+    assert ng.autograd.gradcheck(lambda x: x * x, x, check_forward_ad=True, check_batched_grad=True)
+
+
+def test_sums_of_which_the_negative_is_cut_off():
+    assert ng._VF._add_relu(ng.tensor([1.0, -3.0]), 2).tolist() == [3, 0]
+
+
+def test_fractional_pools_say_what_does_not_fit():
+    x = ng.rand(2, 7, 7)
+    assert F.fractional_max_pool2d(x, 2, output_size=(0, 3)).shape == (2, 0, 3)
+    for kernel, size, text in (
+        ((1,), (3, 3), "kernel_size must either"), ((2, 2), (3,), "output_size must either"), ((2, 2), (), "output_size must either"),
+        ((2, 2), (9, 3), "too large relative to input height"), ((2, 2), (3, 9), "too large relative to input width"),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match=text):
+            F.fractional_max_pool2d(x, kernel, output_size=size)
+
+
+def test_a_device_without_storage_says_so():
+    with pytest.raises(ng.errors.DeviceError, match="'meta' is not supported"), ng.device("meta"):
+        pass

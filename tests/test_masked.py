@@ -74,9 +74,28 @@ def test_gradients_reach_only_what_takes_part():
 
 def test_refused():
     x = ng.ones(2, 3)
-    with pytest.raises(ValueError, match="bool tensor"):
-        ng.masked.sum(x, mask=ng.ones(2, 3))
+    with pytest.raises(IndexError, match="dimensionality higher"):
+        ng.masked.sum(x, mask=ng.ones(1, 2, 3))
     with pytest.raises(RuntimeError, match="twice"):
         ng.masked.sum(x, (0, -2))
     with pytest.raises(ValueError, match="unbiased or correction"):
         ng.masked.var(x, 0, True, correction=1)
+
+
+def test_masks_of_numbers_and_results_of_complex_numbers():
+    def found(T):
+        x, mask = T.tensor([[1 + 2j, 3.0, 0.5j], [2.0, 1j, -1.0]]), T.tensor([[2, 0, 1], [0, 0, 1]])
+        ops = T.masked
+        return [ops.sum(x, 1, mask=mask), ops.var(x, 1, mask=mask[:1]), ops.normalize(x[0, 0], 2.0, 0), ops.std(x.real.half(), 0)]
+
+    assert_agree(found)
+
+
+@pytest.mark.parametrize("name", [*REDUCTIONS, *SCANS])
+def test_where_results_are_of_elements_that_take_part(name):
+    def found(T):
+        mask = T.tensor([[True, False, True], [False] * 3])
+        args = (2.0, 1) if name == "norm" else (1,)
+        return T.masked._output_mask(getattr(T.masked, name), T.ones(2, 3), *args, mask=mask)
+
+    assert_agree(found)

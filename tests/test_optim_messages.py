@@ -167,7 +167,7 @@ def test_state_is_matched_by_position_where_a_side_has_no_names():
     restored = optim.SGD([b, a], momentum=0.9)
     restored.load_state_dict(optimizer.state_dict())
     assert values(restored.state[b]["momentum_buffer"]) == [1.0]
-    assert "param_names" not in restored.param_groups[0]
+    assert restored.param_groups[0]["param_names"] == ["a", "b"]  # as in PyTorch
 
 
 def test_differing_names_are_matched_by_position_with_a_warning():
@@ -321,7 +321,7 @@ def test_replaced_step():
     optimizer.step = lambda: plain()
     optimizer.step()
     (text,) = messages(scheduler.step)
-    assert "optimizer.step() was replaced after the lr_scheduler was made" in text
+    assert "`optimizer.step()` has been overridden after learning rate scheduler" in text
     scheduler = lr_scheduler.StepLR(optimizer, 2)  # made after it: all is well
     optimizer.step()
     assert messages(scheduler.step) == []

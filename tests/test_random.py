@@ -289,7 +289,7 @@ def test_seeds():
     assert same_state(torch.Generator(), ng.Generator())
     ours = ng.Generator()
     assert ours.seed() == ours.initial_seed() != ng.Generator().seed()
-    with pytest.raises(Error, match="manual_seed: expected a seed from"):
+    with pytest.raises(Error, match="expected a seed from"):
         ours.manual_seed(2**64)
 
 
@@ -330,10 +330,10 @@ def test_threads_share_a_generator_without_repeating_draws():
         (lambda a: ng.fill_normal(a, 0.0, -1.0), "normal_: expected std >= 0.0, got -1.0"),
         (lambda a: ng.fill_normal(a.astype(np.int64)), "normal_: expected float32 or float64, got int64"),
         (lambda a: ng.fill_uniform(a[::2]), "uniform_: expected a flat contiguous array"),
-        (lambda a: ng.fill_exponential(a, 0.0), "exponential_: expected lambd > 0.0"),
-        (lambda a: ng.fill_cauchy(a, 0.0, 0.0), "cauchy_: expected sigma > 0.0"),
-        (lambda a: ng.fill_log_normal(a, 0.0, 0.0), "log_normal_: expected std > 0.0"),
-        (lambda a: ng.fill_geometric(a, 1.0), "geometric_: expected 0 < p < 1"),
+        (lambda a: ng.fill_exponential(a, 0.0), "exponential_ expects lambda > 0.0"),
+        (lambda a: ng.fill_cauchy(a, 0.0, 0.0), "cauchy_ expects sigma > 0.0"),
+        (lambda a: ng.fill_log_normal(a, 0.0, 0.0), "log_normal_ expects std > 0.0"),
+        (lambda a: ng.fill_geometric(a, 1.0), "geometric_ expects p to be in"),
         (lambda a: ng.fill_bernoulli(a, 1.5), "bernoulli_: expected 0 <= p <= 1, got p=1.5"),
         (lambda a: ng.fill_bernoulli_array(a, a[:3]), "bernoulli_: expected 10 values of p, got 3"),
         (lambda a: ng.fill_bernoulli_array(a, a - 1), "bernoulli_: expected 0 <= p <= 1 everywhere"),

@@ -138,3 +138,16 @@ def test_steps_have_second_derivatives():
     gates, x, y, state, states = (ng.randn(2, n, dtype=ng.float64, requires_grad=True) for n in (8, 6, 6, 2, 4))
     assert gradcheck(lstm_step, (gates, states)) and gradgradcheck(lstm_step, (gates, states))
     assert gradcheck(gru_step, (x, y, state)) and gradgradcheck(gru_step, (x, y, state))
+
+
+@pytest.mark.parametrize("kind, options", SETTINGS)
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_gradients_of_several_weightings_at_once_are_those_of_each(kind, options):
+    layer = pair(kind, **options)[0]
+    x = ng.randn(3, 2, 3, requires_grad=True)
+    out, leaves = layer(x)[0], [x, *layer.parameters()]
+    weights = ng.randn(2, *out.shape)
+    together = ng.autograd.grad(out, leaves, weights, True, is_grads_batched=True)
+    for k in range(2):
+        for one, several in zip(ng.autograd.grad(out, leaves, weights[k], True), together):
+            assert (one - several[k]).abs().max() < 1e-5 and not several.requires_grad

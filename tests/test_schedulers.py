@@ -167,3 +167,23 @@ def test_nesting_changes_no_rate(name):
         halves.append(stepped(ng, optimizer, scheduler, range(SAVED_AFTER + 1, STEPS))[0][:, 0])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
     np.testing.assert_allclose(halves, [found[1][SAVED_AFTER + 2 :]] * 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [
+    lambda S, o, lr, m: S.CyclicLR(o, lr, 2 * lr, 3, base_momentum=m, max_momentum=m),
+    lambda S, o, lr, m: S.OneCycleLR(o, lr, 16, base_momentum=m, max_momentum=m),
+    lambda S, o, lr, m: ng.optim.swa_utils.SWALR(o, lr),
+], ids=["CyclicLR", "OneCycleLR", "SWALR"])  # fmt: skip
+def test_rates_given_as_tensors_are_the_callers(make):
+    """What is written to them later changes no schedule."""
+    rates = []
+    for factor in (1, 0.5):
+        optimizer = ng.optim.SGD([ng.nn.Parameter(ng.ones(1))], 0.1, momentum=0.9)
+        lr, momentum = ng.tensor(0.05), ng.tensor(0.8)
+        scheduler = make(ng.optim.lr_scheduler, optimizer, lr, momentum)
+        lr.mul_(factor), momentum.mul_(factor)
+        optimizer._opt_called = True
+        for _ in range(3):
+            scheduler.step()
+            rates.append((float(optimizer.param_groups[0]["lr"]), float(optimizer.param_groups[0]["momentum"])))
+    assert rates[:3] == rates[3:]

@@ -209,7 +209,7 @@ def test_sum_to_size_undoes_broadcasting():
     found = x.sum_to_size(3, 1)
     assert found.tolist() == [[8.0]] * 3 and found.requires_grad
     assert x.is_same_size(ng.zeros(2, 3, 4)) and not x.is_same_size(found)
-    with pytest.raises(RuntimeError, match="does not expand"):
+    with pytest.raises(RuntimeError, match="is not expandable to size"):
         x.sum_to_size(5)
 
 

@@ -4,8 +4,12 @@ import argparse
 import collections
 import copy
 import dataclasses
+import importlib
 import io
+import linecache
 import pickle
+import sys
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -27,7 +31,6 @@ ARGUMENTS = {
     "NonDynamicallyQuantizableLinear": (2, 3), "LazyLinear": (3,), "SyncBatchNorm": (3,), "LSTM": (2, 3, 2), "GRU": (2, 3),
     "RNN": (2, 3), "LSTMCell": (2, 3), "GRUCell": (2, 3), "RNNCell": (2, 3),
 }  # fmt: skip
-NOT_HERE = {"SyncBatchNorm"}
 # What needs arguments by kind; and what is made of others.
 KINDS = (
     ("LazyConv", (3, 2)), ("Conv", (2, 3, 2)), ("Lazy", ()), ("Norm", (4,)), ("LPPool", (2, 2)), ("Fractional", (2, 3)), ("Pool", (2,)),
@@ -68,7 +71,7 @@ def same_state(a, b):
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("name", sorted(set(LAYERS) - NOT_HERE))
+@pytest.mark.parametrize("name", sorted(LAYERS))
 def test_layers_to_pytorch_and_back(name):
     torch = pytest.importorskip("torch")
     ours = made(ng, name)
@@ -310,6 +313,51 @@ def test_several_objects_in_one_stream():
     stream.seek(0)
     for k in range(3):
         assert pickle.load(stream) == k and ng.load(stream)["x"].tolist() == [k] * 3
+
+
+def test_a_stream_in_memory_is_not_copied():
+    stream, x = io.BytesIO(), ng.ones(1 << 20)
+    ng.save(x, stream, _use_new_zipfile_serialization=False)
+    before = stream.getvalue()
+    stream.seek(0)
+    tracemalloc.start()
+    try:
+        found = ng.load(stream)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * x.untyped_storage().nbytes()
+    found.zero_()
+    assert stream.getvalue() == before
+
+
+def test_a_changed_source_is_told(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    path = tmp_path / "a_net_of_ones_own.py"
+    text = "import numgrad.nn as nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    path.write_text(text + "        self.layer = nn.Linear(1, 2)\n")
+    module = importlib.import_module(path.stem)
+    monkeypatch.setitem(sys.modules, path.stem, module)
+    stream = io.BytesIO()
+    ng.save([module.Net(), module.Net()], stream, _use_new_zipfile_serialization=False)
+
+    def loaded():
+        stream.seek(0)
+        return ng.load(stream, weights_only=False)
+
+    assert type(loaded()[0]) is module.Net  # without a warning, which would be an error
+    path.write_text(text + "        self.layer = nn.Linear(1, 3)\n")
+    linecache.clearcache()
+    with pytest.warns(ng.serialization.SourceChangeWarning, match="source code of class 'a_net_of_ones_own.Net' has changed"):
+        assert loaded()[1].layer.out_features == 2
+    monkeypatch.delattr(module, "__file__")
+    path.unlink()
+    linecache.clearcache()
+    with pytest.warns(UserWarning, match="Couldn't retrieve source code for container of type Net"):
+        loaded()
+    with pytest.warns(UserWarning, match="Couldn't retrieve source code for container of type Net"):
+        ng.save(module.Net(), io.BytesIO(), _use_new_zipfile_serialization=False)
 
 
 def test_options(tmp_path):

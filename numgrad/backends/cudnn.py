@@ -1,7 +1,8 @@
 """cuDNN, which numgrad does not use: its flags can be set and read, and change nothing."""
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from .flags import held
 
 enabled = True
 benchmark = False
@@ -20,23 +21,16 @@ def version() -> int | None:
     return None
 
 
-@contextlib.contextmanager
 def flags(
     enabled: bool = False,
     benchmark: bool = False,
     benchmark_limit: int | None = 10,
     deterministic: bool = False,
     allow_tf32: bool = True,
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Context in which the flags have these values."""
     wanted = {
         "enabled": enabled, "benchmark": benchmark, "benchmark_limit": benchmark_limit, "deterministic": deterministic,
         "allow_tf32": allow_tf32,
     }  # fmt: skip
-    names = globals()
-    before = {name: names[name] for name in wanted}
-    names.update(wanted)
-    try:
-        yield
-    finally:
-        names.update(before)
+    return held(globals(), wanted)

@@ -5,7 +5,8 @@ import math
 import numgrad as ng
 
 from . import constraints
-from .distribution import Distribution, broadcast_all, lazy_property
+from .distribution import Distribution
+from .utils import broadcast_all, lazy_property
 
 
 class VonMises(Distribution):

@@ -38,14 +38,27 @@ class _Named(Constraint):
 class _Dependent(Constraint):
     """A support that depends on the distribution's own arguments."""
 
-    def __init__(self, *, is_discrete=False, event_dim=0):
-        self.is_discrete, self.event_dim = is_discrete, event_dim
+    def __init__(self, *, is_discrete=None, event_dim=None):
+        self._is_discrete, self._event_dim = is_discrete, event_dim  # None: only an instance knows
 
     def __call__(self, *, is_discrete=None, event_dim=None):
         return _Dependent(
-            is_discrete=self.is_discrete if is_discrete is None else is_discrete,
-            event_dim=self.event_dim if event_dim is None else event_dim,
+            is_discrete=self._is_discrete if is_discrete is None else is_discrete,
+            event_dim=self._event_dim if event_dim is None else event_dim,
         )
+
+    @property
+    def is_discrete(self):  # type: ignore[override]
+        return self._static("is_discrete", self._is_discrete)
+
+    @property
+    def event_dim(self):  # type: ignore[override]
+        return self._static("event_dim", self._event_dim)
+
+    def _static(self, name, value):
+        if value is None:
+            raise NotImplementedError(f".{name} cannot be determined statically; ask the support of a distribution")
+        return value
 
     def check(self, value):
         raise ValueError("Cannot determine validity of dependent constraint")
@@ -59,12 +72,12 @@ def is_dependent(constraint) -> bool:
 class dependent_property(property, _Dependent):
     """A property whose value, on an instance, is a constraint; on the class it is a dependent constraint itself."""
 
-    def __init__(self, fn=None, *, is_discrete=False, event_dim=0):
+    def __init__(self, fn=None, *, is_discrete=None, event_dim=None):
         property.__init__(self, fn)
         _Dependent.__init__(self, is_discrete=is_discrete, event_dim=event_dim)
 
     def __call__(self, fn):  # type: ignore[override]
-        return dependent_property(fn, is_discrete=self.is_discrete, event_dim=self.event_dim)
+        return dependent_property(fn, is_discrete=self._is_discrete, event_dim=self._event_dim)
 
 
 class _Interval(Constraint):

@@ -6,7 +6,7 @@ from numgrad.ops.divergence import continuous_bernoulli_norm
 
 from . import constraints
 from .discrete import _Odds
-from .distribution import broadcast_all
+from .utils import broadcast_all
 
 
 class ContinuousBernoulli(_Odds):

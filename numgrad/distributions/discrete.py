@@ -7,14 +7,8 @@ from numgrad.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from numgrad.ops.divergence import factorial_rest, geometric_entropy, logit_divergence, logit_entropy, relative_entropy
 
 from . import constraints
-from .distribution import Distribution, broadcast_all, lazy_property
-
-
-def _logits_of(probs):
-    """The log-odds of probabilities, kept off 0 and 1."""
-    limits = ng.finfo(probs.dtype)
-    kept = probs.clamp(limits.tiny, 1 - limits.eps)
-    return kept.log() - ng.log1p(-kept)
+from .distribution import Distribution
+from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
 
 
 class _Odds(Distribution):
@@ -45,12 +39,12 @@ class _Odds(Distribution):
     @lazy_property
     def logits(self):
         """The logarithm of the odds."""
-        return _logits_of(self.probs)
+        return probs_to_logits(self.probs, True)
 
     @lazy_property
     def probs(self):
         """The probability of success."""
-        return ng.sigmoid(self.logits)
+        return logits_to_probs(self.logits, True)
 
     @property
     def param_shape(self):
@@ -226,20 +220,19 @@ class Categorical(Distribution):
     @lazy_property
     def logits(self):
         """The logarithms of the probabilities."""
-        limits = ng.finfo(self.probs.dtype)
-        return self.probs.clamp(limits.tiny, 1 - limits.eps).log()
+        return probs_to_logits(self.probs)
 
     @lazy_property
     def probs(self):
         """The probabilities."""
-        return ng.softmax(self.logits, -1)
+        return logits_to_probs(self.logits)
 
     @property
     def param_shape(self):
         """The shape of the parameter that was given."""
         return self._param.size()
 
-    @constraints.dependent_property(is_discrete=True)
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self):
         return constraints.integer_interval(0, self._num_events - 1)
 

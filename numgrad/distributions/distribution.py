@@ -1,10 +1,12 @@
 """What all distributions share: shapes, the checks of arguments and values, and what follows from other methods."""
 
+import warnings
 from typing import Any
 
 import numgrad as ng
 
 from . import constraints
+from .utils import lazy_property
 
 
 def _holds(condition: Any) -> bool:
@@ -13,13 +15,25 @@ def _holds(condition: Any) -> bool:
     return bool(found.value.all() if found._m.batched else found)
 
 
+class _Undefined:
+    """What each distribution defines for itself; an error where one does not."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner=None) -> Any:
+        if instance is None:
+            return self
+        raise NotImplementedError(f"{type(instance).__name__} defines no {self.name}")
+
+
 class Distribution:
     """A probability distribution over values of ``event_shape``, ``batch_shape`` of them side by side."""
 
+    arg_constraints: Any = _Undefined()  # by the names of the arguments
+    support: Any = _Undefined()  # the constraint that values satisfy
     has_rsample = False
     has_enumerate_support = False
-    arg_constraints: dict = {}
-    support: Any = constraints.dependent  # what values satisfy; left so, values are not checked for it
     _validate_args = __debug__
 
     @staticmethod
@@ -36,8 +50,21 @@ class Distribution:
         if self._validate_args:
             self._check_arguments()
 
+    def _constraint(self, name):
+        """``arg_constraints`` or ``support``; None, with a warning, where the class has none."""
+        try:
+            return getattr(self, name)
+        except NotImplementedError:
+            example = "{}" if name == "arg_constraints" else "constraints.real"
+            warnings.warn(
+                f"{type(self)} does not define `{name}`, so that nothing is checked by it. Please set `{name} = {example}` or "
+                "initialize the distribution with `validate_args=False` to turn off validation.",
+                stacklevel=3,
+            )
+        return None
+
     def _check_arguments(self):
-        for name, constraint in self.arg_constraints.items():
+        for name, constraint in (self._constraint("arg_constraints") or {}).items():
             if constraints.is_dependent(constraint):
                 continue
             if name not in self.__dict__ and isinstance(getattr(type(self), name), lazy_property):
@@ -169,8 +196,8 @@ class Distribution:
                 raise ValueError(
                     f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs {expected}."
                 )
-        support = self.support
-        if not constraints.is_dependent(support) and not _holds(support.check(value)):
+        support = self._constraint("support")
+        if support is not None and not constraints.is_dependent(support) and not _holds(support.check(value)):
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the support "
                 f"({support!r}) of the distribution {self!r}, but found invalid values:\n{value}"
@@ -178,7 +205,11 @@ class Distribution:
 
     def __repr__(self):
         shown = []
-        for name in self.arg_constraints:
+        try:
+            names = self.arg_constraints
+        except NotImplementedError:
+            names = ()
+        for name in names:
             if name in self.__dict__:
                 value = self.__dict__[name]
                 shown.append(f"{name}: {value if value.numel() == 1 else value.size()}")
@@ -207,42 +238,3 @@ class ExponentialFamily(Distribution):
         for parameter, mean in zip(natural, means):
             found = found - (parameter * mean).reshape(*self._batch_shape, -1).sum(-1)
         return found
-
-
-class lazy_property:
-    """A property computed on first use and kept; with gradients even where the use is under ``no_grad``."""
-
-    def __init__(self, wrapped):
-        self.wrapped, self.__doc__ = wrapped, wrapped.__doc__
-
-    def __set_name__(self, owner, name):
-        self.name = name
-
-    def __get__(self, instance, owner=None) -> Any:
-        if instance is None:
-            return self
-        with ng.enable_grad():
-            value = self.wrapped(instance)
-        instance.__dict__[self.name] = value
-        return value
-
-
-def broadcast_all(*values):
-    """The values as tensors of one shape; numbers take the first tensor's dtype, or the default dtype."""
-    like = next((v for v in values if isinstance(v, ng.Tensor)), None)
-    for value in values:
-        if not isinstance(value, (ng.Tensor, int, float)):
-            raise ValueError("Input arguments must all be instances of Number, torch.Tensor or objects implementing "
-                             f"__torch_function__; got {type(value).__name__}")  # fmt: skip
-    dtype = ng.get_default_dtype() if like is None else like.dtype
-    if like is not None and not dtype.is_floating_point:
-        dtype = ng.get_default_dtype() if any(isinstance(v, float) for v in values) else dtype
-    device = None if like is None else like.device
-    return ng.broadcast_tensors(
-        *(v if isinstance(v, ng.Tensor) else ng.tensor(v, dtype=dtype, device=device) for v in values)
-    )
-
-
-def sum_rightmost(value, dims: int):
-    """``value`` summed over its last ``dims`` dimensions."""
-    return value if dims == 0 else value.reshape(*value.shape[: value.dim() - dims], -1).sum(-1)

@@ -6,9 +6,10 @@ import numgrad as ng
 from numgrad.ops.divergence import digamma_step, factorial_rest, relative_entropy
 
 from . import constraints
-from .distribution import Distribution, ExponentialFamily, broadcast_all
+from .distribution import Distribution, ExponentialFamily
 from .transformed import TransformedDistribution
 from .transforms import PowerTransform
+from .utils import broadcast_all
 
 
 def unit_entropy(shape):

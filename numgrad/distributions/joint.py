@@ -5,7 +5,8 @@ import math
 import numgrad as ng
 
 from . import constraints
-from .distribution import Distribution, lazy_property, sum_rightmost
+from .distribution import Distribution
+from .utils import lazy_property, sum_rightmost
 
 
 class Independent(Distribution):

@@ -8,7 +8,7 @@ from numgrad.ops.divergence import exponential_excess, lgamma_divergence, relati
 
 from .continuous_bernoulli import ContinuousBernoulli
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson, odds_divergence
-from .distribution import Distribution, ExponentialFamily, sum_rightmost
+from .distribution import Distribution, ExponentialFamily
 from .gamma import Beta, Dirichlet, Gamma
 from .joint import Independent, LowRankMultivariateNormal, MultivariateNormal
 from .location_scale import (
@@ -23,10 +23,9 @@ from .location_scale import (
 )
 from .transformed import Pareto, TransformedDistribution
 from .trials import Binomial
+from .utils import sum_rightmost
 
 _FORMULAS: dict = {}
-_EULER = 0.57721566490153286
-
 
 def register_kl(type_p, type_q):
     """A decorator: the function of (p, q) gives ``kl_divergence`` of these classes and their subclasses."""

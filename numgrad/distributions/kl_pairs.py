@@ -12,8 +12,7 @@ from .kl import kl_divergence as kl_divergence, register_kl as register_kl
 from .location_scale import Exponential, Gumbel, Laplace, Normal, Uniform
 from .transformed import Pareto
 from .trials import Binomial
-
-_EULER = 0.57721566490153286
+from .utils import euler_constant
 
 # --- expectations ----------------------------------------------------------------------------------------------------
 
@@ -25,7 +24,7 @@ def _between(p, integral):
 
 _LOG = {  # of log x
     Beta: lambda p: p.concentration1.digamma() - (p.concentration1 + p.concentration0).digamma(),
-    Exponential: lambda p: -_EULER - p.rate.log(),
+    Exponential: lambda p: -euler_constant - p.rate.log(),
     Gamma: lambda p: p.concentration.digamma() - p.rate.log(),
     Pareto: lambda p: p.scale.log() + p.alpha.reciprocal(),
     Uniform: lambda p: _between(p, lambda x: ng.xlogy(x, x)) - 1,

@@ -6,9 +6,8 @@ import numgrad as ng
 from numgrad.ops.divergence import exponential_excess
 
 from . import constraints
-from .distribution import Distribution, broadcast_all
-
-_EULER = 0.57721566490153286
+from .distribution import Distribution
+from .utils import broadcast_all, euler_constant
 
 
 class _TwoParameters(Distribution):
@@ -131,7 +130,7 @@ class Gumbel(_TwoParameters):
 
     @property
     def mean(self):
-        return self.loc + self.scale * _EULER
+        return self.loc + self.scale * euler_constant
 
     @property
     def mode(self):
@@ -157,7 +156,7 @@ class Gumbel(_TwoParameters):
         return self.loc - self.scale * (-value.log()).log()
 
     def entropy(self):
-        return self.scale.log() + (1 + _EULER)
+        return self.scale.log() + (1 + euler_constant)
 
 
 class LogNormal(_TwoParameters):
@@ -218,7 +217,7 @@ class Uniform(Distribution):
         if self._validate_args and not (self.low < self.high).all():
             raise ValueError("Uniform is not defined when low>= high")
 
-    @constraints.dependent_property
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self):
         return constraints.interval(self.low, self.high)
 

@@ -6,9 +6,10 @@ import warnings
 import numgrad as ng
 
 from . import constraints
-from .distribution import Distribution, ExponentialFamily, broadcast_all
+from .distribution import Distribution, ExponentialFamily
 from .gamma import Beta, Chi2
 from .joint import ByCovariance, MultivariateNormal, _solved
+from .utils import broadcast_all
 
 
 class LKJCholesky(Distribution):

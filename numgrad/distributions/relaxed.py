@@ -7,10 +7,11 @@ from numgrad.nn.functional import logsigmoid
 
 from . import constraints
 from .discrete import Categorical, _Odds
-from .distribution import Distribution, broadcast_all
+from .distribution import Distribution
 from .location_scale import Normal
 from .transformed import TransformedDistribution
 from .transforms import ExpTransform, SigmoidTransform, StickBreakingTransform
+from .utils import broadcast_all
 
 
 def _inside(probs):

@@ -5,12 +5,11 @@ import math
 import numgrad as ng
 
 from . import constraints
-from .distribution import Distribution, broadcast_all, sum_rightmost
+from .distribution import Distribution
 from .joint import Independent
 from .location_scale import Exponential, Uniform
 from .transforms import AffineTransform, ComposeTransform, ExpTransform, PowerTransform, Transform
-
-_EULER = 0.57721566490153286
+from .utils import broadcast_all, euler_constant, sum_rightmost
 
 
 class TransformedDistribution(Distribution):
@@ -22,7 +21,7 @@ class TransformedDistribution(Distribution):
     arg_constraints = {}
 
     def __init__(self, base_distribution, transforms, validate_args=None):
-        self.transforms = [transforms] if isinstance(transforms, Transform) else list(transforms)
+        self.transforms = list(transforms) if isinstance(transforms, (list, tuple)) else [transforms]
         for transform in self.transforms:
             if not isinstance(transform, Transform):
                 raise ValueError(f"transforms must be a Transform or a list of Transforms, but got {transform!r}")
@@ -52,7 +51,7 @@ class TransformedDistribution(Distribution):
         new.base_dist = self.base_dist.expand(shape[: len(shape) - len(self.base_dist.event_shape)])
         new.transforms = self.transforms
 
-    @constraints.dependent_property
+    @constraints.dependent_property(is_discrete=False)
     def support(self):
         if not self.transforms:
             return self.base_dist.support
@@ -118,7 +117,7 @@ class Pareto(TransformedDistribution):
         base = Exponential(self.alpha, validate_args=validate_args)
         super().__init__(base, [ExpTransform(), AffineTransform(0, self.scale)], validate_args=validate_args)
 
-    @constraints.dependent_property
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self):
         return constraints.greater_than_eq(self.scale)
 
@@ -183,7 +182,7 @@ class Weibull(TransformedDistribution):
 
     def entropy(self):
         share = self.concentration_reciprocal
-        return _EULER * (1 - share) + (self.scale * share).log() + 1
+        return euler_constant * (1 - share) + (self.scale * share).log() + 1
 
 
 class Kumaraswamy(TransformedDistribution):
@@ -229,7 +228,7 @@ class Kumaraswamy(TransformedDistribution):
 
     def entropy(self):
         a, b = self.concentration1, self.concentration0
-        return (1 - b.reciprocal()) + (1 - a.reciprocal()) * ((b + 1).digamma() + _EULER) - a.log() - b.log()
+        return (1 - b.reciprocal()) + (1 - a.reciprocal()) * ((b + 1).digamma() + euler_constant) - a.log() - b.log()
 
 
 class GeneralizedPareto(Distribution):
@@ -243,7 +242,7 @@ class GeneralizedPareto(Distribution):
         self.loc, self.scale, self.concentration = broadcast_all(loc, scale, concentration)
         super().__init__(self.loc.shape, validate_args=validate_args)
 
-    @constraints.dependent_property
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self):
         bounded = self.concentration < 0
         over = ng.where(bounded, self.concentration, -1.0)

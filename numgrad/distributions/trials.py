@@ -5,8 +5,8 @@ from numgrad.ops.divergence import factorial_rest, relative_entropy, trials_dive
 
 from . import constraints
 from .discrete import _Odds
-from .distribution import broadcast_all, lazy_property
 from .gamma import Gamma
+from .utils import broadcast_all, lazy_property
 
 
 class _Trials(_Odds):
@@ -33,7 +33,7 @@ class Binomial(_Trials):
     def __init__(self, total_count=1, probs=None, logits=None, validate_args=None):
         super().__init__(total_count, probs, logits, validate_args)
 
-    @constraints.dependent_property(is_discrete=True)
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self):
         return constraints.integer_interval(0, self.total_count)
 

@@ -166,12 +166,15 @@ def linear_map(
         if record is None:
             record = is_grad_enabled() and reaches_outside([*outputs, *tangents], sources)
         captures = {place: None for place in places if place is not None}
-        roots = []
+        roots, reached = [], False
         for source, g, t in zip(sources, gradients, tangents):
+            reached = reached or g is not None and t is not None
             if g is not None and g._n is not None and t is not None:
                 roots.append((g._n, seeded(batched(g, source.levels), t)))
         propagate(roots, True, record, captures)
         found = [None if place is None else captures[place] for place in places]
+        if reached:  # by gradients that are 0 whatever comes, those of sampled or overwritten values: so is the tangent
+            found = [zeros_like(tensor).detach() if t is None and tensor._n is not None else t for t, tensor in zip(found, outputs)]
         found = [None if t is None else under(t, own) for t, own in zip(found, levels)]
         return found if keep else settled(found, [*sources, *captures])
 

@@ -51,6 +51,7 @@ from .batchnorm import (
     LazyBatchNorm1d as LazyBatchNorm1d,
     LazyBatchNorm2d as LazyBatchNorm2d,
     LazyBatchNorm3d as LazyBatchNorm3d,
+    SyncBatchNorm as SyncBatchNorm,
 )
 from .container import (
     ModuleDict as ModuleDict,

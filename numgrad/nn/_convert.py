@@ -5,7 +5,7 @@ from ..device import Device, resolve
 from ..dtypes import dtype as DType
 from ..exchange import swap_tensors
 from ..tensor import Tensor
-from ._traps import type_name
+from ._traps import type_name, warn
 from .parameter import Parameter, is_lazy
 
 _FORMS: tuple = (("tensor", Tensor), ("dtype", DType), ("device", (str, int, Device, type(None))))  # of `to`, by its first argument
@@ -32,6 +32,11 @@ def parse_to(*args, device=None, dtype=None, non_blocking=False, tensor=None, me
         raise RuntimeError("nn.Module.to converts in place and takes no copy=True: use copy.deepcopy(module).to(...)")
     if tensor is not None:
         device, dtype = tensor.device, tensor.dtype
+    if dtype is not None and dtype.is_complex:
+        warn(
+            "Complex modules are a new feature: some modules might not work as expected when using complex tensors as parameters "
+            "or buffers."
+        )
     return (None if device is None else resolve(device)), dtype, non_blocking, memory_format
 
 

@@ -123,6 +123,42 @@ class BatchNorm3d(_BatchNorm):
     _ranks = (5,)
 
 
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation of (N, num_features, *size), over the batches of all processes of ``process_group``: here one.
+
+    It computes what `BatchNorm1d` and its kin do, for inputs of any rank from 2 on; see there.
+    """
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+        track_running_stats: bool = True, process_group: Any = None, device=None, dtype=None, *, bias: bool = True,
+    ):  # fmt: skip
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """``module`` with a SyncBatchNorm of the same parameters and buffers for each of its batch normalisations; where it
+        is one itself, that SyncBatchNorm."""
+        found = module
+        if isinstance(module, _BatchNorm):
+            found = cls(
+                module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats, process_group
+            )
+            if module.affine:
+                found.weight, found.bias = module.weight, module.bias
+            found.running_mean, found.running_var = module.running_mean, module.running_var
+            found.num_batches_tracked = module.num_batches_tracked
+            found.training = module.training
+        for name, child in module.named_children():
+            found.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return found
+
+
 class LazyNorm(LazyModuleMixin):
     """What lazy batch and instance normalisations of all dimensions have in common."""
 

@@ -44,6 +44,7 @@ from ..ops.conv import (
     conv1d as conv1d,
     conv2d as conv2d,
     conv3d as conv3d,
+    conv_tbc as conv_tbc,
     conv_transpose1d as conv_transpose1d,
     conv_transpose2d as conv_transpose2d,
     conv_transpose3d as conv_transpose3d,
@@ -145,3 +146,4 @@ from ..ops.unpool import (
     max_unpool2d as max_unpool2d,
     max_unpool3d as max_unpool3d,
 )
+from . import grad as grad

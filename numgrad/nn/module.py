@@ -457,6 +457,12 @@ class Module(HookMethods, StateMethods):
         if own.get("_hooked"):
             self._forward_hooks  # noqa: B018 - asking for the table has calls look at hooks from now on
 
+    def _replicate_for_data_parallel(self) -> "Module":
+        """A copy for another device, without parameters: tensors are to be set in their place. Buffers and modules are shared."""
+        replica = type(self).__new__(type(self))
+        Module.__setstate__(replica, Module.__getstate__(self) | {"_parameters": {}, "_is_replica": True})
+        return replica
+
     def __dir__(self):
         # Names such as "0" of a Sequential's modules are attributes that no one can type.
         members = {name for kind in _REGISTRIES for name in getattr(self, kind)}

@@ -18,6 +18,7 @@ from ..layout import normalize_axis
 from ..op import as_tensor_operand, function, method
 from ..pointwise import pointwise, pointwise_word
 from ..tensor import Tensor, from_array
+from .arithmetic import add
 from .math import hyperbolic_tangent, logistic, logistic_slope, sigmoid as sigmoid, squared_secant, tanh as tanh
 
 NORMAL_DENSITY = 0.3989422804014327
@@ -46,6 +47,12 @@ def _(g, out):
 def relu(input, inplace: bool = False) -> Tensor:
     """``max(input, 0)``."""
     return _relu.op.inplace_entry(input) if inplace else _relu(input)
+
+
+def add_relu(input, other, *, alpha=1, out=None) -> Tensor:
+    """``max(input + alpha * other, 0)``."""
+    found = _relu(add(input, other, alpha=alpha))
+    return found if out is None else write_out("add_relu", found, out)
 
 
 function(_relu, name="relu")
@@ -481,7 +488,7 @@ def rrelu(
         if value != value or value in (float("inf"), -float("inf")):
             raise RuntimeError(f"rrelu: {name} bound must be finite, got {value}")
     if lower > upper:
-        raise RuntimeError(f"rrelu: lower bound should be less than or equal to the upper bound, got {lower}, {upper}")
+        raise RuntimeError(f"rrelu: Lower bound should be less than or equal to the upper bound, got {lower}, {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slopes = _random_slopes(input.detach(), lower, upper)

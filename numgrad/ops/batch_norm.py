@@ -4,20 +4,29 @@ from math import prod
 
 import numpy as np
 
-from ..autograd import no_grad
+from ..autograd import is_grad_enabled, local, no_grad
 from ..kernels import batch_norm as kernels
+from ..layout import channels_last, channels_last_3d, in_format
 from ..op import as_tensor_operand, cast, dense, function, same_device
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .formats import arranged, conform_in, empty_in
 from .launch import launch
+from .statistics import var_mean
 
 
-def _extent(m):
+def _format(m):
+    """The format of a result: row-major (None) for inputs that are so, also where they are in other formats too."""
+    if m.contiguous:
+        return None
+    return next((f for f in (channels_last_3d, channels_last) if in_format(f, m.shape, m.strides)), m.last)
+
+
+def _extent(m, format):
     """(n, channels, size) of (N, C, *size); channels-last pixels are (N * size, C, 1)."""
     size = prod(m.shape[2:])
-    return (m.shape[0] * size, m.shape[1], 1) if m.last else (m.shape[0], m.shape[1], size)
+    return (m.shape[0], m.shape[1], size) if format is None else (m.shape[0] * size, m.shape[1], 1)
 
 
 @structured(install=(), name="native_batch_norm", raw=True, cases="none")
@@ -25,8 +34,9 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
     """``(x - mean) / sqrt(var + eps) * weight + bias`` in each channel; with ``training`` mean and var are the batch's,
     and the running ones move towards them by ``momentum``."""
     m = input._m
-    extent = n, channels, size = _extent(m)
-    x = arranged(input, m.last)
+    format = _format(m)
+    extent = n, channels, size = _extent(m, format)
+    x = arranged(input, format)
     T = m.np.type
     if training:
         mean, variance = np.zeros(channels), np.zeros(channels)
@@ -37,7 +47,7 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
             _move(running_var, variance * (n * size / max(n * size - 1, 1)), momentum)
     else:
         mean, variance = (t.detach()._host().astype(np.float64) for t in (running_mean, running_var))
-    out = empty_in(m.dtype, m.shape, m.device, m.last)
+    out = empty_in(m.dtype, m.shape, m.device, format)
     scale, shift = (x if t is None else dense(cast(t, m.dtype)) for t in (weight, bias))
     slots = x._d, mean, variance, scale._d, shift._d, out._d, np.empty(2 * channels), np.empty(3 * channels, m.np), *extent, float(eps)
     parameters = {"T": T, "A": np.float64, "WEIGHT": weight is not None, "BIAS": bias is not None}
@@ -58,9 +68,10 @@ def _move(running, batch, momentum):
 def _(g, input, weight, bias_meta, training, eps, context):
     m = input._m
     mean, variance = context
-    extent = n, channels, size = _extent(m)
-    x, g = arranged(input, m.last), conform_in(g, m, m.last)
-    out = empty_in(m.dtype, m.shape, m.device, m.last)
+    format = _format(m)
+    extent = n, channels, size = _extent(m, format)
+    x, g = arranged(input, format), conform_in(g, m, format)
+    out = empty_in(m.dtype, m.shape, m.device, format)
     d_weight, d_bias = (empty_tensor(meta(m.dtype, (channels,), m.device)) for _ in range(2))
     scale = x if weight is None else dense(cast(weight, m.dtype))
     arrays = g._d, x._d, mean, variance, scale._d, out._d, d_weight._d, d_bias._d, np.empty(2 * channels), np.empty(3 * channels, m.np)
@@ -127,6 +138,12 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
                 raise RuntimeError(f"batch_norm: {what} must be defined in evaluation mode")
         elif tensor._m.numel != m.shape[1]:
             raise RuntimeError(f"batch_norm: {what} should contain {m.shape[1]} elements not {tensor._m.numel}")
+    if is_grad_enabled() and (local.level is None or input._n is not None):  # of a dual level: with a tangent of its own
+        if any(tensor is not None and tensor._n is not None for tensor in (running_mean, running_var)):
+            raise RuntimeError(
+                "batch_norm is not differentiable wrt running_mean and running_var, they cannot require a gradient or have a "
+                "forward grad defined; detach() them"
+            )
     same_device("batch_norm", [input, *[tensor for tensor in given.values() if tensor is not None]])
     momentum = 0.0 if momentum is None else float(momentum)
     return _normalized(input, running_mean, running_var, bool(training), momentum, float(eps), weight, bias)
@@ -137,3 +154,26 @@ def batch_norm_root(
 ) -> Tensor:
     """`nn.functional.batch_norm` with PyTorch's order of arguments for ``torch.batch_norm``."""
     return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+@function(install=("ng",))
+def batch_norm_update_stats(input, running_mean, running_var, momentum: float) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel of (N, C, *size); the running ones move towards them as in `batch_norm`.
+
+    Raises RuntimeError for inputs without elements and for sizes that do not fit.
+    """
+    input = as_tensor_operand("batch_norm_update_stats", input, "input")
+    m = input._m
+    if not m.numel or m.ndim < 2:
+        raise RuntimeError(
+            "batch_norm_update_stats: input tensor must have at least one element, but got input_sizes = "
+            f"{list(m.shape)}; expected (N, C, ...)"
+        )
+    for what, tensor in (("running_mean", running_mean), ("running_var", running_var)):
+        if tensor is not None and tensor._m.numel != m.shape[1]:
+            raise RuntimeError(f"batch_norm_update_stats: {what} should contain {m.shape[1]} elements not {tensor._m.numel}")
+    variance, mean = var_mean(input.detach(), (0, *range(2, m.ndim)), correction=0)
+    count = m.numel // m.shape[1]
+    _move(running_mean, mean._host().astype(np.float64), momentum)
+    _move(running_var, variance._host().astype(np.float64) * (count / max(count - 1, 1)), momentum)
+    return mean, variance

@@ -113,7 +113,7 @@ def gradient(input, *, spacing=None, dim=None, edge_order=1) -> tuple[Tensor, ..
     if isinstance(spacing, (list, tuple)):
         if len(spacing) != len(dims):
             raise RuntimeError(
-                f"gradient: expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, but got a "
+                f"torch.gradient expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, but got a "
                 f"list of length {len(spacing)}"
             )
         spacings = list(spacing)

@@ -187,8 +187,9 @@ def _rows(name, input, target, weight):
             raise ValueError(
                 f"Expected input batch_size ({input._m.shape[0]}) to match target batch_size ({target._m.shape[0]})."
             )
+        many = "1D target tensor expected, multi-target not supported. " if ndim == 2 else ""
         raise RuntimeError(
-            f"{name}: Expected target size {list(expected)}, got {list(target._m.shape)} for input {list(input._m.shape)}"
+            f"{name}: {many}Expected target size {list(expected)}, got {list(target._m.shape)} for input {list(input._m.shape)}"
         )
     if target._m.dtype.kind != "i":
         raise RuntimeError(f'{name}: expected scalar type Long but found {target._m.dtype!r}; convert target with .long()')

@@ -127,7 +127,7 @@ Tensor.imag = property(lambda self: imag(self), _set_imag, doc="The imaginary pa
 def _pair(name, first, second, names):
     first, second = as_tensor_operand(name, first, names[0]), as_tensor_operand(name, second, names[1])
     d = first._m.dtype
-    if d not in (dtypes.float16, dtypes.float32, dtypes.float64):
+    if not {d, second._m.dtype} <= {dtypes.float16, dtypes.float32, dtypes.float64}:
         raise RuntimeError(
             f"{name}: Expected both inputs to be Half, Float or Double tensors but got {d.scalar_type} and "
             f"{second._m.dtype.scalar_type}; use .float()"
@@ -234,6 +234,12 @@ def resolve_conj(input) -> Tensor:
 def resolve_neg(input) -> Tensor:
     """The tensor itself: negative signs are never left for later."""
     return input
+
+
+@function
+def _neg_view(input) -> Tensor:
+    """``-input``, in memory of its own. PyTorch leaves the sign for later; here it is computed at once, as `conj` is."""
+    return ENTRIES["neg"](input)
 
 
 @function(install=("ng",))

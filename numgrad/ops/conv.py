@@ -7,6 +7,7 @@ from ..device import CPU
 from ..kernels import conv, conv_last
 from ..layout import integer, integers
 from ..op import as_tensor_operand, dense, function, same_device
+from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor
 from . import unfolded
@@ -202,8 +203,11 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
             f"{list(x.shape)}"
         )
     if w.ndim != n + 2:
+        if w.ndim < 3:
+            raise RuntimeError(f"{name}: weight should have at least three dimensions, got {list(w.shape)}")
         raise RuntimeError(
-            f"{name}: Expected {n + 2}-dimensional weight (out_channels, in_channels / groups, *kernel_size), but got "
+            f"{name}: Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight {list(w.shape)}, but got {x.ndim}-dimensional "
+            f"input of size {list(x.shape)} instead: Expected {n + 2}-dimensional weight (out_channels, in_channels / groups, *kernel_size), but got "
             f"weight of size {list(w.shape)}"
         )
     groups = integer(name, "groups", groups)
@@ -214,6 +218,7 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
     if any(d <= 0 for d in dilation):
         raise RuntimeError(f"{name}: dilation should be greater than zero, got dilation={list(dilation)}")
     outs, channels, *taps = w.shape
+    before, after = _paddings(name, padding, taps, stride, dilation)
     if outs < groups:
         raise RuntimeError(
             f"{name}: Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of "
@@ -236,11 +241,10 @@ def _check(name, n, x, w, bias, stride, padding, dilation, groups):
         )
     if x.dtype is not w.dtype or (bias is not None and bias.dtype is not x.dtype):
         raise RuntimeError(
-            f"{name}: Input type ({x.dtype!r}), weight type ({w.dtype!r})"
-            + ("" if bias is None else f" and bias type ({bias.dtype!r})")
+            f"{name}: Input type ({x.dtype.scalar_type}), weight type ({w.dtype.scalar_type})"
+            + ("" if bias is None else f" and bias type ({bias.dtype.scalar_type})")
             + " should be the same; convert with .to(...)"
         )
-    before, after = _paddings(name, padding, taps, stride, dilation)
     padded = [size + p + q for size, p, q in zip(x.shape[-n:], before, after)]
     reach = [d * (t - 1) + 1 for d, t in zip(dilation, taps)]
     if any(size < r for size, r in zip(padded, reach)) or 0 in taps:
@@ -274,12 +278,21 @@ def _convolved(name, n, input, weight, bias, stride, padding, dilation, groups):
         if len(_settings) > _LIMIT:
             _settings.clear()
         settings = _check(name, n, input._m, weight._m, key[3], *arguments)
-        found = *settings, _common_format(input, weight)
+        found = list(settings) if weight._m.shape[1] == 0 else (*settings, _common_format(input, weight))
         _settings[key] = found, (stride, padding, dilation, groups)
+    if found.__class__ is list:
+        return _of_no_channels(n, input, weight, bias, found[-1])
     if input._m.ndim == n + 2:
         return convolution(input, weight, *found, bias)
     input = input.unsqueeze(0)
     return convolution(input, weight, *found[:-1], _common_format(input, weight), bias).squeeze(0)
+
+
+def _of_no_channels(n, input, weight, bias, out_size):
+    """What PyTorch returns for inputs without channels: a result without channels, and gradients of 0."""
+    total = input.sum() + weight.sum()
+    total = total if bias is None else total + bias.sum()
+    return total * empty_in(input._m.dtype, (*input._m.shape[: -n - 1], 0, *out_size), input._m.device, None)
 
 
 def _transposed(name, n, input, weight, bias, stride, padding, output_padding, groups, dilation):
@@ -321,8 +334,8 @@ def _transposed(name, n, input, weight, bias, stride, padding, output_padding, g
         )
     if x.dtype is not w.dtype or (bias is not None and bias._m.dtype is not x.dtype):
         raise RuntimeError(
-            f"{name}: Input type ({x.dtype!r}) and weight type ({w.dtype!r})"
-            + ("" if bias is None else f" and bias type ({bias._m.dtype!r})") + " should be the same; convert with .to(...)"
+            f"{name}: Input type ({x.dtype.scalar_type}) and weight type ({w.dtype.scalar_type})"
+            + ("" if bias is None else f" and bias type ({bias._m.dtype.scalar_type})") + " should be the same; convert with .to(...)"
         )
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
         raise RuntimeError(
@@ -341,6 +354,8 @@ def _transposed(name, n, input, weight, bias, stride, padding, output_padding, g
             f"{name}: Given input size per channel: {list(x.shape[-n:])}. Calculated output size per channel: {list(size)}. "
             "Output size is too small"
         )
+    if w.shape[0] == 0:
+        return _of_no_channels(n, input, weight, bias, size)
     batched = x.ndim == n + 2
     x = input if batched else input.unsqueeze(0)
     format = _common_format(x, weight)
@@ -397,3 +412,36 @@ def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     Raises RuntimeError where shapes, dtypes or settings do not fit.
     """
     return _convolved("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+@function(install=("ng",))
+def conv_tbc(input, weight, bias, pad: int = 0):
+    """`conv1d` of sequences whose dimensions are (time, batch, channels): (T, N, C), weight (taps, C, K), bias (K,) ->
+    (T + 2 * pad - taps + 1, N, K). Raises RuntimeError where shapes or dtypes do not fit."""
+    input, weight = as_tensor_operand("conv_tbc", input, "input"), as_tensor_operand("conv_tbc", weight, "weight")
+    if input._m.ndim != 3 or weight._m.ndim != 3 or as_tensor_operand("conv_tbc", bias, "bias")._m.ndim != 1:
+        raise RuntimeError(
+            "conv_tbc: Input must have 3 dims: time, batch, in_channel; weight 3: kernel_width, in_channel, out_channel; bias 1, "
+            f"but got {list(input._m.shape)}, {list(weight._m.shape)} and {list(bias._m.shape)}"
+        )
+    found = _convolved("conv_tbc", 1, input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad, 1, 1)
+    return found.permute(2, 0, 1).contiguous()
+
+
+def gradient(name, n, of_input, given, size, grad_output, stride, padding, dilation, groups) -> Tensor:
+    """The gradient of a convolution in n dimensions for its input, of ``size``, or for its weight; ``given`` is the other."""
+    g, given = as_tensor_operand(name, grad_output, "grad_output"), as_tensor_operand(name, given, "weight" if of_input else "input")
+    same_device(name, [g, given])
+    m, other = given._m, meta(given._m.dtype, integers(name, "input_size" if of_input else "weight_size", size), given._m.device)
+    x, w = (other, m) if of_input else (m, other)
+    if x.ndim != n + 2:
+        raise RuntimeError(f"{name}: expected an input of {n + 2} dimensions, (N, C, *size), but got {list(x.shape)}")
+    stride, padding, dilation, groups, out_size = _check(name, n, x, w, None, stride, padding, dilation, groups)
+    expected = x.shape[0], w.shape[0], *out_size
+    if tuple(g._m.shape) != expected or g._m.dtype is not m.dtype:
+        raise RuntimeError(
+            f"{name}: expected grad_output to be {m.dtype!r} of shape {list(expected)}, but got {g._m.dtype!r} of shape "
+            f"{list(g._m.shape)}"
+        )
+    product, lengths = (conv_input_grad, x.shape[2:]) if of_input else (conv_weight_grad, w.shape[2:])
+    return product(g, given, tuple(lengths), stride, padding, dilation, groups, g._m.last or m.last)

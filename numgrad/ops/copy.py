@@ -1,7 +1,6 @@
 """Copies and casts: every one is the pointwise program ``out = x`` over strided operands."""
 
 import builtins
-import warnings
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from ..op import (
     cast_gradient,
     function,
     method,
+    note_loss,
     plain,
     record,
     recording,
@@ -228,7 +228,7 @@ def copy_(self, src, non_blocking=False) -> Tensor:
         raise RuntimeError(
             f"copy_: output with shape {list(self._m.shape)} doesn't match the broadcast shape {list(shape)}"
         )
-    _note_loss(src._m.dtype, self._m.dtype)
+    note_loss(src._m.dtype, self._m.dtype)
     track = recording((self, src)) and self._m.dtype.differentiable
     source = plain(src)
     if source._m.device != self._m.device:
@@ -298,7 +298,7 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
     if dtype is not None:
         dtype = dtypes.as_dtype(dtype)
         if dtype is not found._m.dtype:
-            _note_loss(found._m.dtype, dtype)
+            note_loss(found._m.dtype, dtype)
             found = to_dtype(found, dtype, memory_format)
     if copy and found is self:
         return clone(self, memory_format=memory_format)
@@ -307,17 +307,11 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
     return _in_format(found, memory_format)
 
 
-def _note_loss(source, target):
-    """PyTorch's warning where a complex tensor becomes a real one."""
-    if source.is_complex and not target.is_complex and target is not dtypes.bool_:
-        warnings.warn("Casting complex values to real discards the imaginary part", stacklevel=3)
-
-
 def _converter(name, d):
     def convert(self, memory_format=None) -> Tensor:
         if self._m.dtype is d:
             return _in_format(self, memory_format)
-        _note_loss(self._m.dtype, d)
+        note_loss(self._m.dtype, d)
         return to_dtype(self, d, memory_format)
 
     convert.__name__ = convert.__qualname__ = name
@@ -348,17 +342,12 @@ def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
 def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
     """The tensor converted to ``dtype``; without an argument, the name of its type."""
     if dtype is None:
-        return f"torch.{_TYPE_NAMES[self._m.dtype.name]}"
+        return f"torch.{self._m.dtype.scalar_type}Tensor"
     dtype = getattr(dtype, "dtype", dtype)  # FloatTensor and its kin
     if isinstance(dtype, str):
         short = dtype.rsplit(".", 1)[-1]
-        dtype = next((dtypes.BY_NAME[d] for d, name in _TYPE_NAMES.items() if name == short), dtype)
+        dtype = next((d for d in dtypes.ALL if f"{d.scalar_type}Tensor" == short), dtype)
     return to(self, dtype=dtypes.as_dtype(dtype))
-
-
-_TYPE_NAMES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
-               "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
-               "complex32": "ComplexHalfTensor", "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor"}  # fmt: skip
 
 
 @method

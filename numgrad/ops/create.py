@@ -102,7 +102,7 @@ def _sequence(op, data):
     try:
         array = np.array(plain)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{op}(): expected a rectangular sequence of numbers: {error}") from None
+        raise ValueError(f"{op}(): expected sequence of length that is the same everywhere, a rectangular sequence of numbers: {error}") from None
     if array.dtype == object and array.size and array.reshape(-1)[0] is None:
         raise RuntimeError(f"{op}(): Could not infer dtype of NoneType")
     if array.dtype.kind in "US" and isinstance(data, (list, tuple)):
@@ -436,6 +436,11 @@ def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=Non
     """An uninitialised tensor without gaps whose dimensions lie in memory in the order ``physical_layout``, from the
     outermost to the innermost."""
     size, order = integers("empty_permuted", "size", size), integers("empty_permuted", "physical_layout", physical_layout)
+    if len(order) != len(size):
+        raise RuntimeError(
+            f"empty_permuted: Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = "
+            f"{len(size)} is not equal to len(physical_layout) = {len(order)}"
+        )
     if sorted(order) != list(range(len(size))):
         raise RuntimeError(f"empty_permuted: physical_layout must name each dimension of {list(size)} once, got {list(order)}")
     strides = [0] * len(size)
@@ -502,6 +507,13 @@ def _ranged(op, array, out, device, requires_grad):
         return found
     if isinstance(out, Tensor) and out._m.numel == found._m.numel:
         found = found.reshape(tuple(out._m.shape))
+    elif isinstance(out, Tensor) and out._m.numel and op == "arange":
+        warnings.warn(
+            f"The number of elements in the out tensor of shape {list(out._m.shape)} is {out._m.numel} which does not match the "
+            f"computed number of elements {found._m.numel}. Note that this may occur as a result of rounding error. The out tensor "
+            f"will be resized to a tensor of shape ({found._m.numel},).", stacklevel=3,
+        )  # fmt: skip
+        out.resize_(tuple(found._m.shape))
     return ENTRIES["write_out"](op, found, out)
 
 
@@ -541,8 +553,11 @@ def _spaced(start, end, steps, d):
     return np.where(k < steps // 2, start + step * k, end - step * (steps - 1 - k))
 
 
-def _steps(op, steps):
+def _steps(op, start, end, steps):
     """The number of steps as an int; a float is refused."""
+    if isinstance(steps, float):
+        got = ", ".join("Tensor" if isinstance(value, Tensor) else type(value).__name__ for value in (start, end, steps))
+        raise TypeError(f"{op}() received an invalid combination of arguments - got ({got}): argument 'steps' must be int, not float")
     steps = integer(op, "steps", steps)
     if steps < 0:
         raise RuntimeError(f"{op}: number of steps must be non-negative, got {steps}")
@@ -551,7 +566,7 @@ def _steps(op, steps):
 
 def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``."""
-    steps = _steps("linspace", steps)
+    steps = _steps("linspace", start, end, steps)
     start, end = _number(start), _number(end)
     d = _range_dtype("linspace", dtype, out, start, end)
     array = _spaced(start, end, steps, d)
@@ -560,7 +575,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
 
 def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
-    steps = _steps("logspace", steps)
+    steps = _steps("logspace", start, end, steps)
     start, end = _number(start), _number(end)
     d = _range_dtype("logspace", dtype, out, start, end)
     if d.kind == "i":
@@ -574,8 +589,9 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
     """A matrix with ones on the diagonal."""
     n = integer("eye", "n", n)
     m = n if m is None else integer("eye", "m", m)
-    if n < 0 or m < 0:
-        raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
+    for label, size in (("n", n), ("m", m)):
+        if size < 0:
+            raise RuntimeError(f"eye: {label} must be greater or equal to 0, got {size}")
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     geometry("eye", (n, m), contiguous_strides((n, m)))
     check_memory(n * m * d.itemsize)

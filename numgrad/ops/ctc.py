@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import dtypes
+from ..autograd import enable_grad, is_grad_enabled
 from ..gradients import grad
 from ..kernels import ctc as kernels
 from ..layout import integer, integers
@@ -57,8 +58,10 @@ def _(g, log_probs, targets, out, context, spans, blank, zero_infinity):
     steps = log_probs._m.shape[0]
     lives = (arange(steps, device=g._m.device).unsqueeze(1) < times).unsqueeze(-1)
     finite = (out != float("inf")).unsqueeze(-1)
-    losses = _recursion(log_probs, targets, spans, context._m.shape[-1], blank)
-    (shares,) = grad([losses], [log_probs], [g], create_graph=True)
+    record = is_grad_enabled()
+    with enable_grad():
+        losses = _recursion(log_probs, targets, spans, context._m.shape[-1], blank)
+        (shares,) = grad([losses], [log_probs], [g], create_graph=record)
     found = log_probs.exp() * g.unsqueeze(-1) + shares
     return found.masked_fill(~(lives & finite), 0.0), None
 

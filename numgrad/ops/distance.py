@@ -109,7 +109,7 @@ def _norm_of_complex(name, input, p, dim, keepdim):
         return norm_along(name, input.abs(), p, dim, keepdim)
     ndim = input._m.ndim
     axes = normalize_axes(name, dim, ndim)
-    found = _norm2(ENTRIES["view_as_real"](input), (*axes, ndim), keepdim)
+    found = _norm2(ENTRIES["view_as_real"](input), (*axes, ndim) if ndim else (0,), keepdim)
     return found.squeeze(-1) if keepdim else found
 
 
@@ -148,7 +148,10 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tenso
     the singular values of matrices)."""
     input = as_tensor_operand("norm", input, "input")
     if dtype is not None:
-        input = cast(input, dtypes.as_dtype(dtype))
+        d = dtypes.as_dtype(dtype)
+        if input._m.dtype.is_complex and not d.is_complex:
+            raise RuntimeError(f"norm: dtype should be complex for complex inputs, but got {d.scalar_type}")
+        input = cast(input, d)
     if not input._m.dtype.differentiable:
         raise RuntimeError(
             f"norm(): input dtype should be either floating point or complex. Got {input._m.dtype!r} instead."

@@ -48,24 +48,31 @@ def _check(name, n, m, taps, output_size, output_ratio):
         ratios = (output_ratio,) * n if isinstance(output_ratio, (int, float)) else tuple(output_ratio)
         if len(ratios) != n:
             raise ValueError(
-                f"{name} requires output_ratio to either be a single value or have {n} values, got {ratios}"
+                f"{name} requires output_ratio to either be a single Int or tuple of Ints. It needs {n} values, got {ratios}"
             )
         output_size = tuple(int(size * ratio) for size, ratio in zip(m.shape[-n:], ratios))
-    outs = several(name, "output_size", output_size, n)
-    for size, out, tap in zip(m.shape[-n:], outs, taps):
-        if tap < 1 or out < 1 or out + tap - 1 > size:
+    outs = _one_or_all(name, "output_size", output_size, n)
+    for what, size, out, tap in zip(("time", "height", "width")[-n:], m.shape[-n:], outs, taps):
+        if tap < 1 or out < 0 or out + tap - 1 > size:
             raise RuntimeError(
-                f"{name}: kernel_size={list(taps)} and output_size={list(outs)} must be positive and fit the input of "
-                f"{list(m.shape)}: output_size + kernel_size - 1 may be at most its size"
+                f"{name}: kernel_size={list(taps)} must be positive and output_size={list(outs)} not negative, and neither too "
+                f"large relative to input {what}: output_size + kernel_size - 1 may be at most {size} for {list(m.shape)}"
             )
     return outs
+
+
+def _one_or_all(name, what, value, n):
+    """`several`, where a sequence has to have all."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = ()  # which it refuses
+    return several(name, what, value, n)
 
 
 def _fractional(name, n, input, kernel_size, output_size, output_ratio, samples):
     """(maxima, their flat places in their planes)."""
     input = as_tensor_operand(name, input, "input")
     m = input._m
-    taps = several(name, "kernel_size", kernel_size, n)
+    taps = _one_or_all(name, "kernel_size", kernel_size, n)
     outs = _check(name, n, m, taps, output_size, output_ratio)
     lead, size = tuple(m.shape[:-n]), tuple(m.shape[-n:])
     batch = lead[0] if len(lead) == 2 else 1
@@ -81,6 +88,9 @@ def _fractional(name, n, input, kernel_size, output_size, output_ratio, samples)
             f"{name}: Expect _random_samples to have the shape {[batch, lead[-1], n]} and the dtype {m.dtype!r}, got "
             f"{list(samples.shape)} and {samples._m.dtype!r}"
         )
+    if 0 in outs:
+        found = input.new_empty((*lead, *outs))
+        return found, found.long()
     planes = prod(lead)
     chosen = samples[:batch].detach().cpu().numpy().reshape(planes, n)
     if not ((chosen >= 0) & (chosen <= 1)).all():

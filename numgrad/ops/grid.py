@@ -16,7 +16,7 @@ from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor
 from .compare import choose as where
-from .create import arange, linspace, ones
+from .create import arange, linspace, ones, zeros
 from .join import cat, stack
 from .launch import launch
 from .matmul import matmul
@@ -211,11 +211,6 @@ def _warn_of_corners():
 
 
 def _check(m, g, mode):
-    if m.ndim not in (4, 5) or g.ndim != m.ndim:
-        raise RuntimeError(
-            "grid_sample(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
-            f"{list(m.shape)} and grid with sizes {list(g.shape)}"
-        )
     if m.dtype is not g.dtype:
         raise RuntimeError(
             f"grid_sample(): expected input and grid to have same dtype, but input has {m.dtype!r} and grid has "
@@ -223,12 +218,12 @@ def _check(m, g, mode):
         )
     if not m.dtype.is_floating_point:
         raise RuntimeError(f'"grid_sample" not implemented for {m.dtype!r}; convert with .float()')
-    if m.shape[0] != g.shape[0]:
+    if m.shape[:1] != g.shape[:1]:
         raise RuntimeError(
             "grid_sample(): expected grid and input to have same batch size, but got input with sizes "
             f"{list(m.shape)} and grid with sizes {list(g.shape)}"
         )
-    if g.shape[-1] != m.ndim - 2:
+    if g.ndim and g.shape[-1] != m.ndim - 2:
         raise RuntimeError(
             f"grid_sample(): expected grid to have size {m.ndim - 2} in last dimension, but got grid with sizes "
             f"{list(g.shape)}"
@@ -236,6 +231,11 @@ def _check(m, g, mode):
     if 0 in m.shape[2:]:
         raise RuntimeError(
             f"grid_sample(): expected input to have non-empty spatial dimensions, but input has sizes {list(m.shape)}"
+        )
+    if m.ndim not in (4, 5) or g.ndim != m.ndim:
+        raise RuntimeError(
+            "grid_sample(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
+            f"{list(m.shape)} and grid with sizes {list(g.shape)}"
         )
     if mode == "bicubic" and m.ndim != 4:
         raise RuntimeError(f"grid_sample(): bicubic interpolation only supports 4D input, but got {m.ndim}D")
@@ -272,11 +272,29 @@ def affine_grid(theta, size, align_corners=None) -> Tensor:
             "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. This is not an "
             "intended use case of affine_grid. See the documentation of affine_grid for details.", stacklevel=2,
         )  # fmt: skip
-    parts = []
+    return _grid_of(theta, tuple(size[2:]), bool(align_corners))
+
+
+@structured(install=(), name="affine_grid", cases="none", grad_name="AffineGridGeneratorBackward0")
+def _grid_of(theta, *, sizes, align_corners):
+    """(N, n, n + 1) -> (N, *sizes, n)"""
+    m = theta._m
+    found = matmul(_places(m, sizes, align_corners), theta.transpose(1, 2))
+    return dense(found.reshape(m.shape[0], *sizes, len(sizes)))
+
+
+@_grid_of.backward
+def _(g, sizes, align_corners):
+    n = len(sizes)
+    return matmul(g.reshape(g._m.shape[0], -1, n).transpose(1, 2), _places(g._m, sizes, align_corners))
+
+
+def _places(m, sizes, align_corners):
+    """The ``(x, y, 1)`` of all elements, one a row, in the dtype and on the device of ``m``."""
+    n, parts = len(sizes), []
     for axis in reversed(range(n)):
-        k = size[2 + axis]
-        line = linspace(-1, 1, k, dtype=m.dtype, device=m.device) if k > 1 else theta.new_zeros(1)
+        k = sizes[axis]
+        line = linspace(-1, 1, k, dtype=m.dtype, device=m.device) if k > 1 else zeros(1, dtype=m.dtype, device=m.device)
         line = line if align_corners or k == 1 else line * ((k - 1) / k)
-        parts.append(line.reshape(k, *(1,) * (n - 1 - axis)).expand(size[2:]).reshape(-1, 1))
-    base = cat([*parts, ones(prod(size[2:]), 1, dtype=m.dtype, device=m.device)], 1)
-    return matmul(base.unsqueeze(0), theta.transpose(1, 2)).reshape(size[0], *size[2:], n)
+        parts.append(line.reshape(k, *(1,) * (n - 1 - axis)).expand(sizes).reshape(-1, 1))
+    return cat([*parts, ones(prod(sizes), 1, dtype=m.dtype, device=m.device)], 1)

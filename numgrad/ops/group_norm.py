@@ -94,7 +94,7 @@ def _checked(name, input, least, given):
     m = input._m
     if m.ndim < least:
         raise RuntimeError(
-            f"{name}: Expected at least {least} dimensions for input tensor, (N, C, *), but received {m.ndim}"
+            f"{name}: Expected at least {least} dimensions for input tensor but received {m.ndim}: (N, C, *)"
         )
     if not m.dtype.is_floating_point:
         raise RuntimeError(f'"{name}" not implemented for {m.dtype!r}: it takes floating point; use .float()')

@@ -54,10 +54,14 @@ def ormqr(input, tau, other, left=True, transpose=False, *, out=None) -> Tensor:
     for tensor, argument in ((input, "input"), (other, "other")):
         if tensor._m.ndim < 2:
             raise RuntimeError(f"{name}: {argument} must have at least 2 dimensions, got {tensor._m.ndim}")
-    input, other = floating(name, input), floating(name, other)
     m, n = input._m.shape[-2:]
     side = -2 if left else -1
     count = tau._m.shape[-1] if tau._m.ndim else 0
+    if count > n:
+        raise RuntimeError(
+            f"{name}: tau.shape[-1] must be less than or equal to input.shape[-1], got {list(tau._m.shape)} and {list(input._m.shape)}"
+        )
+    input, other = floating(name, input), floating(name, other)
     if other._m.shape[side] < count:
         raise RuntimeError(
             f"{name}: other.shape[{side}] must be greater than or equal to tau.shape[-1], got {list(other._m.shape)} and "

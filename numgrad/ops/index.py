@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import no_grad
-from ..inplace import write_out
+from ..inplace import check_inplace, refuse_overlap, write_out
 from ..kernels.index import ADD, SET
 from ..layout import broadcast_shapes, integer, normalize_axis
 from ..op import as_tensor_operand, cast, dense, function, method, plain
@@ -52,8 +52,9 @@ def along(op, input, dim, index, src=None, wrap=False):
     for axis, size in enumerate(im.shape):
         if axis != dim and size > m.shape[axis] or (src is not None and size > src._m.shape[axis]):
             against = "" if src is None else f" and no larger than src {list(src._m.shape)}"
+            lead = f"Size does not match at dimension {axis} expected" if op == "gather" else "Expected"
             raise RuntimeError(
-                f"{op}(): Expected index {list(im.shape)} to be no larger than self {list(m.shape)} apart from "
+                f"{op}(): {lead} index {list(im.shape)} to be no larger than self {list(m.shape)} apart from "
                 "dimension "
                 f"{dim}{against}"
             )
@@ -162,8 +163,9 @@ def index_source(op, input, dim, index, source):
     count = at.indices[0]._m.numel
     if source._m.ndim != input._m.ndim and source._m.ndim and input._m.ndim:
         raise RuntimeError(
-            f"{op}(): source and destination must have the same number of dimensions, but got {source._m.ndim} and "
-            f"{input._m.ndim}"
+            f"{op}(): source and destination must have the same number of dimensions: source tensor shape must match self tensor "
+            f"shape, excluding the specified dimension. Got self.shape = {list(input._m.shape)} source.shape = "
+            f"{list(source._m.shape)}"
         )
     shape = list(target._m.shape)
     shape[dim] = count
@@ -317,6 +319,8 @@ def put(input, index, source, accumulate=False) -> Tensor:
 def put_(self, index, source, accumulate=False):
     """In-place version of `put`."""
     at, source = _put_arguments("put_", self, index, source)
+    check_inplace("put_", self, source)
+    refuse_overlap("put_", self, source, *at.indices)
     if self._m.contiguous:
         _putting.inplace("put_", self.view(-1), source, at, ADD if accumulate else SET)
         return self

@@ -5,6 +5,7 @@ from math import comb
 
 from .. import config, dtypes
 from ..autograd import Node, next_seq, switch
+from ..errors import ShapeError
 from ..inplace import write_out
 from ..layout import Size, broadcast_shapes, geometry, integer, integers, normalize_axis
 from ..op import ENTRIES, as_tensor_operand, cast_gradient, function, note_recorded, recording, same_device
@@ -68,8 +69,9 @@ def tensor_list(op, tensors, name="tensors"):
             raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(tensor).__name__}")
         found.append(tensor)
     if not found:
-        kind = ValueError if op.startswith(("cat", "conc")) else RuntimeError
-        raise kind(f"{op}(): expected a non-empty list of Tensors")
+        if op.startswith(("cat", "conc")):
+            raise ShapeError(f"{op}(): expected a non-empty list of Tensors")
+        raise RuntimeError(f"{op} expects a non-empty TensorList")
     return found
 
 
@@ -109,7 +111,12 @@ def _plan_cat(tensors, dim):
             continue
         if not m.ndim:
             raise RuntimeError(f"zero-dimensional tensor (at position {k}) cannot be concatenated; use stack")
-        if m.ndim != first.ndim or any(
+        if m.ndim != first.ndim:
+            raise RuntimeError(
+                f"cat: Tensors must have same number of dimensions: got {first.ndim} and {m.ndim}; sizes {list(first.shape)} and, for "
+                f"tensor number {k} in the list, {list(m.shape)}"
+            )
+        if any(
             a != b for axis, (a, b) in enumerate(zip(m.shape, first.shape)) if axis != dim
         ):
             raise RuntimeError(

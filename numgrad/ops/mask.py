@@ -108,12 +108,12 @@ def _fill_value(op, value, d):
     if d.kind == "b":
         return bool(value)
     if isinstance(value, complex) and not d.is_complex:
-        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow")
+        raise RuntimeError(f"{op}(): value cannot be converted to type {d.name} without overflow: {value}")
     if d.differentiable:
         return value
     low, high = (0, 255) if d is dtypes.uint8 else (-(1 << 8 * d.itemsize - 1), (1 << 8 * d.itemsize - 1) - 1)
     if not low <= value <= high:
-        raise RuntimeError(f"{op}(): value {value} cannot be converted to type {d!r} without overflow")
+        raise RuntimeError(f"{op}(): value cannot be converted to type {d.name} without overflow: {value}")
     return int(value)
 
 
@@ -176,8 +176,8 @@ def _masked_source(op, shape, d, mask, source):
 def masked_scatter(input, mask, source) -> Tensor:
     """``input`` with the elements where ``mask`` holds replaced, in order, by the first ones of ``source``."""
     input = as_tensor_operand("masked_scatter", input, "input")
-    shape = broadcast_shapes("masked_scatter", input._m.shape, _bool_mask("masked_scatter", mask)._m.shape)
-    at, source = _masked_source("masked_scatter", shape, input._m.dtype, mask, source)
+    shape = broadcast_shapes("masked_scatter", input._m.shape, _bool_mask("masked_scatter_", mask)._m.shape)
+    at, source = _masked_source("masked_scatter_", shape, input._m.dtype, mask, source)
     full = input if input._m.shape == shape else input.expand(shape)
     return as_own(reshape(_scattered(reshape(full, (-1,)), source, at, SET), shape))
 

@@ -179,8 +179,8 @@ _linear_plans: dict = {}
 def _plan_linear(x, w, bias):
     if w.ndim not in (1, 2) or x.ndim == 0:
         raise RuntimeError(
-            f"linear: expected a weight of 1 or 2 dimensions and an input of at least 1, got weight {list(w.shape)} and "
-            f"input {list(x.shape)}"
+            "linear: both arguments to linear need to be at least 1D, and the weight at most 2D, but they are "
+            f"{x.ndim}D and {w.ndim}D: input {list(x.shape)}, weight {list(w.shape)}"
         )
     if x.shape[-1] != w.shape[-1]:
         raise RuntimeError(

@@ -246,6 +246,11 @@ def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
             )
     sections = getattr(indices_or_sections, "ndim", 0) == 0 and hasattr(indices_or_sections, "__index__")
     if not sections:
+        if isinstance(indices_or_sections, (str, float)):
+            raise TypeError(
+                f"tensor_split() received an invalid combination of arguments - got (Tensor, {type(indices_or_sections).__name__}): "
+                "expected an int, a sequence of ints or a Tensor as indices_or_sections"
+            )
         indices_or_sections = integers("tensor_split", "indices", indices_or_sections)
     else:
         indices_or_sections = integer("tensor_split", "sections", indices_or_sections)

@@ -288,21 +288,21 @@ def _checked(name, n, shape, kernel_size, stride, padding, dilation, ceil_mode):
     taps = several(name, "kernel_size", kernel_size, n)
     steps = taps if stride is None or stride == () else several(name, "stride", stride, n)
     padding, dilation = several(name, "padding", padding, n), several(name, "dilation", dilation, n)
-    batched(name, n, shape)
     if any(s <= 0 for s in steps):
-        raise RuntimeError(f"{name}: stride should not be zero or negative, got {list(steps)}")
+        raise RuntimeError(f"{name}: stride must be greater than zero, but got {min(steps)}: stride should not be zero or negative")
     if any(k <= 0 for k in taps):
         raise RuntimeError(f"{name}: kernel size should be greater than zero, but got {list(taps)}")
     if any(d <= 0 for d in dilation):
         raise RuntimeError(f"{name}: dilation should be greater than zero, but got {list(dilation)}")
     if any(p < 0 for p in padding):
-        raise RuntimeError(f"{name}: padding must be non-negative, but got {list(padding)}")
+        raise RuntimeError(f"{name}: pad must be non-negative, but got padding {list(padding)}")
     for k, p, d in zip(taps, padding, dilation):
         if p > (d * (k - 1) + 1) // 2:
             raise RuntimeError(
                 f"{name}: pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and "
                 f"dilation={d}"
             )
+    batched(name, n, shape)
     out_size = tuple(
         _out_size(*values, ceil_mode) for values in zip(shape[-n:], taps, steps, padding, dilation)
     )  # fmt: skip
@@ -334,7 +334,10 @@ def _adaptive_size(name, n, m, output_size):
     if output_size is None or hasattr(output_size, "__index__"):
         output_size = (output_size,) * n
     if len(output_size) != n:
-        raise RuntimeError(f"{name}: output_size must be {n}, got {len(output_size)} numbers: {tuple(output_size)}")
+        expected = "'output_size' should contain one int" if n == 1 else f"output_size must be {n}"
+        raise RuntimeError(f"{name}: {expected}, got {len(output_size)} numbers: {tuple(output_size)}")
+    if n > 1 and m.ndim <= n:
+        raise ValueError(f"{name}: Input dimension should be at least {n + 1}, got {list(m.shape)}")
     batched(name, n, m.shape, empty=True)
     if not m.dtype.is_floating_point:
         raise RuntimeError(f'"{name}" not implemented for {m.dtype!r}; convert with .float()')

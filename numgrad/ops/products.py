@@ -66,10 +66,10 @@ def vecdot(x, y, *, dim=-1, out=None) -> Tensor:
 
 def _cross(name, input, other, dim):
     shape = broadcast_shapes(name, input._m.shape, other._m.shape)
-    dim = normalize_axis(name, dim, len(shape))
+    given, dim = dim, normalize_axis(name, dim, len(shape))
     if shape[dim] != 3 or input._m.shape[dim] != 3 or other._m.shape[dim] != 3:
         raise RuntimeError(
-            f"{name}: inputs dimension {dim} must have length 3. Got {input._m.shape[dim]} and {other._m.shape[dim]}"
+            f"{name}: inputs dimension {given} must have length 3. Got {input._m.shape[dim]} and {other._m.shape[dim]}"
         )
     a, b = unbind(input, dim), unbind(other, dim)
     return stack([_minor(a[k - 2], b[k - 1], a[k - 1], b[k - 2]) for k in range(3)], dim)

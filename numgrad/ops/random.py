@@ -10,13 +10,13 @@ from ..device import CPU, resolve
 from ..errors import not_implemented_for
 from ..generator import Generator, default_generator
 from ..inplace import check_inplace, rebase, write_out, written
-from ..layout import contiguous_format, geometry, integer, preserve_format
+from ..layout import broadcast_shapes, contiguous_format, geometry, integer, preserve_format
 from ..op import as_tensor_operand, cast, function, method, record, recording
 from ..storage import check_memory, meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
 from .complex import view_as_real
-from .copy import _copy_into, write
+from .copy import _copy_into, write, zero
 from .create import empty_like, resized, zeros_like
 from .search import argmax
 from .softmax import softmax_root
@@ -67,6 +67,8 @@ def _sampler(name, fill, doc, on_device=None):
         kind = None if on_device is None or self._m.device is CPU else on_device(*args, **kwargs)
         if fill is _normal:
             kwargs["contiguous"] = self._m.contiguous
+        if self._m.dtype.format is not None:
+            raise not_implemented_for(name, self._m.dtype)
         if fill is _random:
             if self._m.dtype.barebones and not args and not kwargs:
                 raise not_implemented_for("random_", self._m.dtype)
@@ -161,6 +163,8 @@ def _parts(op, tensor):
 
 
 def _floating(op, tensor):
+    if tensor._m.dtype.format is not None:
+        raise not_implemented_for(op, tensor._m.dtype)
     if not tensor._m.dtype.is_floating_point:
         raise RuntimeError(f'"{op}" not implemented for {tensor._m.dtype!r}: use a floating-point dtype')
     return tensor
@@ -268,13 +272,30 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None
     elif std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     like = mean if isinstance(mean, Tensor) else std
-    shape = np.broadcast_shapes(
-        *(tuple(value._m.shape) for value in (mean, std) if isinstance(value, Tensor))
-    )
-    found = empty_tensor(meta(like._m.dtype, shape, like._m.device))
-    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator), ("normal", 0.0, 1.0), generator)
-    found = found * std + mean
+    mean, std = (value if isinstance(value, Tensor) else _number_like(like, value) for value in (mean, std))
+    found = _normal_numbers(mean, std, generator=generator)
     return found if out is None else write_out("normal", found, out)
+
+
+def _number_like(tensor, value):
+    """A number as a 0-d tensor of the dtype and device of ``tensor``."""
+    m = tensor._m
+    return from_array(m.dtype.encode(np.array(value))).to(m.device)
+
+
+@structured(install=(), cases="none", name="normal_numbers", grad_name="NormalBackward0")
+def _normal_numbers(mean, std, *, generator=None):
+    """Normal numbers, with gradients of zeros."""
+    m = mean._m
+    shape = broadcast_shapes("normal", m.shape, std._m.shape)
+    found = empty_tensor(meta(m.dtype, shape, m.device))
+    _draw(found, lambda flat: streams.fill_normal(flat, 0.0, 1.0, generator), ("normal", 0.0, 1.0), generator)
+    return cast(found * std + mean, m.dtype)
+
+
+@_normal_numbers.backward
+def _(g, mean_meta, std_meta):
+    return tuple(zero(empty_tensor(meta(m.dtype, m.shape, m.device))) for m in (mean_meta, std_meta))
 
 
 @function
@@ -296,10 +317,14 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
 @function
 def multinomial(input, num_samples, replacement=False, *, generator=None, out=None) -> Tensor:
     """Indices drawn with the weights in the rows of ``input``: (c,) -> (samples,), (r, c) -> (r, samples)."""
-    input = _floating("multinomial", as_tensor_operand("multinomial", input, "input"))
+    input = as_tensor_operand("multinomial", input, "input")
+    if not input._m.dtype.is_floating_point:
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input._m.dtype.scalar_type}")
     if input._m.ndim not in (1, 2):
         raise RuntimeError(f"prob_dist must be 1 or 2 dim, got {input._m.ndim}")
     num_samples = integer("multinomial", "num_samples", num_samples)
+    if input._m.shape[-1] > 1 << 24:
+        raise RuntimeError(f"multinomial: number of categories cannot exceed 2^24, got {input._m.shape[-1]}")
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input._m.shape[-1]:

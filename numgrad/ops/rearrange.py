@@ -445,7 +445,7 @@ def _several(name, least, dim_of):
         ndim = input._m.ndim
         if ndim < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a "
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a "
                 "tensor "
                 f"with {ndim} dimensions!"
             )

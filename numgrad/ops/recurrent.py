@@ -1,6 +1,5 @@
 """The pointwise parts of recurrent cells, each one row op: what follows the matrix products of a step."""
 
-from ..autograd import is_grad_enabled
 from ..function import Function
 from ..kernels.vocab import lanes, sigmoid as logistic, tanh as hyperbolic_tangent
 from ..op import cast
@@ -25,7 +24,7 @@ class Steps(Function):
     def backward(ctx, *gradients):
         joined = stack(gradients) if ctx.sizes is None else cat(gradients)
         for_weight = None
-        if ctx.needs_input_grad[2] and not is_grad_enabled():
+        if ctx.needs_input_grad[2] and not ctx._by_ops:  # else `hidden_product` has it
             rows = joined.reshape(-1, joined.shape[-1])
             for_weight = matrix_product(rows.T, cast(cat(ctx.hidden), rows._m.dtype))  # (n, rows) x (rows, m)
         return joined, None, for_weight, None

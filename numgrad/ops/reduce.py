@@ -6,7 +6,7 @@ from .. import dtypes
 from ..autograd import engine
 from ..kernels.vocab import maximum, minimum, where
 from ..layout import normalize_axes, normalize_axis
-from ..op import ENTRIES, as_tensor_operand, cast, function, method
+from ..op import ENTRIES, as_tensor_operand, cast, converted, function, method
 from ..reduction import reduction
 from ..structured import structured
 from ..tensor import Tensor
@@ -147,7 +147,7 @@ def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
         return ENTRIES["write_out"]("prod", prod(input, dim, keepdim, dtype=dtype), out)
     if dtype is None:
         return _product(input, dim, keepdim)
-    input = cast(input, dtypes.as_dtype(dtype))
+    input = converted(input, dtype)
     if input._m.dtype is dtypes.bool_:
         return all(input, dim, keepdim)
     return cast(_product(input, dim, keepdim), input._m.dtype)
@@ -200,7 +200,7 @@ def sum_to_size(self, *shape, size=None) -> Tensor:
     lead = m.ndim - len(size)
     if lead < 0 or [wanted for wanted, here in zip(size, m.shape[lead:]) if wanted not in (1, here)]:
         raise RuntimeError(
-            f"sum_to_size: size {list(size)} does not expand to {list(m.shape)}; each size must be 1 or that of the "
+            f"sum_to_size: size {{{list(size)}}} is not expandable to size {{{list(m.shape)}}}; each size must be 1 or that of the "
             "tensor, counted from the last dimension"
         )
     repeated = [*range(lead), *(lead + k for k, wanted in enumerate(size) if wanted != m.shape[lead + k])]

@@ -193,7 +193,14 @@ def _sizes(m, size, scale_factor, recompute):
     if scale_factor is None:
         if recompute:
             raise ValueError("interpolate: recompute_scale_factor is not meaningful with an explicit size.")
-        return integers("interpolate", "size", values), (None,) * n
+        try:
+            return integers("interpolate", "size", values), (None,) * n
+        except TypeError:
+            kinds = [type(value).__name__ for value in values]
+            raise TypeError(
+                "interpolate: expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, int, int], but got "
+                f"size with types {kinds}: {given}"
+            ) from None
     sizes = tuple(floor(float(k) * float(v)) for k, v in zip(m.shape[2:], values))
     return sizes, (None,) * n if recompute else tuple(float(v) for v in values)
 

@@ -8,7 +8,7 @@ from .. import dtypes
 from ..inplace import write_out
 from ..kernels import scan as kernels
 from ..layout import integer, normalize_axis
-from ..op import as_tensor_operand, cast, dense, function, method, plain, record, recording
+from ..op import as_tensor_operand, cast, converted, dense, function, method, plain, record, recording
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, empty_tensor, from_array
@@ -170,7 +170,7 @@ def _summed(name, entry, input, dim, dtype, out):
     if dtype is not None:
         if dtypes.as_dtype(dtype) is dtypes.bool_:
             raise RuntimeError(f'"{name}" not implemented for torch.bool: expected a dtype of numbers; leave dtype out for int64')
-        input = cast(input, dtypes.as_dtype(dtype))
+        input = converted(input, dtype)
     elif not input._m.dtype.differentiable:
         input = cast(input, dtypes.int64)
     found = entry(input, dim)
@@ -270,6 +270,11 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None) -> Tensor:
             raise RuntimeError(
                 f"diff expects prepend or append to be the same dimension as input, got {name} of {part._m.ndim} and input of "
                 f"{input._m.ndim} dimensions"
+            )
+        if part is not None and any(i != j for k, (i, j) in enumerate(zip(part._m.shape, input._m.shape)) if k != dim):
+            raise RuntimeError(
+                f"diff expects the shape of tensor to prepend or append to match that of input except along the differencing "
+                f"dimension; got {name} of {list(part._m.shape)} and input of {list(input._m.shape)}, dim {dim}"
             )
     n = integer("diff", "n", n)
     if n < 0:

@@ -129,9 +129,10 @@ def _(g, products, weight, hidden, bias, cell, out, context, mode, backwards):
 def _(g, products, weight, hidden, bias, cell, out, context, mode, backwards):
     inputs = [products, weight, hidden, bias, cell]
     wanted = [k for k, t in enumerate(inputs) if t is not None and t._n is not None]
+    record = autograd.is_grad_enabled()
     with enable_grad():
         found = _step_by_step(*inputs, mode, backwards)
-        gradients = autograd.grad(found, [inputs[k] for k in wanted], g, create_graph=True, allow_unused=True)
+        gradients = autograd.grad(found, [inputs[k] for k in wanted], g, create_graph=record, allow_unused=True)
     results = [None] * len(inputs)
     for k, gradient in zip(wanted, gradients):
         results[k] = gradient

@@ -59,7 +59,7 @@ def triplet_margin_loss(anchor, positive, negative, margin: float = 1.0, p: floa
     name = "triplet_margin_loss"
     reduction = legacy_reduction(reduction, size_average, reduce)
     if not margin > 0:
-        raise ValueError(f"{name}: expected margin to be greater than 0, got {margin} instead")
+        raise ValueError(f"{name}: expected margin to be greater than 0: margin must be greater than 0, got {margin}")
     if not anchor._m.ndim == positive._m.ndim == negative._m.ndim:
         raise RuntimeError(
             f"The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
@@ -78,7 +78,7 @@ def triplet_margin_with_distance_loss(anchor, positive, negative, *, distance_fu
     """`triplet_margin_loss` with a distance of one's own, ``distance_function(x, y)``."""
     name = "triplet_margin_with_distance_loss"
     if not margin > 0:
-        raise ValueError(f"{name}: expected margin to be greater than 0, got {margin} instead")
+        raise ValueError(f"{name}: expected margin to be greater than 0: margin must be greater than 0, got {margin}")
     distance = pairwise_distance if distance_function is None else distance_function
     if not anchor._m.ndim == positive._m.ndim == negative._m.ndim:
         raise RuntimeError(
@@ -104,11 +104,7 @@ def hinge_embedding_loss(input, target, margin: float = 1.0, size_average=None, 
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction: str = "mean") -> Tensor:
     """``log(1 + exp(-target * input))`` for targets of 1 and -1."""
     reduction = legacy_reduction(reduction, size_average, reduce)
-    if input.shape != target.shape:
-        raise RuntimeError(
-            f"soft_margin_loss: expected target of the shape of input, {list(input.shape)}, got {list(target.shape)}"
-        )
-    return reduced("soft_margin_loss", -logsigmoid(target * input), reduction)
+    return reduced("soft_margin_loss", -logsigmoid(input * target), reduction)
 
 
 def _classes(name, input, target, per_class=False):

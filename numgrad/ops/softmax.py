@@ -7,7 +7,7 @@ from ..inplace import write_out
 from ..kernels.columns import LARGE, LOG_LARGE
 from ..kernels.vocab import difference, exp, expm1, lanes, log, log1p, maxnum, row_max, row_sum, where
 from ..layout import normalize_axes, normalize_axis
-from ..op import as_tensor_operand, cast, function
+from ..op import as_tensor_operand, cast, converted, function
 from ..rowwise import rowwise
 from ..tensor import Tensor
 from .columns import (
@@ -164,13 +164,11 @@ def shares(x):
 def _along(name, rows, input, dim, dtype):
     input = as_tensor_operand(name, input, "input")
     if dtype is not None:
-        input = cast(input, dtypes.as_dtype(dtype))
+        input = converted(input, dtype)
     elif not input._m.dtype.is_floating_point:
         raise RuntimeError(f'"{name}" not implemented for {input._m.dtype!r}: convert with .float() or pass dtype=')
     ndim = input._m.ndim
     dim = normalize_axis(name, dim, ndim)
-    if input._m.numel == 0:
-        return input.clone()
     if ndim == 0:
         return rows(input.reshape(1)).reshape(())
     if dim == ndim - 1:

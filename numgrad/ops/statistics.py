@@ -172,6 +172,8 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None) 
 def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The sum over ``dim`` (all by default), NaN counted as 0."""
     input = as_tensor_operand("nansum", input, "input")
+    if input._m.dtype.is_complex:
+        raise RuntimeError("nansum does not support complex inputs; apply it to .real and .imag")
     if input._m.dtype.is_floating_point:
         input = input.masked_fill(input.isnan(), 0.0)
     return total_sum(input, dim, keepdim, dtype=dtype, out=out)
@@ -197,14 +199,16 @@ def _weights(name, weights, label, count):
     """Weights of observations, checked."""
     if weights is None:
         return None
-    if weights._m.ndim > 1 or weights._m.numel != count:
-        raise RuntimeError(
-            f"{name}: expected {label} to have one weight an observation, {count}, but got shape {list(weights._m.shape)}"
-        )
+    if weights._m.ndim > 1:
+        raise RuntimeError(f"{name}: expected {label} to have one or fewer dimensions but got weights with {weights._m.ndim} dimensions")
     floating = weights._m.dtype.is_floating_point
     if floating != (label == "aweights"):
         wanted = "floating point" if label == "aweights" else "integral"
         raise RuntimeError(f"{name}: expected {label} to have {wanted} dtype but got {weights._m.dtype!r}")
+    if weights._m.numel != count:
+        raise RuntimeError(
+            f"{name}: expected {label} to have one weight an observation, {count}, but got shape {list(weights._m.shape)}"
+        )
     if bool((weights < 0).any()):
         raise RuntimeError(f"{name}: {label} cannot be negative")
     return weights

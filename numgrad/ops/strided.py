@@ -15,7 +15,7 @@ def as_strided_view(input, size, stride, offset):
     root = root_of(input)
     here = 0 if root is input._d or not len(input._d) else (address(input._d) - address(root)) // input._m.dtype.itemsize
     offset = here if offset is None else offset
-    inside("as_strided", size, stride, offset, len(root))
+    inside("as_strided", size, stride, offset, len(root), input._m.dtype.itemsize)
     return root, offset
 
 

@@ -268,12 +268,12 @@ def adjoint(input) -> Tensor:
 @function
 def movedim(input, source, destination) -> Tensor:
     """Dimensions ``source`` moved to the positions ``destination``, the others in their order."""
-    ndim = input._m.ndim
+    ndim, given = input._m.ndim, [list(dims) if isinstance(dims, (list, tuple)) else [dims] for dims in (source, destination)]
     source, destination = _moved("source", source, ndim), _moved("destination", destination, ndim)
     if len(source) != len(destination):
         raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({list(source)} dims) should contain the same number "
-            f"of dims as destination ({list(destination)} dims)"
+            f"movedim: Invalid source or destination dims: source ({given[0]} dims) should contain the same number "
+            f"of dims as destination ({given[1]} dims)"
         )
     rest = iter(axis for axis in range(ndim) if axis not in source)
     order = [source[destination.index(place)] if place in destination else next(rest) for place in range(ndim)]
@@ -281,9 +281,10 @@ def movedim(input, source, destination) -> Tensor:
 
 
 def _moved(name, dims, ndim):
-    dims = [normalize_axis("movedim", dim, ndim) for dim in (dims if isinstance(dims, (tuple, list)) else (dims,))]
+    given = list(dims) if isinstance(dims, (tuple, list)) else [dims]
+    dims = [normalize_axis("movedim", dim, ndim) for dim in given]
     if len(set(dims)) < len(dims):
-        raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
+        raise RuntimeError(f"movedim: repeated dim in `{name}` ({given})")
     return dims
 
 

@@ -9,9 +9,12 @@ from ..autograd import no_grad
 from ..tensor import Tensor
 from .optimizer import Optimizer, count_steps
 
-_ADVICE = "Call optimizer.step() first and lr_scheduler.step() after it, or the first rate of the schedule is skipped"
+_ADVICE = (
+    "Call optimizer.step() first and lr_scheduler.step() after it, or the first rate of the schedule is skipped: see "
+    "https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
+)
 
-EPOCH_WARNING = (
+EPOCH_DEPRECATION_WARNING = (
     "The epoch argument of lr_scheduler.step() is deprecated, in PyTorch too: call step() without it. With it the "
     "schedule's closed form is used, where it has one, instead of the change from the step before."
 )
@@ -84,14 +87,14 @@ class LRScheduler:
             self._check_order()
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(EPOCH_WARNING, stacklevel=2)
+            warnings.warn(EPOCH_DEPRECATION_WARNING, stacklevel=2)
         self._update_lr(epoch)
 
     def _check_order(self):
         if not hasattr(self.optimizer.step, "counted_by_schedulers"):
             warnings.warn(
-                "optimizer.step() was replaced after the lr_scheduler was made, so its calls cannot be seen. Replace "
-                f"it before. {_ADVICE}.",
+                "`optimizer.step()` has been overridden after learning rate scheduler initialization, so its calls cannot be "
+                f"seen. Replace it before. {_ADVICE}.",
                 stacklevel=3,
             )
         elif not self.optimizer._opt_called:
@@ -159,8 +162,8 @@ def per_group(optimizer: Optimizer, value, name: str) -> list:
                 f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
                 f"param_groups has {len(groups)}."
             )
-        return list(value)
-    return [value] * len(groups)
+        return [copied(one) for one in value]
+    return [copied(value) for _ in groups]
 
 
 class FactorLR(LRScheduler):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
-from .lr_base import LRScheduler, as_optimizer, assign, per_group, restore_functions, saved_functions
+from .lr_base import LRScheduler, as_optimizer, assign, copied, per_group, restore_functions, saved_functions
 from .optimizer import Optimizer
 
 
@@ -123,7 +123,7 @@ class CyclicLR(LRScheduler):
             self.max_momentums = per_group(optimizer, max_momentum, "max_momentum")
             if last_epoch == -1:
                 for group, low, high in zip(groups, self.base_momentums, self.max_momentums):
-                    _set_momentum(group, high, self.use_beta1)
+                    _set_momentum(group, copied(high), self.use_beta1)
                     group["max_momentum"], group["base_momentum"] = high, low
         super().__init__(optimizer, last_epoch)
         self.base_lrs = lows
@@ -199,7 +199,7 @@ class OneCycleLR(LRScheduler):
             if last_epoch == -1:
                 lows = per_group(optimizer, base_momentum, "base_momentum")
                 for group, low, high in zip(groups, lows, per_group(optimizer, max_momentum, "max_momentum")):
-                    _set_momentum(group, high, self.use_beta1)
+                    _set_momentum(group, copied(high), self.use_beta1)
                     group["max_momentum"], group["base_momentum"] = high, low
         super().__init__(optimizer, last_epoch)
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Literal, SupportsFloat
 
-from .lr_base import EPOCH_WARNING, LRScheduler, as_optimizer, assign, present
+from .lr_base import EPOCH_DEPRECATION_WARNING, LRScheduler, as_optimizer, assign, present
 from .lr_cyclic import CosineAnnealingLR, CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from .lr_decay import (
     ConstantLR,
@@ -93,7 +93,7 @@ class ReduceLROnPlateau(LRScheduler):
         if epoch is None:
             epoch = self.last_epoch + 1
         else:
-            warnings.warn(EPOCH_WARNING, stacklevel=2)
+            warnings.warn(EPOCH_DEPRECATION_WARNING, stacklevel=2)
         self.last_epoch = epoch
         if self.is_better(current, self.best):
             self.best = current

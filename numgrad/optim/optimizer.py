@@ -246,7 +246,7 @@ class Optimizer:
         groups = []
         for group, saved in pairs:
             own = {key: group[key] for key in _PARAMS if key in group}
-            groups.append({**copy.deepcopy({key: saved[key] for key in saved if key not in _PARAMS}), **own})
+            groups.append({**copy.deepcopy({key: saved[key] for key in saved if key != "params"}), **own})
         state: defaultdict[Any, Any] = defaultdict(dict)
         for key, value in state_dict["state"].items():
             p = places.get(key)

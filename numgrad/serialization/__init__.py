@@ -13,7 +13,12 @@ from .torch_names import (
     get_safe_globals as get_safe_globals,
     safe_globals as safe_globals,
 )
-from .torch_read import Endianness, LoadEndianness as LoadEndianness, unsafe_names
+from .torch_read import (
+    Endianness,
+    LoadEndianness as LoadEndianness,
+    SourceChangeWarning as SourceChangeWarning,
+    unsafe_names,
+)
 from .torch_write import skipping
 
 DEFAULT_PROTOCOL = 2
@@ -32,10 +37,6 @@ def __getattr__(name: str) -> Any:
 
         return getattr(io, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class SourceChangeWarning(Warning):
-    """The source of a class has changed since a file was written."""
 
 
 def get_default_load_endianness() -> LoadEndianness | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import mmap as mapping
 import os
 import re
@@ -190,6 +191,8 @@ def remove_orphans(target: str) -> None:
 
 # --- reading -----------------------------------------------------------------------------------------------------
 
+HEAD = 32  # bytes at the beginning of a file that tell its format
+
 
 class MmapOptions:
     """How ``load(mmap=True)`` maps files: `mmap.MAP_PRIVATE` or `mmap.MAP_SHARED`."""
@@ -197,9 +200,10 @@ class MmapOptions:
     flags = getattr(mapping, "MAP_PRIVATE", 2)
 
 
-def contents(f: FileLike, mmap: bool = False) -> tuple[np.ndarray, str]:
+def contents(f: FileLike, mmap: bool = False, only_read: Callable[[bytes], bool] = lambda head: False) -> tuple[np.ndarray, str]:
     """The bytes of a path or binary file as a writable array, and what to call it in messages.
 
+    Where ``only_read`` says of the beginning that nobody will write to it, and the bytes are in memory, they are not copied.
     With ``mmap`` a path's bytes are read when they are used; whether writing to them changes the file is said by
     `MmapOptions`.
     """
@@ -222,11 +226,16 @@ def contents(f: FileLike, mmap: bool = False) -> tuple[np.ndarray, str]:
         )
     if mmap:
         raise ValueError("load: mmap=True needs a path, got a file object; pass the file's name or mmap=False")
-    return _rest(f), str(getattr(f, "name", "the file"))
+    return _rest(f, only_read), str(getattr(f, "name", "the file"))
 
 
-def _rest(f: IO[bytes]) -> np.ndarray:
+def _rest(f: IO[bytes], only_read: Callable[[bytes], bool]) -> np.ndarray:
     """What a file has from where it stands, without a second copy where it can say how much that is."""
+    if isinstance(f, io.BytesIO):
+        begin, head = f.tell(), f.read(HEAD)
+        f.seek(begin)
+        if only_read(head):
+            return np.frombuffer(f.getvalue(), np.uint8)[begin:]  # the file's own bytes until somebody writes to it
     try:
         begin = f.tell()
         size = f.seek(0, os.SEEK_END) - begin

@@ -31,27 +31,11 @@ STORAGES = {
     "ComplexDoubleStorage": "complex128", "UntypedStorage": "uint8",
 }  # fmt: skip
 
-_DTYPES = (
-    "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32",
-    "uint64", "bool", "complex64", "complex128",
-)  # fmt: skip
-
-
 class Kind:
     """A class that a file only mentions: of storages, by the dtype of their elements; ``untyped``: those of bytes."""
 
     def __init__(self, dtype: str, untyped: bool = False):
         self.dtype, self.untyped = dtype, untyped
-
-
-class ElementType:
-    """A dtype of PyTorch's that there is none for here; where a file keeps it as a value, this is what is loaded."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __repr__(self):
-        return f"torch.{self.name}"
 
 
 # --- what the names stand for ------------------------------------------------------------------------------------
@@ -223,7 +207,7 @@ def _table() -> dict[str, Any]:
         "numpy.ndarray": np.ndarray,
     }
     table.update({f"torch.{name}": Kind(dtype, name == "UntypedStorage") for name, dtype in STORAGES.items()})
-    table.update({f"torch.{name}": dtypes.BY_NAME.get(name, ElementType(name)) for name in _DTYPES})
+    table.update({f"torch.{name}": dtype for name, dtype in dtypes.BY_NAME.items()})
     for kind in (set, frozenset, complex, list, dict, int, float, bool, str):
         table[f"builtins.{kind.__name__}"] = kind
     table["builtins.bytearray"], table["builtins.bytes"] = _bytearray, _bytes
@@ -239,7 +223,7 @@ TABLE = _table()
 # What a file may call; the other names are only mentioned, as factories or element types.
 _CALLABLE = frozenset(
     id(value) for name, value in TABLE.items()
-    if callable(value) and not isinstance(value, (Kind, ElementType, dtypes.dtype))
+    if callable(value) and not isinstance(value, (Kind, dtypes.dtype))
     and value not in (Tensor, Parameter, np.ndarray, list, dict, int, float, bool, str)
 )  # fmt: skip
 # Calls whose argument's members, or first members, are hashed.

@@ -6,8 +6,10 @@ stride is checked against the bytes that are there.
 
 import enum
 import functools
+import inspect
 import io
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,7 @@ from ..tensor import Tensor, from_array, lay, storage_of
 from . import torch_names
 from .archive import ZIP, Archive
 from .files import MapLocation, place
+from .globals import written_as
 from .importing import Importing
 from .torch_names import Kind, Weights
 from .torch_write import MAGIC, PROTOCOL
@@ -40,7 +43,6 @@ class Endianness:
     default: LoadEndianness | None = None
 
 
-HEAD = 32  # bytes at the beginning of a file that tell its format
 
 def is_stream(head: bytes) -> bool:
     """Whether a file that begins with ``head`` is of PyTorch's before version 1.6: its first pickle is a number."""
@@ -64,6 +66,29 @@ def _elements(data: np.ndarray, name: str, big_endian: bool, label: str) -> np.n
     return values
 
 
+class SourceChangeWarning(Warning):
+    """The source of a class has changed since a file was written."""
+
+
+def _compare_source(kind: type, source: str) -> None:
+    """Warn where the source of a class of the user's is not ``source``, which a file has."""
+    if written_as(kind) is not None:  # PyTorch's, whose source is another
+        return
+    try:
+        now = inspect.getsource(kind)
+    except (OSError, TypeError):
+        warnings.warn(
+            f"Couldn't retrieve source code for container of type {kind.__name__}. It won't be checked for correctness upon "
+            "loading.", stacklevel=2,
+        )  # fmt: skip
+        return
+    if now != source:
+        warnings.warn(
+            f"source code of class '{kind.__module__}.{kind.__qualname__}' has changed since the file was written: what it "
+            "restores may not fit the class. Save it again with the present one", SourceChangeWarning, stacklevel=2,
+        )  # fmt: skip
+
+
 class _Reader:
     """Makes each storage once, as a flat tensor on the device that it belongs to."""
 
@@ -81,6 +106,8 @@ class _Reader:
             raise Damaged("a persistent id that is no tuple")
         identity = tuple(part.decode("latin-1") if isinstance(part, bytes) else part for part in identity)
         if identity[0] == "module" and len(identity) == 4:
+            if isinstance(identity[1], type) and isinstance(identity[3], str):
+                _compare_source(identity[1], identity[3])
             return identity[1]
         if len(identity) < 5 or identity[0] != "storage":
             raise Damaged(f"the persistent id {identity[0]!r:.80}")
@@ -265,11 +292,10 @@ class _StreamReader(_Reader):
 
     def fill(self, key: str, data: np.ndarray) -> None:
         root, name, _ = self.roots[key]
-        found = from_array(_elements(data, name, self.big_endian, self.label))
-        if root.device.type == "cpu":
-            root._d[:] = found._d
+        if root.device.type == "cpu" and not self.big_endian:
+            root._d.view(np.uint8)[:] = data
         else:
-            root.copy_(found)
+            root.detach().copy_(from_array(_elements(data, name, self.big_endian, self.label)))
 
 
 def read_stream(

@@ -4,12 +4,14 @@ Objects are pickled by Python's own pickler, under PyTorch's names for our class
 """
 
 import collections
+import inspect
 import io
 import pickle
 import struct
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -93,6 +95,13 @@ class _Whole:
 
     def __init__(self, block: _Block, untyped: bool):
         self.block, self.untyped = block, untyped
+
+
+class _Source:
+    """A class of modules with its source, which `load` compares."""
+
+    def __init__(self, kind: type, file: str, text: str):
+        self.kind, self.file, self.text = kind, file, text
 
 
 class _Offset:
@@ -227,9 +236,10 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
 
     dispatch: dict[Any, Any] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined,assignment]
 
-    def __init__(self, protocol: int, description: bytes = b""):
+    def __init__(self, protocol: int, description: bytes = b"", with_sources: bool = False):
         super().__init__(io.BytesIO(), protocol)
         self.description = description  # what a storage's has behind the usual five values
+        self.sourced: set[type] | None = set() if with_sources else None  # classes whose source was looked for
         self.framer = _Plain()
         self.write = self._write_large_bytes = self.framer.write
         self.blocks, self.kept = {}, []
@@ -273,10 +283,28 @@ class _Pickler(_Storages, pickle._Pickler):  # type: ignore[name-defined,misc]
 
     def persistent_id(self, value):
         if type(value) not in _PERSISTENT:
-            return None
+            return self._source(value) if self.sourced is not None and isinstance(value, type) else None
         return _Whole(value, False) if isinstance(value, _Block) else self.whole(value)
 
-    def save_pers(self, whole: _Whole):
+    def _source(self, kind: type) -> _Source | None:
+        """The source of a class of the user's modules, when it is met for the first time."""
+        if not issubclass(kind, Module) or kind in self.sourced or written_as(kind) is not None:  # type: ignore[operator]
+            return None
+        self.sourced.add(kind)  # type: ignore[union-attr]
+        try:
+            return _Source(kind, inspect.getsourcefile(kind) or "", inspect.getsource(kind))
+        except (OSError, TypeError):
+            warnings.warn(
+                f"Couldn't retrieve source code for container of type {kind.__name__}. It won't be checked for correctness "
+                "upon loading.", stacklevel=2,
+            )  # fmt: skip
+            return None
+
+    def save_pers(self, whole: "_Whole | _Source"):
+        if isinstance(whole, _Source):
+            self.save(("module", whole.kind, whole.file, whole.text))
+            self.write(pickle.BINPERSID)
+            return
         block, dtype = whole.block, whole.block.first._m.dtype.name
         self.write(pickle.MARK)
         self.save("storage")
@@ -363,8 +391,8 @@ def _named(module: str, name: str) -> Any:
     return torch_names.TABLE[f"{module}.{name}"]
 
 
-def _pickled(value: Any, protocol: int, description: bytes = b"") -> tuple[bytes, list[_Block]]:
-    pickler = _Pickler(protocol, description)
+def _pickled(value: Any, protocol: int, *options) -> tuple[bytes, list[_Block]]:
+    pickler = _Pickler(protocol, *options)
     text = pickler.pickled(value)
     return text, list(pickler.blocks.values())
 
@@ -387,7 +415,7 @@ def stream_parts(obj: Any, protocol: int) -> Iterator[Any]:
     """The bytes of the stream that holds ``obj``, as PyTorch wrote it before version 1.6."""
     if skipping.active:
         raise RuntimeError("save: Cannot use skip_data=True with _use_new_zipfile_serialization=False")
-    pickled, blocks = _pickled(obj, protocol, pickle.NONE)  # None: no view of another storage
+    pickled, blocks = _pickled(obj, protocol, pickle.NONE, True)  # None: no view of another storage
     system = {
         "protocol_version": PROTOCOL, "little_endian": sys.byteorder == "little",
         "type_sizes": {"short": 2, "int": 4, "long": 4},

@@ -6,7 +6,7 @@ from typing import Any
 import numgrad as ng
 
 from .. import constraints
-from ..distribution import lazy_property, sum_rightmost
+from ..utils import lazy_property, sum_rightmost
 
 
 class Transform:

@@ -6,7 +6,7 @@ import numgrad as ng
 from numgrad.nn.functional import logsigmoid, softplus
 
 from .. import constraints
-from ..distribution import broadcast_all, sum_rightmost
+from ..utils import broadcast_all, sum_rightmost
 from .base import Transform
 
 

@@ -3,7 +3,7 @@
 import numgrad as ng
 
 from .. import constraints
-from ..distribution import sum_rightmost
+from ..utils import sum_rightmost
 from .base import Transform
 
 

@@ -25,7 +25,7 @@ class Generator:
         """Start the stream of ``seed``, an integer from -2**63 to 2**64 - 1."""
         seed = int(seed)
         if not -(2**63) <= seed < 2**64:
-            raise Error(f"manual_seed: expected a seed from -2**63 to 2**64 - 1, got {seed}; reduce it modulo 2**64")
+            raise Error(f"manual_seed: Overflow when unpacking long: expected a seed from -2**63 to 2**64 - 1, got {seed}; reduce it modulo 2**64")
         with self._lock:
             self._seed, self._offset = seed % 2**64, 0
         return self

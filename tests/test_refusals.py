@@ -1,0 +1,92 @@
+"""What PyTorch refuses is refused here, with an error of the same type that has the same words in it."""
+
+import re
+
+import numpy as np
+import pytest
+
+import numgrad as ng
+
+torch = pytest.importorskip("torch")
+
+
+def shown_twice(T):
+    return T.ones(1).expand(4)
+
+
+def shared(T):
+    x = T.ones(5)
+    x.numpy()
+    return x.resize_(9)
+
+
+# name: the call, and what both messages match
+REFUSED = {
+    "convolution of two dtypes": (lambda T: T.nn.functional.conv2d(T.ones(1, 1, 3, 3), T.ones(1, 1, 2, 2, dtype=T.float64)), "(?=.*(Float|float))(?=.*(Double|double))"),
+    "diff before another shape": (lambda T: T.diff(T.ones(2, 3), prepend=T.ones(3, 2)), "expects the shape of tensor to prepend or append to match"),
+    "legacy constructor elsewhere": (lambda T: T.FloatTensor(2, device="cuda"), "legacy constructor expects device type: cpu"),
+    "lists of several lengths": (lambda T: T.tensor([[1], [2, 3]]), "expected sequence of length"),
+    "lists of several arrays": (lambda T: T.tensor([np.ones((3, 3)), np.ones((3, 0))]), "expected sequence of length"),
+    "put into an expanded tensor": (lambda T: shown_twice(T).put_(T.tensor([0]), T.ones(1)), "unsupported operation"),
+    "put from itself": (lambda T: (x := T.ones(3)).put_(T.tensor([0]), x[:1]), "unsupported operation"),
+    "real part of a complex result": (lambda T: T.abs(T.ones(2), out=T.ones(2, dtype=T.float64)), "Found dtype Double but expected Float"),
+    "resizing what NumPy sees": (shared, "resize storage that is not resizable"),
+    "normal numbers of two shapes": (lambda T: T.normal(T.ones(120), T.ones(2, 3, 4, 5)), r"size of tensor a \(120\) must match"),
+    "Cauchy numbers without width": (lambda T: T.ones(2).cauchy_(0, 0), "cauchy_ expects sigma > 0.0, but found sigma=0"),
+    "exponential numbers without rate": (lambda T: T.ones(2).exponential_(0), "exponential_ expects lambda > 0.0, but found lambda=0"),
+    "sure trials": (lambda T: T.ones(2).geometric_(2), r"geometric_ expects p to be in \(0, 1\), but got p=2"),
+    "identity of negative size": (lambda T: T.eye(2, -1), "m must be greater or equal to 0, got -1"),
+    "order of other dimensions": (lambda T: T.empty_permuted((2,), (0, 1)), "Number of dimensions in size does not match the length"),
+    "sum to a larger size": (lambda T: T.ones(2).sum_to_size(3), "is not expandable to size"),
+    "cross products along a longer dimension": (lambda T: T.linalg.cross(T.ones(2, 4), T.ones(2, 4), dim=-1), "inputs dimension -1 must have length 3"),
+    "several dimensions to one place": (lambda T: T.ones(2, 3).movedim((0, -1), (0,)), r"\[0, -1\] dims"),
+    "a dimension moved twice": (lambda T: T.ones(2, 3).movedim((0, -2), (0, 1)), r"repeated dim in `source` \(\[0, -2\]\)"),
+    "joining other numbers of dimensions": (lambda T: T.cat([T.ones(2), T.ones(2, 2)]), "Tensors must have same number of dimensions"),
+    "stacking nothing": (lambda T: T.vstack([]), "expects a non-empty TensorList"),
+    "adding rows of another number of dimensions": (lambda T: T.ones(3, 2).index_add(0, T.tensor([0, 1]), T.ones(2)), "source tensor shape must match self tensor shape"),
+    "gathering beside a dimension": (lambda T: T.ones(1, 1).gather(1, T.zeros(2, 2, dtype=T.int64)), "Size does not match at dimension 0"),
+    "mean of integers": (lambda T: T.ones(2, dtype=T.int64).mean(), "must be either a floating point or complex dtype. Got: Long"),
+    "half a step": (lambda T: T.linspace(0, 3, 1.5), r"received an invalid combination of arguments - got \(int, int, float"),
+    "negative border of a pool": (lambda T: T.nn.functional.max_pool1d(T.ones(1, 1, 4), 2, padding=-1), "pad(ding)? must be non-negative"),
+    "negative border of a convolution": (lambda T: T.nn.functional.conv1d(T.ones(1, 1, 4), T.ones(1, 2, 2), padding=-1), "negative padding is not supported"),
+    "weights without channels": (lambda T: T.nn.functional.conv1d(T.ones(1, 1, 4), T.ones(1, 2)), "weight should have at least three dimensions"),
+    "views beyond the memory": (lambda T: T.ones(4, 4).as_strided((2, 2), (200, 200)), "itemsize 4 requiring a storage size of 1604 are out of bounds for storage of size 64"),
+    "weights in two dimensions": (lambda T: T.cov(T.ones(2, 5), fweights=T.ones(5, 5, dtype=T.int64)), "expected fweights to have one or fewer dimensions"),
+    "integers as chances": (lambda T: T.multinomial(T.ones(2, dtype=T.int64), 1), "multinomial only supports floating-point dtypes for input, got: Long"),
+    "complex numbers of integers": (lambda T: T.complex(T.ones(2), T.ones(2, dtype=T.int32)), "Half, Float or Double tensors but got Float and Int"),
+    "a mask of numbers": (lambda T: T.ones(2).masked_scatter(T.ones(2), T.ones(2)), "masked_scatter_ only supports boolean masks"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call, words", REFUSED.values(), ids=REFUSED)
+def test_refused(call, words):
+    with pytest.raises(Exception, match=words) as theirs:
+        call(torch)
+    with pytest.raises(theirs.type) as ours:
+        call(ng)
+    assert re.search(words, str(ours.value))
+
+
+def test_absolute_values_fit_complex_results():
+    z, out = ng.tensor([3 + 4j, -1j]), ng.zeros(2, dtype=ng.complex64)
+    assert ng.abs(z, out=out) is out and out.tolist() == [5, 1]
+
+
+def test_ranges_warn_of_the_size_they_computed():
+    for T in (ng, torch):
+        out = T.zeros(1, 49)
+        with pytest.warns(UserWarning, match="The out tensor will be resized"):
+            T.arange(-1, 1, 2.0 / 49, out=out)
+        assert out.shape == (50,)
+
+
+def test_limits_are_equal_where_their_numbers_are():
+    assert ng.finfo() == ng.finfo(ng.float32) != ng.finfo(ng.float64)
+    assert len({ng.iinfo(ng.int8), ng.iinfo(ng.int8), ng.iinfo(ng.uint8)}) == 2
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__")
+def test_comparisons_of_numpy_are_bytes():
+    for T in (ng, torch):
+        found = np.greater(T.tensor([1.0, 3.0]), 2)
+        assert found.dtype is T.uint8 and found.tolist() == [0, 1]

@@ -2,6 +2,7 @@
 
 from . import (
     autograd as autograd,
+    barebones as barebones,
     complexes as complexes,
     detours as detours,
     gradients as gradients,
@@ -11,7 +12,6 @@ from . import (
     overrides as overrides,
     paths as paths,
     testing as testing,
-    unsigned as unsigned,
 )
 from .autograd import (
     enable_grad as enable_grad,
@@ -46,6 +46,10 @@ from .dtypes import (
     complex128 as complex128,
     dtype as dtype,
     finfo as finfo,
+    float8_e4m3fn as float8_e4m3fn,
+    float8_e4m3fnuz as float8_e4m3fnuz,
+    float8_e5m2 as float8_e5m2,
+    float8_e5m2fnuz as float8_e5m2fnuz,
     float16 as float16,
     float16 as half,
     float32 as float32,

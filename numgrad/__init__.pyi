@@ -15,6 +15,7 @@ from .tensor import Tensor as Tensor
 from .storages import TypedStorage as TypedStorage
 from .storages import UntypedStorage as UntypedStorage
 from . import autograd as autograd
+from . import barebones as barebones
 from . import complexes as complexes
 from . import detours as detours
 from .device import Device as device
@@ -34,7 +35,6 @@ from . import overrides as overrides
 from . import paths as paths
 from .autograd.modes import set_grad_enabled as set_grad_enabled
 from . import testing as testing
-from . import unsigned as unsigned
 
 _Operand: TypeAlias = "Tensor | np.ndarray | np.generic | builtins.float | builtins.bool"
 
@@ -255,6 +255,10 @@ float: _dtype
 float16: _dtype
 float32: _dtype
 float64: _dtype
+float8_e4m3fn: _dtype
+float8_e4m3fnuz: _dtype
+float8_e5m2: _dtype
+float8_e5m2fnuz: _dtype
 def float_power(input: _Operand, exponent: Any, *, out: Tensor | None = ...) -> Tensor: ...
 def floor(input: _Operand, *, out: Tensor | None = ...) -> Tensor: ...
 def floor_(input: _Operand) -> Tensor: ...

@@ -70,7 +70,7 @@ _ONE_DTYPE_IN_PLACE = (
     "index_reduce_", "index_put_",
 )  # fmt: skip
 # Composites that read memory themselves, or whose intermediate results must not be rounded.
-_COMPOSITE = (
+COMPOSITE = (
     "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "unique", "unique_consecutive",
     "histc", "histogram", "searchsorted", "bucketize", "argmax", "argmin", "max", "min", "aminmax", "cummax", "cummin",
     "isin", "scaled_dot_product_attention", "multinomial", "randn_like", "randint_like",
@@ -257,7 +257,7 @@ def _prepare() -> None:
     FOLLOWERS.append(_divert_op)  # ops that are defined from now on
     done = set()
     for names, around in (
-        (_IN_PLACE + _COMPOSITE, _through_float32), (_ONE_DTYPE_IN_PLACE, _of_one_dtype_in_place)
+        (_IN_PLACE + COMPOSITE, _through_float32), (_ONE_DTYPE_IN_PLACE, _of_one_dtype_in_place)
     ):  # fmt: skip
         for name in names:
             entry = ENTRIES.get(name) or behind(getattr(Tensor, name, None))

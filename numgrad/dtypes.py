@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import config, forks
+from .float8 import FORMATS
 
 # NumPy has no bfloat16: its storage is 16 bits under a name, which no arithmetic of NumPy accepts.
 BITS = np.dtype([("bfloat16", np.uint16)])
@@ -26,33 +27,36 @@ class dtype:
     ``"i"`` (integers), ``"f"`` (floating point) and ``"c"`` (complex), ``rank`` its place in the promotion order.
     ``compute`` is the NumPy scalar type that kernels compute in: float32 for the 16-bit formats, which are storage
     only, complex64 for complex32, else ``type``. ``encoded``: NumPy has no such dtype. ``differentiable``: floating point
-    or complex. ``barebones``: uint16, uint32 or uint64, which few ops take. ``unprepared`` is what must happen before the
+    or complex. ``barebones``: uint16, uint32, uint64 or an 8-bit format, which few ops take. ``format``: that of 8 bits, if any. ``unprepared`` is what must happen before the
     first tensor of this dtype; the table of ops puts it there.
     """
 
     __slots__ = ("name", "np", "itemsize", "kind", "rank", "is_floating_point", "is_complex", "differentiable",
-                 "encoded", "is_signed", "barebones", "type", "one", "compute", "unprepared")  # fmt: skip
+                 "encoded", "is_signed", "barebones", "format", "type", "one", "compute", "unprepared")  # fmt: skip
 
     def __init__(self, name, kind, rank):
         self.name, self.kind, self.rank = name, kind, rank
+        self.format = FORMATS.get(name)
         encoded = {"bfloat16": BITS, "complex32": PAIRS}
-        self.np = encoded[name] if name in encoded else np.dtype(name)
-        self.encoded = name in encoded
+        self.encoded = name in encoded or self.format is not None
+        self.np = self.format.np if self.format is not None else encoded[name] if name in encoded else np.dtype(name)
         self.type = self.np.type
-        self.compute: Any = np.float32 if kind == "f" and self.np.itemsize == 2 else np.complex64 if name == "complex32" else self.type
+        self.compute: Any = np.float32 if kind == "f" and self.np.itemsize <= 2 else np.complex64 if name == "complex32" else self.type
         self.one = self.encode(np.array(1, self.compute))[()]
         self.itemsize = self.np.itemsize
         self.is_floating_point = kind == "f"
         self.is_complex = kind == "c"
         self.differentiable = kind in "fc"
         self.is_signed = kind in "fc" or (kind == "i" and not name.startswith("u"))
-        self.barebones = name in ("uint16", "uint32", "uint64")
+        self.barebones = name in ("uint16", "uint32", "uint64") or self.format is not None
         self.unprepared: Any = self._unprepared()
 
     def _unprepared(self):
         """The list that this dtype shares with those that need the same preparation, if it needs any."""
         if self.kind == "c":
             return [] if self.encoded else _unprepared_complex
+        if self.format is not None:
+            return _unprepared_8bit
         return _unprepared_unsigned if self.barebones else _unprepared_16bit if self.type is not self.compute else None
 
     @property
@@ -80,7 +84,7 @@ class dtype:
         """The complex dtype whose parts have this floating-point dtype."""
         if self.kind == "c":
             return self
-        if self.kind != "f":
+        if self.kind != "f" or self.format is not None:
             raise RuntimeError(f"Unknown Complex ScalarType for {self.scalar_type}")
         return complex128 if self is float64 else complex32 if self is float16 else complex64
 
@@ -96,15 +100,19 @@ class dtype:
                 array = array.real
             with np.errstate(over="ignore"):  # too large a number becomes infinite
                 return array.astype(self.np)
+        if self.format is not None:
+            return self.format.encode(array.real)
         wide = np.ascontiguousarray(array, np.float32).view(np.uint32)
         rounded = (wide.astype(np.uint64) + 0x7FFF + (wide >> 16 & 1)) >> 16
         rounded = np.where(wide & 0x7FFFFFFF > 0x7F800000, wide >> 16 | 0x40, rounded)
         return rounded.astype(np.uint16).view(BITS).reshape(np.shape(array))
 
     def decode(self, array):
-        """An ndarray of this dtype's storage as one of numbers: bfloat16 becomes float32, complex32 complex64."""
+        """An ndarray of this dtype's storage as one of numbers: bfloat16 and 8 bits become float32, complex32 complex64."""
         if not self.encoded:
             return array
+        if self.format is not None:
+            return self.format.decode(array)
         if self.np is PAIRS:
             found = np.empty(array.shape, np.complex64)
             found.real, found.imag = array["real"], array["imag"]
@@ -117,6 +125,7 @@ _SCALAR_TYPES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half",
     "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex32": "ComplexHalf", "complex64": "ComplexFloat",
     "complex128": "ComplexDouble", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
+    **{name: name.capitalize() for name in FORMATS},
 }  # fmt: skip
 
 
@@ -132,6 +141,7 @@ def _named(name):
 _unprepared_16bit: list = []
 _unprepared_complex: list = []
 _unprepared_unsigned: list = []
+_unprepared_8bit: list = []
 
 
 bool_ = dtype("bool", "b", 0)
@@ -148,9 +158,10 @@ complex32 = dtype("complex32", "c", 9)
 complex64 = dtype("complex64", "c", 10)
 complex128 = dtype("complex128", "c", 11)
 uint16, uint32, uint64 = (dtype(name, "i", 5) for name in ("uint16", "uint32", "uint64"))
+float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz = (dtype(name, "f", 6) for name in FORMATS)
 
 ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex32, complex64, complex128,
-       uint16, uint32, uint64)  # fmt: skip
+       uint16, uint32, uint64, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz)  # fmt: skip
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.np: d for d in ALL}
 PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
@@ -216,6 +227,11 @@ def promote(a: dtype, b: dtype) -> dtype:
     """The dtype that can hold both, by PyTorch's table (``promote_types``)."""
     if a is b:
         return a
+    if a.format is not None or b.format is not None:
+        raise RuntimeError(
+            f"Promotion for Float8 Types is not supported, attempted to promote {a.scalar_type} and {b.scalar_type}; convert one "
+            "with .to(...)"
+        )
     if a.barebones or b.barebones:
         if a.is_floating_point or b.is_floating_point:
             return a if a.is_floating_point else b
@@ -358,6 +374,12 @@ class finfo(_Limits):
             self.bits, self.eps, self.resolution = 16, 2.0**-7, 0.01
             self.max = (2 - self.eps) * 2.0**127
             self.min, self.tiny, self.smallest_normal = -self.max, 2.0**-126, 2.0**-126
+            return
+        if d.format is not None:
+            numbers = d.format.numbers[np.isfinite(d.format.numbers)]
+            self.bits, self.eps, self.resolution = 8, 2.0**-d.format.fraction, 1.0
+            self.max, self.min = float(numbers.max()), float(numbers.min())
+            self.tiny = self.smallest_normal = 2.0 ** (1 - d.format.bias)
             return
         info = np.finfo(d.name)
         self.bits = info.bits

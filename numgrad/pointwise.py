@@ -400,8 +400,11 @@ def _inplace(op, inputs, attributes, options):
 # --- plans -------------------------------------------------------------------------------------------------------
 
 
-# What is computed in uint16, uint32 and uint64; PyTorch has no kernels for other ops.
-_UNSIGNED = {"mul", "eq", "ne", "where", "bitwise_and", "bitwise_or", "bitwise_xor", "isnan", "isinf", "isfinite"}
+# What is computed in uint16, uint32 and uint64, and in the 8-bit formats; PyTorch has no kernels for other ops.
+_BAREBONES = {
+    "i": {"mul", "eq", "ne", "where", "bitwise_and", "bitwise_or", "bitwise_xor", "isnan", "isinf", "isfinite"},
+    "f": {"abs", "eq", "ne", "where", "isnan", "isinf", "isfinite"},
+}
 
 
 def result_dtypes(op, operands):
@@ -423,7 +426,7 @@ def result_dtypes(op, operands):
         )
     if op.result == "float" and not d.differentiable:
         d = dtypes.get_default_dtype()
-    if d.barebones and op.name not in _UNSIGNED:
+    if d.barebones and op.name not in _BAREBONES[d.kind]:
         raise not_implemented_for(op.name, d)
     return d, (dtypes.bool_ if op.result == "bool" else d.to_real() if op.complex_to_real else d)
 

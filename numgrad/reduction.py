@@ -333,7 +333,7 @@ def _dtypes(op, d):
         if op.takes_complex:
             return d, d, d
         raise no_complex_form(op.name, repr(d))
-    if d.barebones and op.result not in ("sum", "bool", "float"):
+    if d.barebones and op.result not in (("sum", "bool", "float") if d.kind == "i" else ("bool",)):
         raise not_implemented_for(op.name, d)
     if op.result == "sum":
         wide = dtypes.int64 if d.kind in "bi" else d

@@ -138,8 +138,10 @@ ACTIVATIONS = {
     "selu": Case(F.selu, lambda x: J.where(x.value > 0, x, J.expm1(x) * 1.6732632423543772) * 1.0507009873554805, LINE[1:]),
     "celu": Case(lambda x: F.celu(x, 0.5), lambda x: J.where(x.value > 0, x, J.expm1(x * 2) * half), LINE[1:]),
     "glu": Case(lambda x, y: F.glu(ng.stack((x, y)), 0)[0], lambda x, y: x * J.sigmoid(y), pairs(FEW, (-80.0, *FEW[2:]))),
-    "log_softmax": Case(lambda x, y: F.log_softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: -J.softplus(y - x), pairs(FEW), orders=0),
-    "logsumexp": Case(lambda x, y: ng.logsumexp(ng.stack((x, y)), 0), J.logaddexp, pairs(FEW), orders=1),
+    "softmax": Case(lambda x, y: F.softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: J.sigmoid(x - y), pairs(FEW), orders=1),
+    "softmax_columns": Case(lambda x, y: F.softmax(ng.stack((x, y)), 0)[0], lambda x, y: J.sigmoid(x - y), pairs(FEW), orders=1),
+    "log_softmax": Case(lambda x, y: F.log_softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: -J.softplus(y - x), pairs(FEW)),
+    "logsumexp": Case(lambda x, y: ng.logsumexp(ng.stack((x, y)), 0), J.logaddexp, pairs(FEW)),
 }  # fmt: skip
 TARGETS = (0.0, 1.0, 0.25)
 LOSSES = {
@@ -159,10 +161,10 @@ LOSSES = {
         lambda x, y: (J.softplus(-x) + J.softplus(y)) / 2, pairs(FEW)),
     "cross_entropy": Case(
         lambda x, y: F.cross_entropy(ng.stack((x, y), -1), ng.zeros(len(x), dtype=ng.int64), reduction="none"),
-        lambda x, y: J.softplus(y - x), pairs(FEW), orders=1),
+        lambda x, y: J.softplus(y - x), pairs(FEW)),
     "cross_entropy_columns": Case(
         lambda x, y: F.cross_entropy(ng.stack((x, y)).unsqueeze(0), ng.zeros(1, len(x), dtype=ng.int64), reduction="none")[0],
-        lambda x, y: J.softplus(y - x), pairs(FEW), orders=1),
+        lambda x, y: J.softplus(y - x), pairs(FEW)),
     "kl_div": Case(lambda x, t: F.kl_div(x, t, reduction="none"), lambda x, t: J.xlogy(t, t) - t * x, pairs(FEW, FEW_POSITIVE)),
     "kl_div_log": Case(
         lambda x, t: F.kl_div(x, t, reduction="none", log_target=True), lambda x, t: J.exp(t) * (t - x), pairs(FEW[:-1])),
@@ -197,8 +199,8 @@ SPECIAL = {
     "i1e": Case(S.i1e, lambda x: J.bessel("i", 1)(x) * J.exp(-x), (*AROUND_0, 700.0, 1e4)),
     **{f"bessel_{kind}{n}": Case(getattr(S, f"bessel_{kind}{n}"), J.bessel(kind, n), (*AROUND_0, 700.0, 1e4), orders=1)
        for kind in "jy" for n in (0, 1)},
-    **{f"modified_bessel_k{n}": Case(getattr(S, f"modified_bessel_k{n}"), J.bessel("k", n), AROUND_0, orders=1) for n in (0, 1)},
-    "scaled_k0": Case(S.scaled_modified_bessel_k0, lambda x: J.bessel("k", 0)(x) * J.exp(x), AROUND_0[:-3], orders=1),
+    **{f"modified_bessel_k{n}": Case(getattr(S, f"modified_bessel_k{n}"), J.bessel("k", n), AROUND_0) for n in (0, 1)},
+    "scaled_k0": Case(S.scaled_modified_bessel_k0, lambda x: J.bessel("k", 0)(x) * J.exp(x), AROUND_0[:-3]),
     "airy": Case(lambda x: S.airy_ai(x.detach()) + 0 * x, lambda x: x.through(J.m.airyai(x.value), 0, 0), (*BOTH, -2.6, -9.0, -700.0, 1.1)),
     **{f"gammainc_{a}": Case(lambda x, a=a: S.gammainc(0 * x.detach() + a, x), J.lower_gamma(a), (1e-6, 0.7, 2.5, a, 1.2 * a)) for a in (1e-6, 0.75, 40, 3000)},
     **{f"gammaincc_{a}": Case(lambda x, a=a: S.gammaincc(0 * x.detach() + a, x), J.lower_gamma(a, True), (1e-6, 0.7, 2.5, 40.0, a, 1.2 * a))

@@ -210,7 +210,7 @@ else:
         structured = {name for name in noted if OPS[name].form == "structured"} - WIDE_ONLY
         missing = structured - called
         assert len(missing) < 0.2 * len(structured), f"add calls that reach {missing}"
-        named = set(detours._COMPOSITE + detours._ONE_DTYPE_IN_PLACE + detours._IN_PLACE)
+        named = set(detours.COMPOSITE + detours._ONE_DTYPE_IN_PLACE + detours._IN_PLACE)
         random = {"multinomial", "rand_like", "randn_like", "randint_like", "bernoulli_", "normal_", "uniform_", "log_normal_",
                   "exponential_", "geometric_", "cauchy_", "random_"}  # fmt: skip
         assert named - set(CALLS) - random == set()

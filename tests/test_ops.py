@@ -11,9 +11,12 @@ TABLED = [op for op in OPS.values() if op.form in ("pointwise", "reduction", "ro
 DIFFERENTIABLE = [op for op in TABLED if op.gradient is not None]
 
 
-def parametrize(ops, dtype, labels=()):
-    """Over all cases of ``ops``, or those whose label is one of ``labels``."""
-    cases = [case for op in ops for case in cases_for(op, dtype) if not labels or case.label in labels]
+def parametrize(ops, dtype, labels=(), but=()):
+    """Over all cases of ``ops``, or those whose label is one of ``labels``, and none of ``but``."""
+    cases = [
+        case for op in ops for case in cases_for(op, dtype)
+        if (not labels or case.label in labels) and case.label not in but
+    ]  # fmt: skip
     return pytest.mark.parametrize("case", cases, ids=repr)
 
 
@@ -40,12 +43,13 @@ def test_agrees_with_its_reference(case):
     np.testing.assert_allclose(as_float64(result), expected, rtol=tolerance, atol=tolerance)
 
 
-@parametrize(DIFFERENTIABLE, ng.float64)
+# Broadcast operands have kernels of their own; their gradients are checked in float32, below and against PyTorch.
+@parametrize(DIFFERENTIABLE, ng.float64, but=("broadcast", "column"))
 def test_gradient_agrees_with_central_differences(case):
     assert gradcheck(case.run, case.leaves())
 
 
-@parametrize(DIFFERENTIABLE, ng.float64, ("matrix", "broadcast", "all", "outer", "rows"))
+@parametrize(DIFFERENTIABLE, ng.float64, ("matrix", "all", "outer", "rows"))
 def test_second_derivative_agrees_with_central_differences(case):
     assert gradgradcheck(case.run, case.leaves(), atol=1e-4)
 

@@ -243,6 +243,7 @@ TABLED = [op for op in OPS.values() if op.form != "structured" and op.name not i
 PAIRS = {op.name: pair for op in TABLED if (pair := public_pair(op))}
 # PyTorch does not differentiate Bessel functions.
 DIFFERENTIABLE = [name for name in PAIRS if OPS[name].gradient is not None and "bessel" not in name]
+BROADCAST = ("broadcast", "column")  # kernels of their own, which differ from float32's in nothing but the dtype
 
 
 def test_most_public_ops_have_a_counterpart():
@@ -255,6 +256,8 @@ def test_most_public_ops_have_a_counterpart():
 def test_op(name, dtype):
     ours, theirs = PAIRS[name]
     for case in cases_for(OPS[name], getattr(ng, dtype)):
+        if dtype != "float32" and case.label in BROADCAST:
+            continue
         inputs = [mirrored(x) for x in case.inputs]
         try:
             expected = theirs(*inputs, **case.attributes)
@@ -271,6 +274,8 @@ def test_op(name, dtype):
 def test_gradients_of_op(name, dtype):
     rng = np.random.default_rng(3)
     for case in cases_for(OPS[name], getattr(ng, dtype)):
+        if dtype != "float32" and case.label in BROADCAST:
+            continue
         leaves = case.leaves()
         mirrors = [mirrored(x).requires_grad_(x.requires_grad) for x in leaves]
         ours, theirs = (functools.partial(fn, **case.attributes) for fn in PAIRS[name])
@@ -314,6 +319,11 @@ def operand_pairs(kinds):
         yield from (("number", b, left, a) for a, b in itertools.product(kinds, numbers))
 
 
+def share(pairs, k, n):
+    """One in ``n`` of the pairs, from the ``k``-th on: a mixed pair's kernel is its own, and all functions go by one rule."""
+    return itertools.islice(pairs, k % n, None, n)
+
+
 def apply(T, name, left, a, right, b):
     """The function (or, with an underscore, the in-place method) on two operands, or that it is an error."""
     x, y = OPERANDS[left](T, a), OPERANDS[right](T, b)
@@ -335,12 +345,16 @@ def test_dtypes(name):
 
 @pytest.mark.parametrize("name", BINARY)
 def test_promotion(name):
-    for pair in operand_pairs(KINDS if name == "add" else ["bool", "uint8", "int64", "float32"]):
+    kinds = KINDS if name == "add" else ["bool", "uint8", "int64", "float32"]
+    for pair in share(operand_pairs(kinds), BINARY.index(name), 3):
         assert_same_outcome(*both(apply, name, *pair), pair)
 
 
-@pytest.mark.parametrize("name", ["add_", "mul_", "div_", "pow_"])
+INPLACE = ["add_", "mul_", "div_", "pow_"]
+
+
+@pytest.mark.parametrize("name", INPLACE)
 def test_promotion_in_place(name):
-    for pair in operand_pairs(["bool", "uint8", "int64", "float32", "float64"]):
+    for pair in share(operand_pairs(["bool", "uint8", "int64", "float32", "float64"]), INPLACE.index(name), 2):
         if pair[0] != "number":
             assert_same_outcome(*both(apply, name, *pair), pair)

@@ -13,6 +13,8 @@ from .jit import inlined, integer, kernel_template, pointer, real, shifted, stac
 from .vmath import difference, exp, expm1, log, log1p, maxnum, minnum, where
 
 WIDTH, RUN, ALMOST_ONE = 256, 64, 1.02
+# A softmax above this is so near to 1 that 1 minus it has lost digits: its gradient is found without that difference.
+LARGE, LOG_LARGE = 0.9, -0.105
 SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = 0, 1, 2  # LOGSUMEXP leaves the maximum and the logarithm of the sum behind the result
 
 
@@ -110,13 +112,29 @@ def softmax_columns(operands, begin, end, *, T, MODE):
 
 @kernel_template
 def softmax_columns_backward(operands, begin, end, *, T, MODE):
-    """Units [begin, end) of the gradients: of softmax ``y * (g - sum(g * y))``, of its logarithm ``g - exp(y) * sum(g)``.
-    Slots: g, y, dx, n, inner, width."""
+    """Units [begin, end) of the gradients: of softmax ``y * (g - sum(g * y))``, of its logarithm ``g - exp(y) * sum(g)``;
+    in another way where a result is nearly 1. Slots: g, y, dx, n, inner, width."""
     g, y, dx = pointer(operands, 0, T), pointer(operands, 1, T), pointer(operands, 2, T)
     n, inner, width = integer(operands, 3), integer(operands, 4), integer(operands, 5)
     total, part = stack_array(WIDTH, T(0)), stack_array(WIDTH, T(0))
+    top, level = stack_array(WIDTH, T(0)), stack_array(WIDTH, T(0))
     for unit in range(begin, end):
         _, columns, start, _ = block(unit, n, inner, width)
+        for c in range(columns):
+            top[c], level[c] = T(-math.inf), T(0)
+        for k in range(n):
+            value = shifted(y, start + k * inner)
+            for c in range(columns):
+                top[c] = maxnum(top[c], value[c])
+        largest = T(-math.inf)
+        for c in range(columns):
+            largest = maxnum(largest, top[c])
+        near = largest > T(LARGE if MODE == SOFTMAX else LOG_LARGE)
+        if MODE == SOFTMAX and near:  # the gradient of the largest is taken off all first
+            for k in range(n):
+                error, value = shifted(g, start + k * inner), shifted(y, start + k * inner)
+                for c in range(columns):
+                    level[c] = where(value[c] == top[c] and top[c] > T(LARGE), error[c], level[c])
         for c in range(columns):
             total[c] = T(0)
         for run in range(0, n, RUN):
@@ -125,16 +143,20 @@ def softmax_columns_backward(operands, begin, end, *, T, MODE):
             for k in range(run, min(run + RUN, n)):
                 error, value = shifted(g, start + k * inner), shifted(y, start + k * inner)
                 for c in range(columns):
-                    part[c] += error[c] * value[c] if MODE == SOFTMAX else error[c]
+                    part[c] += (error[c] - level[c]) * value[c] if MODE == SOFTMAX else error[c]
             for c in range(columns):
                 total[c] += part[c]
         for k in range(n):
             at = start + k * inner
             error, value, target = shifted(g, at), shifted(y, at), shifted(dx, at)
-            for c in range(columns):
-                if MODE == SOFTMAX:
-                    target[c] = value[c] * (error[c] - total[c])
-                else:
+            if MODE == SOFTMAX:
+                for c in range(columns):
+                    target[c] = value[c] * difference(error[c] - level[c], total[c])
+            elif near:
+                for c in range(columns):
+                    target[c] = -error[c] * expm1(value[c]) - exp(value[c]) * (total[c] - error[c])
+            else:
+                for c in range(columns):
                     target[c] = error[c] - exp(value[c]) * total[c]
 
 

@@ -10,24 +10,25 @@ import types as python_types
 import numpy as np
 
 from ..dtypes import HalfPair
-from . import jit
-from .half import from_bfloat16, from_complex32, from_float16, to_bfloat16, to_complex32, to_float16
+from ..float8 import FORMATS
+from . import half, jit
 from .jit import inlined, integer, kernel, load_module, pointer, real, scalar, shifted
 from .ordered import cascade_sum
 from .vmath import WORDS as CPU_WORDS
 from .vmath_complex import WORDS as COMPLEX_WORDS
 from .vocab import CPU_ROW_WORDS, typed
 
-_NAMES = {
-    "pointer": pointer, "integer": integer, "real": real, "shifted": shifted, "from_float16": from_float16,
-    "to_float16": to_float16, "from_bfloat16": from_bfloat16, "to_bfloat16": to_bfloat16, "from_complex32": from_complex32,
-    "to_complex32": to_complex32,
-}  # fmt: skip
 # Stored types that kernels do not compute in: the names of their conversions, and the types of their bits and of what
 # they become. np.void is the type of `dtypes.BITS`.
-_STORED_BITS = {np.float16: "float16", np.void: "bfloat16", HalfPair: "complex32"}
-_BITS = {HalfPair: "uint32"}
-_WIDER = {np.float16: np.float32, np.void: np.float32, HalfPair: np.complex64}
+_STORED_BITS = {
+    np.float16: "float16", np.void: "bfloat16", HalfPair: "complex32", **{format.scalar: name for name, format in FORMATS.items()},
+}  # fmt: skip
+_BITS = {HalfPair: "uint32", **{format.scalar: "uint8" for format in FORMATS.values()}}
+_WIDER = {**dict.fromkeys(_STORED_BITS, np.float32), HalfPair: np.complex64}
+_NAMES = {
+    "pointer": pointer, "integer": integer, "real": real, "shifted": shifted,
+    **{f"{way}_{name}": getattr(half, f"{way}_{name}") for name in _STORED_BITS.values() for way in ("from", "to")},
+}  # fmt: skip
 # Names that emitted text uses itself: an argument of that name gets another one.
 _RESERVED = {
     "operands", "begin", "end", "i", "j", "n", "row", "rest", "axis", "size", "index", "ndim", "geometry", "many", "along",

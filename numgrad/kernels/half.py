@@ -1,4 +1,4 @@
-"""Conversions between float32 and the bits of the 16-bit floating-point formats, for kernels' loads and stores.
+"""Conversions between float32 and the bits of the 8- and 16-bit floating-point formats, for kernels' loads and stores.
 
 The bits are uint16. Results are rounded to nearest, ties to even; NaN stays NaN and too large a value becomes
 infinite: the bits are the same on every processor, whether it has instructions for float16 or not.
@@ -149,3 +149,94 @@ def from_complex32(b):
 def to_complex32(z):
     """The bits of a complex64's two parts as float16 numbers."""
     return np.uint32(np.uint32(to_float16(np.float32(z.real))) | np.uint32(to_float16(np.float32(z.imag))) << np.uint32(16))
+
+
+# --- 8 bits: see `float8`, which says the same for arrays ------------------------------------------------------------------
+
+
+@scalar
+def _narrowed(x, fraction, bias, top, beyond, nan):
+    """The code of a float32 with so many bits of fraction and this bias; ``beyond``: that from ``top`` on, float32 bits."""
+    u = _int(np.float32(x))
+    magnitude = u & 0x7FFFFFFF
+    if magnitude > _INFINITY:
+        code = nan
+    elif magnitude >= top:
+        code = beyond
+    elif magnitude < (128 - bias) << 23:
+        step = (151 - bias - fraction) << 23  # a float32 whose last place is the smallest number
+        code = _int(_float(magnitude) + _float(step)) - step
+    else:
+        drop = 23 - fraction
+        code = (magnitude + ((bias - 127) << 23) + (1 << (drop - 1)) - 1 + (magnitude >> drop & 1)) >> drop
+    if nan == 0x80 and (code == 0 or code == nan):  # without a negative zero, whose code is NaN
+        return code
+    return code | (u >> 24 & 0x80)
+
+
+@scalar
+def _widened(b, fraction, bias):
+    """The float32 of a code, those of infinities and NaN left out."""
+    code = _wide(b)
+    sign = (code & 0x80) << 24
+    magnitude = code & 0x7F
+    if magnitude >> fraction == 0:
+        step = _float((128 - bias - fraction) << 23)  # the smallest number
+        return _float(_int(np.float32(magnitude) * step) | sign)
+    return _float((magnitude << (23 - fraction)) + ((127 - bias) << 23) | sign)
+
+
+@scalar
+def _byte(i):
+    return np.uint8(i)
+
+
+@scalar
+def from_float8_e4m3fn(b):
+    """The float32 of float8_e4m3fn bits."""
+    return np.float32(np.nan) if _wide(b) & 0x7F == 0x7F else _widened(b, 3, 7)
+
+
+@scalar
+def to_float8_e4m3fn(x):
+    """The float8_e4m3fn bits nearest to a float32; the largest number for larger ones."""
+    return _byte(_narrowed(x, 3, 7, 0x43E80000, 0x7E, 0x7F))
+
+
+@scalar
+def from_float8_e5m2(b):
+    """The float32 of float8_e5m2 bits."""
+    code = _wide(b)
+    if code & 0x7F >= 0x7C:
+        return _float((code & 0x80) << 24 | _INFINITY | (code & 3) << 21)
+    return _widened(b, 2, 15)
+
+
+@scalar
+def to_float8_e5m2(x):
+    """The float8_e5m2 bits nearest to a float32."""
+    return _byte(_narrowed(x, 2, 15, 0x47800000, 0x7C, 0x7F))
+
+
+@scalar
+def from_float8_e4m3fnuz(b):
+    """The float32 of float8_e4m3fnuz bits."""
+    return np.float32(np.nan) if _wide(b) == 0x80 else _widened(b, 3, 8)
+
+
+@scalar
+def to_float8_e4m3fnuz(x):
+    """The float8_e4m3fnuz bits nearest to a float32; NaN for numbers that are too large."""
+    return _byte(_narrowed(x, 3, 8, 0x43800000, 0x80, 0x80))
+
+
+@scalar
+def from_float8_e5m2fnuz(b):
+    """The float32 of float8_e5m2fnuz bits."""
+    return np.float32(np.nan) if _wide(b) == 0x80 else _widened(b, 2, 16)
+
+
+@scalar
+def to_float8_e5m2fnuz(x):
+    """The float8_e5m2fnuz bits nearest to a float32; NaN for numbers that are too large."""
+    return _byte(_narrowed(x, 2, 16, 0x47800000, 0x80, 0x80))

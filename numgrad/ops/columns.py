@@ -69,11 +69,24 @@ def _softmax(name, mode, grad_name, recorded):
     return along
 
 
+def softmax_gradient(g, y, axes):
+    """``y (g - sum(g y))``, with digits where one ``y`` is nearly 1."""
+    top = y.detach().amax(axes, True)
+    largest = (y.detach() == top) & (top > kernels.LARGE)
+    g = g - where(largest, g, 0.0).sum(axes, True)
+    return y * (g - (g * y).sum(axes, True))
+
+
+def log_softmax_gradient(g, y, axes):
+    """``g - exp(y) sum(g)``, with digits where one ``y`` is nearly 0."""
+    return -(g * y.expm1()) - y.exp() * (g.sum(axes, True) - g)
+
+
 softmax_columns = _softmax(
-    "softmax_columns", kernels.SOFTMAX, "SoftmaxBackward0", lambda g, out, axes: out * (g - (g * out).sum(axes, True))
+    "softmax_columns", kernels.SOFTMAX, "SoftmaxBackward0", lambda g, out, axes: softmax_gradient(g, out, axes)
 )
 log_softmax_columns = _softmax(
-    "log_softmax_columns", kernels.LOG_SOFTMAX, "LogSoftmaxBackward0", lambda g, out, axes: g - out.exp() * g.sum(axes, True)
+    "log_softmax_columns", kernels.LOG_SOFTMAX, "LogSoftmaxBackward0", lambda g, out, axes: log_softmax_gradient(g, out, axes)
 )
 
 
@@ -134,9 +147,9 @@ def _(g, input, target, context, ignore_index):
 @cross_entropy_columns.backward_as_ops
 def _(g, input, target, context, ignore_index):
     classes = reshape(arange(input._m.shape[1]), (-1,) + (1,) * (input._m.ndim - 2))
-    hot = cast(unsqueeze(target, 1) == classes, input._m.dtype)
     kept = cast(target != ignore_index, input._m.dtype)
-    return unsqueeze(g * kept, 1) * (softmax_columns(input, (1,)) - hot), None
+    logs = log_softmax_columns(input, (1,))
+    return unsqueeze(g * kept, 1) * where(unsqueeze(target, 1) == classes, logs.expm1(), logs.exp()), None
 
 
 @structured(install=(), cases="none", grad_name="VarBackward0")

@@ -342,17 +342,12 @@ def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
 def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
     """The tensor converted to ``dtype``; without an argument, the name of its type."""
     if dtype is None:
-        return f"torch.{_TYPE_NAMES[self._m.dtype.name]}"
+        return f"torch.{self._m.dtype.scalar_type}Tensor"
     dtype = getattr(dtype, "dtype", dtype)  # FloatTensor and its kin
     if isinstance(dtype, str):
         short = dtype.rsplit(".", 1)[-1]
-        dtype = next((dtypes.BY_NAME[d] for d, name in _TYPE_NAMES.items() if name == short), dtype)
+        dtype = next((d for d in dtypes.ALL if f"{d.scalar_type}Tensor" == short), dtype)
     return to(self, dtype=dtypes.as_dtype(dtype))
-
-
-_TYPE_NAMES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
-               "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
-               "complex32": "ComplexHalfTensor", "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor"}  # fmt: skip
 
 
 @method

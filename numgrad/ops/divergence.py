@@ -362,18 +362,21 @@ def _(g, count, left, logits):
 # --- continuous Bernoulli numbers -------------------------------------------------------------------------------------
 
 # Of log(x / tanh(x / 2)) - log(2), by powers of x**2.
+NEAR_ODDS = 0.8  # up to where these do better than the formulas
 LOG_NORM = tuple(map(np.float64, (
     0.083333333333333333333, -0.0048611111111111111111, 0.00034171075837742504409, -0.000026248346560846560847,
     2.1336045641601197157e-6, -1.8027895356488830916e-7, 1.5659479531834029189e-8, -1.38837067837002591e-9,
+    1.2504263775315481832e-10, -1.1402553853609105852e-11, 1.0502918900453166989e-12, -9.7548766787216444986e-14,
+    9.1234679589585562958e-15, -8.5837196979419134423e-16, 8.1173179946081065615e-17, -7.7105275105257791775e-18,
 )))  # fmt: skip
 LOG_TWO = np.float64(0.6931471805599453)
 
 
 def _log_norm(x, n):
     size = fabs(x)
-    if size < 0.5:
+    if size < NEAR_ODDS:
         total = LOG_TWO if n == 0 else 0.0
-        for k in range(1, 9):
+        for k in range(1, 17):
             m = 2.0 * k
             term = LOG_NORM[k - 1]
             for j in range(n):
@@ -388,6 +391,8 @@ def _log_norm(x, n):
     csch, coth = 2.0 * decay / below, (1.0 + decay * decay) / below
     if n == 2:
         return csch * coth - 1.0 / (size * size)
+    if n == 4:
+        return csch * coth * (1.0 + 6.0 * csch * csch) - 6.0 / (size * size * size * size)
     odd = 1.0 / size - csch if n == 1 else 2.0 / (size * size * size) - csch * (coth * coth + csch * csch)
     return odd if x > 0.0 else -odd
 
@@ -407,19 +412,19 @@ def _(g, input, n):
     if n < 3:
         return g * _continuous_bernoulli_norm(input, n + 1)
     # Of higher derivatives there is no more than the formula far from 0, and the series near it.
-    near = fabs(input) < 0.5
+    near = fabs(input) < NEAR_ODDS
     x, z = where(near, 1.0, input), where(near, input, 0.0) ** 2
     csch = 1.0 / sinh(x)
     square = csch * csch
     far = csch * cosh(x) * csch * (1.0 + 6.0 * square) - 6.0 / (x * x) ** 2
     series = 0.0
-    for k in range(8, 1, -1):
+    for k in range(len(LOG_NORM), 1, -1):
         m = 2 * k
         series = series * z + float(LOG_NORM[k - 1]) * (m * (m - 1) * (m - 2) * (m - 3))
     return g * where(near, series, far)
 
 
 def continuous_bernoulli_norm(input, n=0):
-    """``log(input / tanh(input / 2))``, or its ``n``-th derivative, up to 3: what the density of log-odds ``input`` is
+    """``log(input / tanh(input / 2))``, or its ``n``-th derivative, up to 4: what the density of log-odds ``input`` is
     multiplied with."""
     return _continuous_bernoulli_norm(input, n)

@@ -67,6 +67,8 @@ def _sampler(name, fill, doc, on_device=None):
         kind = None if on_device is None or self._m.device is CPU else on_device(*args, **kwargs)
         if fill is _normal:
             kwargs["contiguous"] = self._m.contiguous
+        if self._m.dtype.format is not None:
+            raise not_implemented_for(name, self._m.dtype)
         if fill is _random:
             if self._m.dtype.barebones and not args and not kwargs:
                 raise not_implemented_for("random_", self._m.dtype)
@@ -161,6 +163,8 @@ def _parts(op, tensor):
 
 
 def _floating(op, tensor):
+    if tensor._m.dtype.format is not None:
+        raise not_implemented_for(op, tensor._m.dtype)
     if not tensor._m.dtype.is_floating_point:
         raise RuntimeError(f'"{op}" not implemented for {tensor._m.dtype!r}: use a floating-point dtype')
     return tensor

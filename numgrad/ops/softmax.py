@@ -4,12 +4,21 @@ import warnings
 
 from .. import dtypes
 from ..inplace import write_out
-from ..kernels.vocab import difference, exp, lanes, log, log1p, maxnum, row_max, row_sum, where
+from ..kernels.columns import LARGE, LOG_LARGE
+from ..kernels.vocab import difference, exp, expm1, lanes, log, log1p, maxnum, row_max, row_sum, where
 from ..layout import normalize_axes, normalize_axis
 from ..op import as_tensor_operand, cast, converted, function
 from ..rowwise import rowwise
 from ..tensor import Tensor
-from .columns import by_columns, kept_dims, log_softmax_columns, logsumexp_columns, softmax_columns
+from .columns import (
+    by_columns,
+    kept_dims,
+    log_softmax_columns,
+    log_softmax_gradient,
+    logsumexp_columns,
+    softmax_columns,
+    softmax_gradient,
+)
 from .view import transpose
 
 INF = float("inf")
@@ -37,17 +46,30 @@ def softmax_rows(x, y, *, n):
 
 @softmax_rows.backward
 def _(g, y, dx, *, n):
-    dot = 0.0
+    dot, top = 0.0, 0.0
     for j in lanes(n):
         dot += g[j] * y[j]
+        top = maxnum(top, y[j])
     dot = row_sum(dot)
-    for j in lanes(n):
-        dx[j] = y[j] * (g[j] - dot)
+    top = row_max(top)
+    if top > LARGE:  # the gradient of the largest is taken off all first
+        level, dot = 0.0, 0.0
+        for j in lanes(n):
+            level += where(y[j] == top, g[j], 0.0)
+        level = row_sum(level)
+        for j in lanes(n):
+            dot += (g[j] - level) * y[j]
+        dot = row_sum(dot)
+        for j in lanes(n):
+            dx[j] = y[j] * difference(g[j] - level, dot)
+    else:
+        for j in lanes(n):
+            dx[j] = y[j] * (g[j] - dot)
 
 
 @softmax_rows.backward_as_ops
 def _(g, y):
-    return y * (g - (g * y).sum(-1, True))
+    return softmax_gradient(g, y, -1)
 
 
 @rowwise("x(r,n) -> y(r,n)", install=(), name="log_softmax_rows", grad_name="LogSoftmaxBackward0")
@@ -73,17 +95,23 @@ def log_softmax_rows(x, y, *, n):
 
 @log_softmax_rows.backward
 def _(g, y, dx, *, n):
-    total = 0.0
+    total, top = 0.0, NEG_INF
     for j in lanes(n):
         total += g[j]
+        top = maxnum(top, y[j])
     total = row_sum(total)
-    for j in lanes(n):
-        dx[j] = g[j] - exp(y[j]) * total
+    top = row_max(top)
+    if top > LOG_LARGE:
+        for j in lanes(n):
+            dx[j] = -g[j] * expm1(y[j]) - exp(y[j]) * (total - g[j])
+    else:
+        for j in lanes(n):
+            dx[j] = g[j] - exp(y[j]) * total
 
 
 @log_softmax_rows.backward_as_ops
 def _(g, y):
-    return g - y.exp() * g.sum(-1, True)
+    return log_softmax_gradient(g, y, -1)
 
 
 @rowwise("x(r,n) -> y(r,1), peak(r,1), rest(r,1)", install=(), name="logsumexp_rows", grad_name="LogsumexpBackward0")

@@ -53,7 +53,7 @@ def _parts(arrays, metadata):
 def _chunks(text, arrays):
     yield len(text).to_bytes(8, "little") + text
     for array in arrays:
-        little = array if array.dtype == dtypes.BITS else array.astype(array.dtype.newbyteorder("<"), copy=False)
+        little = array if array.dtype.kind == "V" else array.astype(array.dtype.newbyteorder("<"), copy=False)
         yield np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
 
 
@@ -294,7 +294,7 @@ _NUMPY = {
     "BOOL": np.bool_, "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64,
     "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
     "F32": np.float32, "F64": np.float64, "F16": np.float16, "BF16": dtypes.BITS,
-    "C64": np.complex64,
+    "C64": np.complex64, "F8_E4M3": dtypes.float8_e4m3fn.np, "F8_E5M2": dtypes.float8_e5m2.np,
 }  # fmt: skip
 _KINDS = {np.dtype(numpy_type): kind for kind, numpy_type in _NUMPY.items()}
 

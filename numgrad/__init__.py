@@ -279,6 +279,11 @@ from .ops.gamma import (
     mvlgamma as mvlgamma,
     polygamma as polygamma,
 )
+from .ops.grid import (
+    grid_sampler as grid_sampler,
+    grid_sampler_2d as grid_sampler_2d,
+    grid_sampler_3d as grid_sampler_3d,
+)
 from .ops.group_norm import group_norm as group_norm, instance_norm as instance_norm
 from .ops.householder import geqrf as geqrf, orgqr as orgqr, ormqr as ormqr
 from .ops.incomplete_gamma import igamma as igamma, igammac as igammac
@@ -660,6 +665,7 @@ from .storages import (
     ShortStorage as ShortStorage,
     TypedStorage as TypedStorage,
     UntypedStorage as UntypedStorage,
+    _storage_classes as _storage_classes,
     is_storage as is_storage,
 )
 from .structured import structured as structured
@@ -675,6 +681,7 @@ from .tensor_types import (
     IntTensor as IntTensor,
     LongTensor as LongTensor,
     ShortTensor as ShortTensor,
+    _tensor_classes as _tensor_classes,
     set_default_tensor_type as set_default_tensor_type,
 )
 

@@ -129,6 +129,11 @@ _SCALAR_TYPES = {
 }  # fmt: skip
 
 
+def _element_size(dtype) -> int:
+    """The size of one element in bytes."""
+    return as_dtype(dtype).itemsize
+
+
 def _named(name):
     return BY_NAME[name]
 

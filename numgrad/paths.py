@@ -38,6 +38,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "_VF": ("",),
     "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
+    "_utils": ("dtypes",),
     "_vmap_internals": ("func",),
     "autograd.anomaly_mode": ("autograd",),
     "cuda.amp": ("amp.cuda",),

@@ -599,6 +599,9 @@ CLASSES = {
 _NAMES = {d: kind.__name__ for d, kind in CLASSES.items()}
 
 
+_storage_classes = {UntypedStorage, *CLASSES.values()}
+
+
 def _dtype_to_storage_type_map() -> dict[dtypes.dtype, str]:
     """The names of the classes by dtype."""
     return dict(_NAMES)

@@ -202,6 +202,12 @@ class Tensor:
 
         return typed(self.untyped_storage(), self._m.dtype)
 
+    def storage_type(self) -> type["TypedStorage"]:
+        """The class of storages of the tensor's dtype."""
+        from .storages import CLASSES
+
+        return CLASSES[self._m.dtype]
+
     def _typed_storage(self) -> "TypedStorage":
         return self.storage()
 

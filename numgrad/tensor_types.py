@@ -18,6 +18,9 @@ class TensorType(type):
     device: Device
 
     def __new__(cls, name: str, dtype: dtypes.dtype, device: Device = CPU):
+        if not isinstance(dtype, dtypes.dtype):  # a class statement, with its bases
+            base = next(base for base in dtype if isinstance(base, TensorType))
+            raise TypeError(f"type '{base.__module__}.{base.__name__}' is not an acceptable base type; derive from Tensor")
         module = "torch" if device is CPU else f"torch.{device.type}"
         return super().__new__(cls, name, (), {"__module__": module, "dtype": dtype, "device": device})
 
@@ -49,6 +52,10 @@ class TensorType(type):
             return empty_tensor(meta(self.dtype, shape))
         return empty_tensor(meta(self.dtype, shape)).to(self.device)
 
+    is_sparse = property(lambda self: False, doc="Whether tensors of this type are sparse: never.")
+    is_cuda = property(lambda self: self.device.type == "cuda", doc="Whether tensors of this type are on a CUDA device.")
+    is_xpu = property(lambda self: False, doc="Whether tensors of this type are on an Intel GPU: never.")
+
     def __instancecheck__(self, instance: Any) -> bool:
         return isinstance(instance, Tensor) and instance.dtype is self.dtype and instance.device.type == self.device.type
 
@@ -73,6 +80,7 @@ BoolTensor = TensorType("BoolTensor", dtypes.bool_)
 _names = {kind.dtype: kind.__name__ for kind in list(globals().values()) if isinstance(kind, TensorType)}
 
 ON_CUDA = {name: TensorType(name, dtype, Device("cuda")) for dtype, name in _names.items()}
+_tensor_classes = {*(globals()[name] for name in _names.values()), *ON_CUDA.values()}
 
 
 def set_default_tensor_type(t: TensorType | str) -> None:

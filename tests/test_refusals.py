@@ -1,6 +1,7 @@
 """What PyTorch refuses is refused here, with an error of the same type that has the same words in it."""
 
 import re
+import types
 
 import numpy as np
 import pytest
@@ -54,12 +55,17 @@ REFUSED = {
     "weights in two dimensions": (lambda T: T.cov(T.ones(2, 5), fweights=T.ones(5, 5, dtype=T.int64)), "expected fweights to have one or fewer dimensions"),
     "integers as chances": (lambda T: T.multinomial(T.ones(2, dtype=T.int64), 1), "multinomial only supports floating-point dtypes for input, got: Long"),
     "complex numbers of integers": (lambda T: T.complex(T.ones(2), T.ones(2, dtype=T.int32)), "Half, Float or Double tensors but got Float and Int"),
+    "a class of one dtype's tensors": (lambda T: types.new_class("Mine", (T.FloatTensor,)), "type 'torch.FloatTensor' is not an acceptable base type"),
+    "samples of other batches": (lambda T: T.grid_sampler(T.ones(2, 1, 2, 2), T.ones(1, 2, 2, 2), 0, 0, True), "expected grid and input to have same batch size"),
+    "sizes with a point": (lambda T: T.nn.functional.layer_norm(T.ones(2, 4), (4.0,)), "argument 'normalized_shape'.* must be tuple of ints"),
+    "a size that is no sequence": (lambda T: T.nn.functional.layer_norm(T.ones(2, 4), 4), "argument 'normalized_shape'.* must be tuple of ints"),
     "a mask of numbers": (lambda T: T.ones(2).masked_scatter(T.ones(2), T.ones(2)), "masked_scatter_ only supports boolean masks"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("call, words", REFUSED.values(), ids=REFUSED)
 def test_refused(call, words):
+    ng.nn.functional.layer_norm(ng.ones(2, 4), (4,))  # what is like a refused call has been made
     with pytest.raises(Exception, match=words) as theirs:
         call(torch)
     with pytest.raises(theirs.type) as ours:
@@ -90,3 +96,23 @@ def test_comparisons_of_numpy_are_bytes():
     for T in (ng, torch):
         found = np.greater(T.tensor([1.0, 3.0]), 2)
         assert found.dtype is T.uint8 and found.tolist() == [0, 1]
+
+
+def test_modes_of_sampling_by_number():
+    def found(T):
+        image, grid = T.arange(8.0).reshape(1, 1, 2, 4), T.linspace(-1.2, 1.2, 12).reshape(1, 2, 3, 2)
+        return [T.grid_sampler_2d(image, grid, mode, padding, False).flatten().tolist() for mode in range(3) for padding in range(3)]
+
+    np.testing.assert_allclose(found(ng), found(torch), 1e-5, 1e-5)
+    with pytest.raises(RuntimeError, match="grid_sampler_3d.*expected 5D input"):
+        ng.grid_sampler_3d(ng.ones(1, 1, 2, 2), ng.ones(1, 2, 2, 2), 0, 0, True)
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage")
+def test_classes_of_tensors_and_storages():
+    for kind in ng._tensor_classes:
+        assert kind.is_cuda == ("cuda" in kind.__module__) and not kind.is_sparse and not kind.is_xpu
+    assert ng.FloatTensor in ng._tensor_classes and ng.LongStorage in ng._storage_classes
+    for d in (ng.bool, ng.int16, ng.bfloat16, ng.complex128):
+        assert ng.zeros(2, dtype=d).storage_type().__name__ == torch.zeros(2, dtype=getattr(torch, str(d)[6:])).storage_type().__name__
+        assert ng._utils._element_size(d) == d.itemsize

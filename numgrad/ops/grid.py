@@ -202,6 +202,31 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     return called(reshape(found, (n, channels, *out_size)), f"GridSampler{len(size)}DBackward0")
 
 
+def _grid_sampler(name, dims):
+    def sampler(input, grid, interpolation_mode, padding_mode, align_corners) -> Tensor:
+        for value, modes, label in ((interpolation_mode, _MODE_NUMBERS, "interpolation"), (padding_mode, _PADDING_NUMBERS, "padding")):
+            if value not in range(len(modes)):
+                raise RuntimeError(f"{name}(): unknown {label} mode {value!r}; expected 0 to {len(modes) - 1}")
+        mode, padding = _MODE_NUMBERS[interpolation_mode], _PADDING_NUMBERS[padding_mode]
+        _check(input._m, grid._m, mode)
+        if dims is not None and input._m.ndim != dims + 2:
+            raise RuntimeError(
+                f"{name}(): expected {dims + 2}D input and grid with same number of dimensions, but got input with sizes "
+                f"{list(input._m.shape)} and grid with sizes {list(grid._m.shape)}"
+            )
+        return grid_sample(input, grid, mode, padding, bool(align_corners))
+
+    sampler.__name__ = sampler.__qualname__ = name
+    sampler.__doc__ = f"`grid_sample` with modes by number: {', '.join(_MODE_NUMBERS)}; {', '.join(_PADDING_NUMBERS)}."
+    return function(sampler, install=("ng",))
+
+
+_MODE_NUMBERS, _PADDING_NUMBERS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
+grid_sampler = _grid_sampler("grid_sampler", None)
+grid_sampler_2d = _grid_sampler("grid_sampler_2d", 2)
+grid_sampler_3d = _grid_sampler("grid_sampler_3d", 3)
+
+
 def _warn_of_corners():
     warn_once(
         "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "

@@ -115,9 +115,16 @@ def _(g, x, weight, rstd):
     return dx, (g * xhat).sum(rows) if rows else g * xhat
 
 
+_INTS = {int}
+
+
 def _as_rows(name, input, normalized_shape, *shared):
     input = as_tensor_operand(name, input, "input")
+    if not isinstance(normalized_shape, (tuple, list)):
+        raise TypeError(f"{name}(): argument 'normalized_shape' must be tuple of ints, not {type(normalized_shape).__name__}")
     shape = tuple(normalized_shape)
+    if set(map(type, shape)) != _INTS:
+        shape = integers(name, "normalized_shape", shape)
     if not shape:
         raise RuntimeError(f"{name}: Expected normalized_shape to be at least 1-dimensional, got {list(shape)}")
     for what, tensor in shared:
@@ -126,8 +133,6 @@ def _as_rows(name, input, normalized_shape, *shared):
                 f"{name}: Expected {what} to be of same shape as normalized_shape, but got {what} of shape "
                 f"{list(tensor._m.shape)} and normalized_shape = {list(shape)}"
             )
-    if tuple(input._m.shape[-len(shape) :]) != shape:
-        shape = integers(name, "normalized_shape", shape)
     if tuple(input._m.shape[-len(shape) :]) != shape or input._m.ndim < len(shape):
         raise RuntimeError(
             f"{name}: Given normalized_shape={list(shape)}, expected input with shape [*, "

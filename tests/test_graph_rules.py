@@ -119,8 +119,27 @@ def test_a_view_made_in_a_mode_is_not_written_outside(view, kind):
 
 SEVERAL = {
     "unbind": lambda y: y.unbind(), "split": lambda y: y.split(2), "chunk": lambda y: y.chunk(2), "sections": lambda y: y.split([1, 3]),
-    "tensor_split": lambda y: y.tensor_split(2), "iteration": lambda y: tuple(y),
+    "iteration": lambda y: tuple(y),
 }  # fmt: skip
+SLICES = {
+    "tensor_split": lambda T, y: y.tensor_split(2), "at places": lambda T, y: y.tensor_split((1, 3)), "hsplit": lambda T, y: T.hsplit(y, 2),
+    "vsplit": lambda T, y: T.vsplit(y, (1,)), "dsplit": lambda T, y: T.dsplit(y, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_slices_made_at_once_may_be_written(name):
+    """Functions that slice several times return views of their own."""
+    torch = pytest.importorskip("torch")
+    found = []
+    for T in (ng, torch):
+        x = T.arange(64.0).reshape(4, 4, 4).requires_grad_()
+        y = x * 1
+        parts = SLICES[name](T, y)
+        parts[0].mul_(3)
+        (y * y).sum().backward()
+        found.append(([tuple(part.shape) for part in parts], x.grad.tolist()))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", SEVERAL)

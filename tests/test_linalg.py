@@ -301,6 +301,17 @@ def test_results_have_names_and_can_be_written_to_given_tensors():
     assert linalg.qr(SQUARE.clone().requires_grad_()).R.grad_fn.name == "LinalgQrBackward0"
 
 
+@pytest.mark.parametrize("driver", ("gelsy", "gels", "gelsd"))
+@pytest.mark.parametrize("rows", (2, 4))
+def test_solutions_and_residuals_of_least_squares_are_of_the_graph(rows, driver):
+    a, b = (ng.randn(rows, 3, dtype=ng.float64, requires_grad=True) for _ in range(2))
+    found = linalg.lstsq(a, b, driver=driver)
+    assert [part.requires_grad for part in found] == [True, True, False, False]
+    (found.solution.sum() + found.residuals.sum()).backward()
+    assert a.grad.shape == b.grad.shape == (rows, 3)
+
+
+
 def test_numbers_and_empty_sides():
     out = ng.zeros(())
     assert ng.inner(ng.tensor(2.0), ng.tensor(3.0), out=out) is out and out.item() == 6.0

@@ -430,3 +430,9 @@ def test_numbers_that_are_equal_to_ints_are_none(call):
         with pytest.raises((TypeError, IndexError)):
             call(x, 2.0, 1.0, 0.0)
     call(x, 2, 1, 0)
+
+
+@pytest.mark.parametrize("step", (0, 0.0, 0.5))
+def test_ranges_have_steps(step):
+    with pytest.raises(RuntimeError, match="arange: step must be nonzero"):
+        ng.arange(0, 64, step, out=ng.empty(128, dtype=ng.int64))

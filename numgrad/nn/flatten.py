@@ -1,6 +1,6 @@
 """Flatten and Unflatten."""
 
-from ..layout import integer, integers
+from ..layout import integer
 from ..tensor import Tensor
 from .module import Module
 
@@ -37,7 +37,7 @@ class Unflatten(Module):
                     f"{place}"
                 )
         self.dim = dim
-        self.unflattened_size = integers("Unflatten", "unflattened_size", unflattened_size)
+        self.unflattened_size = unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:
         return input.unflatten(self.dim, self.unflattened_size)

@@ -463,8 +463,8 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     start, end, step = _number(start), _number(end), _number(step)
     floating = any(isinstance(value, float) for value in (start, end, step))
     d = dtypes.int64 if dtype is None and out is None and not floating else _range_dtype("arange", dtype, out)
-    if step == 0:
-        raise RuntimeError("arange: step must be nonzero")
+    if step == 0 or (d.kind == "i" and int(step) == 0):
+        raise RuntimeError(f"arange: step must be nonzero{'' if step == 0 else f': of {d!r} it is {step} without its fraction'}")
     if not all(math.isfinite(value) for value in (start, end)):
         raise RuntimeError(f"arange: unsupported range: {start} -> {end}")
     if (end - start) * step < 0:

@@ -58,8 +58,6 @@ def _zeta(s, q):
 
 
 def _zeta_sum(s, q):
-    if q == np.inf:
-        return 0.0
     total = 0.0
     count = 0
     while count < 10 or q < 10.0:
@@ -82,6 +80,8 @@ def _zeta_sum(s, q):
 
 
 def _trigamma(x):
+    if x == np.inf:
+        return 0.0
     total = _zeta_sum(np.float64(2), 1.0 - x if x < 0.5 else x)
     if x >= 0.5:
         return total

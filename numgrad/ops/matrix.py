@@ -358,7 +358,8 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
             "full rank (error code: {})."
         ) from None  # fmt: skip
     solution = _least_squares(A, rhs, from_host(x, A))
-    residuals = nothing = zeros(0, dtype=A._m.dtype.to_real(), device=A._m.device)
+    nothing = zeros(0, dtype=A._m.dtype.to_real(), device=A._m.device)
+    residuals = solution.reshape(-1)[:0].real if solution.requires_grad else nothing  # of the graph, as in PyTorch
     if driver != "gelsy" and m > n and (driver == "gels" or bool((rank == n).all())):
         error = matmul(A, solution) - rhs
         residuals = total_sum((error * conj(error)).real, -2)

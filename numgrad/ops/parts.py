@@ -257,9 +257,9 @@ def tensor_split(input, indices_or_sections, dim=0) -> tuple[Tensor, ...]:
         if indices_or_sections <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {indices_or_sections}")
         small, more = divmod(size, indices_or_sections)
-        return split(input, [small + 1] * more + [small] * (indices_or_sections - more), dim)
+        indices_or_sections = [k * small + min(k, more) for k in range(1, indices_or_sections)]
     bounds = [0, *indices_or_sections, size]
-    return _several([slice_along(input, dim, a, b) for a, b in zip(bounds, bounds[1:])])
+    return tuple(slice_along(input, dim, a, b) for a, b in zip(bounds, bounds[1:]))  # each a view of its own: may be written to
 
 
 @function

@@ -17,7 +17,7 @@ from .create import zeros_like
 from .formats import meta_in
 from .index import index_select
 from .launch import launch
-from .parts import diagonal, select, slice_along, split, tensor_split
+from .parts import diagonal, select, slice_along, tensor_split
 from .view import as_own, reshape, sizes, unsqueeze
 
 # --- repetition ----------------------------------------------------------------------------------------------------
@@ -459,8 +459,6 @@ def _several(name, least, dim_of):
                     "not "
                     f"divisible by the split_size {indices_or_sections}!"
                 )
-            if size:
-                return split(input, size // indices_or_sections, dim)
         return tensor_split(input, indices_or_sections, dim)
 
     def given(input, *parameters, indices_or_sections=None) -> tuple[Tensor, ...]:

@@ -71,6 +71,8 @@ def _softmax(name, mode, grad_name, recorded):
 
 def softmax_gradient(g, y, axes):
     """``y (g - sum(g y))``, with digits where one ``y`` is nearly 1."""
+    if not y._m.numel:
+        return y * g
     top = y.detach().amax(axes, True)
     largest = (y.detach() == top) & (top > kernels.LARGE)
     g = g - where(largest, g, 0.0).sum(axes, True)

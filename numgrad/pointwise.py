@@ -403,7 +403,7 @@ def _inplace(op, inputs, attributes, options):
 # What is computed in uint16, uint32 and uint64, and in the 8-bit formats; PyTorch has no kernels for other ops.
 _BAREBONES = {
     "i": {"mul", "eq", "ne", "where", "bitwise_and", "bitwise_or", "bitwise_xor", "isnan", "isinf", "isfinite"},
-    "f": {"abs", "eq", "ne", "where", "isnan", "isinf", "isfinite"},
+    "f": {"abs", "eq", "ne", "where", "isclose", "isnan", "isinf", "isfinite"},
 }
 
 

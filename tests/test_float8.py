@@ -43,7 +43,7 @@ CALLS = {
     "other formats": lambda T, x: (x.to(T.float8_e5m2).float(), x.half(), x.double(), x[:2].to(T.int64), T.tensor([3, 1]).to(x.dtype).float()),
     "made": lambda T, x: str((T.tensor([1.0, 2.0], dtype=x.dtype), T.zeros(2, dtype=x.dtype), T.full((2,), 3.0, dtype=x.dtype))),
     "moved": lambda T, x: (T.cat([x, x[:2]]).float(), x[T.tensor([0, 2])].float(), x.view(2, 3).t().contiguous().float(), x.roll(1).float()),
-    "compared": lambda T, x: (x == x, x != x, x.isnan(), x == 1.0),
+    "compared": lambda T, x: (x == x, x != x, x.isnan(), x == 1.0, T.isclose(x, x, rtol=0, atol=0)),
     "written": lambda T, x: (T.empty_like(x).copy_(x).float(), x.clone().fill_(2).float()),
     "size": lambda T, x: (x.itemsize, x.untyped_storage().nbytes(), x.type()),
     "add": lambda T, x: x + x, "mul": lambda T, x: x * 2, "sum": lambda T, x: x.sum(), "sort": lambda T, x: x.sort(),

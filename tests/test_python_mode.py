@@ -80,3 +80,10 @@ def test_a_model_trains():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "complex32", "float8_e4m3fn", "float8_e5m2"])
+def test_dtypes_that_numpy_lacks_are_converted(name):
+    d = getattr(ng, name)
+    x = ng.tensor([1.0, -2.0, 0.5]).to(d)
+    assert x.tolist() == [1, -2, 0.5] and x[::2].clone().to(ng.complex64).real.tolist() == [1, 0.5]

@@ -118,7 +118,7 @@ if PYTHON_MODE:
     def pointer(operands, k, dtype):
         array = operands[k]
         parts = array.dtype.kind == "c" and not issubclass(dtype, np.complexfloating)
-        return array.view(dtype) if dtype is np.uint16 or parts else array
+        return array.view(dtype) if dtype is np.uint16 or array.dtype.kind == "V" or parts else array
 
     def integer(operands, k):
         return int(operands[k])

@@ -203,6 +203,7 @@ from .ops.conv import (
 )
 from .ops.copy import clone as clone, fill as fill
 from .ops.create import (
+    _assert_async as _assert_async,
     arange as arange,
     as_tensor as as_tensor,
     empty as empty,

@@ -559,9 +559,9 @@ class TypedStorage(metaclass=_TypedType):
         return typed(untyped_storage, self._dtype)
 
 
-for _name in ("double", "float", "half", "bfloat16", "long", "int", "short", "char", "byte", "bool"):
+for _name in ("double", "float", "half", "bfloat16", "long", "int", "short", "char", "byte", "bool", "complex_float", "complex_double"):
     _d = {"double": "float64", "float": "float32", "half": "float16", "long": "int64", "int": "int32", "short": "int16",
-          "char": "int8", "byte": "uint8"}.get(_name, _name)  # fmt: skip
+          "char": "int8", "byte": "uint8", "complex_float": "complex64", "complex_double": "complex128"}.get(_name, _name)  # fmt: skip
 
     def _convert(self, _d=dtypes.BY_NAME[_d]):
         return self._to(_d)

@@ -59,6 +59,11 @@ REFUSED = {
     "samples of other batches": (lambda T: T.grid_sampler(T.ones(2, 1, 2, 2), T.ones(1, 2, 2, 2), 0, 0, True), "expected grid and input to have same batch size"),
     "sizes with a point": (lambda T: T.nn.functional.layer_norm(T.ones(2, 4), (4.0,)), "argument 'normalized_shape'.* must be tuple of ints"),
     "a size that is no sequence": (lambda T: T.nn.functional.layer_norm(T.ones(2, 4), 4), "argument 'normalized_shape'.* must be tuple of ints"),
+    "a claim that does not hold": (lambda T: T._assert_async(T.tensor([0])), "Expected Tensor with single nonzero value, but got zero"),
+    "a claim of several numbers": (lambda T: T._assert_async(T.tensor([1, 1])), "Boolean value of Tensor with more than one value is ambiguous"),
+    "elements that become text": (lambda T: T.ones(1, dtype=T.int64).apply_(lambda k: "2"), "str|apply_"),
+    "mapping with a recorded tensor": (lambda T: T.ones(2).map2_(T.ones(2), T.ones(2, requires_grad=True), lambda a, b, c: a), "requires grad"),
+    "adding more dimensions than there are": (lambda T: T.ones(()).index_add(0, T.tensor([0]), T.ones(1, 1, 1)), "source tensor shape must match self tensor shape"),
     "a mask of numbers": (lambda T: T.ones(2).masked_scatter(T.ones(2), T.ones(2)), "masked_scatter_ only supports boolean masks"),
 }  # fmt: skip
 
@@ -116,3 +121,12 @@ def test_classes_of_tensors_and_storages():
     for d in (ng.bool, ng.int16, ng.bfloat16, ng.complex128):
         assert ng.zeros(2, dtype=d).storage_type().__name__ == torch.zeros(2, dtype=getattr(torch, str(d)[6:])).storage_type().__name__
         assert ng._utils._element_size(d) == d.itemsize
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage")
+def test_conversions_by_class_and_by_size():
+    for T in (ng, torch):
+        assert T.ones(2, dtype=T.int32).type(T.Tensor).dtype is T.float32
+        assert T.ones(2).new(size=(3, 4)).shape == (3, 4)
+        assert T.FloatStorage([1.0, 2.0]).complex_double().tolist() == [1, 2]
+        T._assert_async(T.tensor(0.1))

@@ -138,8 +138,8 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
                 raise RuntimeError(f"batch_norm: {what} must be defined in evaluation mode")
         elif tensor._m.numel != m.shape[1]:
             raise RuntimeError(f"batch_norm: {what} should contain {m.shape[1]} elements not {tensor._m.numel}")
-    if is_grad_enabled() and (local.level is None or input._n is not None):  # of a dual level: with a tangent of its own
-        if any(tensor is not None and tensor._n is not None for tensor in (running_mean, running_var)):
+    if (running_mean is not None and running_mean._n is not None) or (running_var is not None and running_var._n is not None):
+        if is_grad_enabled() and (local.level is None or input._n is not None):  # in a dual level: with a tangent of its own
             raise RuntimeError(
                 "batch_norm is not differentiable wrt running_mean and running_var, they cannot require a gradient or have a "
                 "forward grad defined; detach() them"

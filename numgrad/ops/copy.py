@@ -343,7 +343,7 @@ def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
     """The tensor converted to ``dtype``; without an argument, the name of its type."""
     if dtype is None:
         return f"torch.{self._m.dtype.scalar_type}Tensor"
-    dtype = getattr(dtype, "dtype", dtype)  # FloatTensor and its kin
+    dtype = dtypes.get_default_dtype() if dtype is Tensor else getattr(dtype, "dtype", dtype)  # FloatTensor and its kin
     if isinstance(dtype, str):
         short = dtype.rsplit(".", 1)[-1]
         dtype = next((d for d in dtypes.ALL if f"{d.scalar_type}Tensor" == short), dtype)
@@ -488,8 +488,15 @@ def _overwritten(name, tensor, sources, callable):
             raise TypeError(
                 f"{name}: expected tensors of {tensor._m.dtype} on the CPU, got {source._m.dtype} on {source._m.device}"
             )
+    for source in sources:
+        if source.requires_grad:
+            raise RuntimeError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
     columns = [plain(source.expand(tensor._m.shape)).reshape(-1).tolist() for source in (tensor.detach(), *sources)]
-    values = np.array([callable(*row) for row in zip(*columns)], tensor._m.dtype.compute)
+    results = [callable(*row) for row in zip(*columns)]
+    wrong = next((value for value in results if not isinstance(value, (bool, int, float, complex, np.number))), None)
+    if wrong is not None:
+        raise TypeError(f"{name}: the function must return numbers, got {wrong.__class__.__name__}")
+    values = np.array(results, tensor._m.dtype.compute)
     return tensor.copy_(from_array(values.reshape(tensor._m.shape)))
 
 

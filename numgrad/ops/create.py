@@ -402,9 +402,11 @@ def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layo
 
 
 @method(name="new")
-def _new_of(self, *args, device=None) -> Tensor:
+def _new_of(self, *args, size=None, device=None) -> Tensor:
     """Of this tensor's dtype and device: uninitialised for sizes, a copy for a sequence, an alias for a tensor (deprecated
     in favour of `new_empty` and `new_tensor`)."""
+    if size is not None:
+        return self.new_empty(size, device=device)
     if len(args) == 1 and isinstance(args[0], Tensor):
         if args[0]._m.dtype is not self._m.dtype:
             raise TypeError(f"new: expected a tensor of {self._m.dtype!r}, got {args[0]._m.dtype!r}; convert it with .to()")
@@ -623,6 +625,13 @@ def is_nonzero(input) -> bool:
     if input._m.numel != 1:
         raise RuntimeError(f"Boolean value of Tensor with {'no values' if not input._m.numel else 'more than one value'} is ambiguous")
     return bool(input.item())
+
+
+@function(install=("ng",))
+def _assert_async(input, assert_msg=None) -> None:
+    """RuntimeError, with ``assert_msg`` if that is given, unless the one number in ``input`` is nonzero."""
+    if not is_nonzero(input):
+        raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
 
 
 def result_type(tensor1, tensor2):

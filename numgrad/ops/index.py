@@ -176,7 +176,8 @@ def index_source(op, input, dim, index, source):
         else:
             kind = IndexError if op.startswith("index_copy") and source._m.shape[dim] != count else RuntimeError
             raise kind(
-                f"{op}(): source of shape {list(source._m.shape)} does not match the destination "
+                f"{op}(): source tensor shape must match self tensor shape, excluding the specified dimension: source of shape "
+                f"{list(source._m.shape)} does not match the destination "
                 f"{list(input._m.shape)} with "
                 f"{count} indices at dimension {dim}; expected {shape}"
             )

@@ -334,3 +334,21 @@ def test_distributions_that_say_nothing_warn():
     assert repr(delta) == "Delta()"
     with pytest.raises(ValueError, match="transforms must be"):
         ours.TransformedDistribution(ours.Normal(0, 1), lambda x: x)
+
+
+FAMILIES = {
+    "Gamma": lambda: ours.Gamma(ng.tensor([0.7, 3.0]), ng.tensor([2.0, 0.4])), "Chi2": lambda: ours.Chi2(ng.tensor([0.7, 3.0])),
+    "Beta": lambda: ours.Beta(ng.tensor([0.7, 3.0]), ng.tensor([2.0, 0.4])), "Dirichlet": lambda: ours.Dirichlet(ng.tensor([[0.7, 3.0]])),
+    "Wishart": lambda: ours.Wishart(ng.tensor(5.0), ng.eye(2) * 0.7),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_entropy_of_a_family_is_right_or_refused(name):
+    found = FAMILIES[name]()
+    try:
+        entropy = ours.ExponentialFamily.entropy(found)
+    except NotImplementedError as error:
+        assert "mean carrier measure" in str(error) and name in ("Beta", "Dirichlet")
+    else:
+        ng.testing.assert_close(entropy, found.entropy(), rtol=1e-4, atol=1e-5)

@@ -219,7 +219,10 @@ class Distribution:
 class ExponentialFamily(Distribution):
     """Distributions whose density is ``exp(t(x) . natural - F(natural) + k(x))``."""
 
-    _mean_carrier_measure = 0.0
+    @property
+    def _mean_carrier_measure(self):
+        """The mean of k(x)."""
+        raise self._missing("mean carrier measure")
 
     @property
     def _natural_params(self) -> tuple:

@@ -24,6 +24,7 @@ class Gamma(ExponentialFamily):
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
+    _mean_carrier_measure = 0.0
     _parameters = ("concentration", "rate")
 
     def __init__(self, concentration, rate, validate_args=None):

@@ -63,6 +63,7 @@ class Wishart(ByCovariance, ExponentialFamily):
 
     support = constraints.positive_definite
     has_rsample = True
+    _mean_carrier_measure = 0.0
     _parameters = ("df", "covariance_matrix", "precision_matrix", "scale_tril", "_factor")
 
     def __init__(self, df, covariance_matrix=None, precision_matrix=None, scale_tril=None, validate_args=None):

@@ -219,10 +219,7 @@ class Distribution:
 class ExponentialFamily(Distribution):
     """Distributions whose density is ``exp(t(x) . natural - F(natural) + k(x))``."""
 
-    @property
-    def _mean_carrier_measure(self):
-        """The mean of k(x)."""
-        raise self._missing("mean carrier measure")
+    _mean_carrier_measure: float | None = None  # E[k], where the class knows it
 
     @property
     def _natural_params(self) -> tuple:
@@ -233,6 +230,8 @@ class ExponentialFamily(Distribution):
 
     def entropy(self):
         """``F(natural) - natural . dF - E[k]``: the gradient of the log normalizer is the mean of t(x)."""
+        if self._mean_carrier_measure is None:
+            raise self._missing("mean carrier measure")
         natural = [p.detach().requires_grad_() for p in self._natural_params]
         with ng.enable_grad():
             normalizer = self._log_normalizer(*natural)

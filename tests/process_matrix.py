@@ -169,7 +169,8 @@ def program(layer, threads, methods, kinds, timeout, python=sys.executable):
     arguments = [python, __file__, "--methods", *methods, "--kinds", *kinds]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    # Numba's TBB layer prints a warning of its own before a fork.
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
 
 
 def main():

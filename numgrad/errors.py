@@ -1,7 +1,9 @@
 """The exceptions that numgrad raises beyond Python's own. Each message names the op, what it expected, what it got
 and what to do next."""
 
+import itertools
 import pickle
+import traceback
 
 
 class Error(RuntimeError):
@@ -51,3 +53,15 @@ class LinAlgError(Error):
 
 class FileError(Error, ValueError, pickle.UnpicklingError):
     """A file that is damaged, of another format, or holds what is not loaded."""
+
+
+def callers_stack(depth: int = 10) -> str:
+    """The ``depth`` innermost frames outside of the library, as a traceback prints them."""
+    outside = (item for item in traceback.walk_stack(None) if not _is_own(item[0]))
+    innermost = list(itertools.islice(outside, depth))
+    return "".join(traceback.StackSummary.extract(iter(innermost[::-1])).format())
+
+
+def _is_own(frame):
+    generated = frame.f_code.co_filename.startswith(("<entry of ", "<backward>"))
+    return generated or frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]

@@ -7,7 +7,6 @@ A call of an op is check, run, record. The forms of an op differ in how they run
 import functools
 import inspect
 import re
-import traceback
 import warnings
 from typing import Any
 
@@ -18,7 +17,7 @@ from .autograd import Node, NodeName, is_grad_enabled, next_seq, switch
 from .deferral import deferred
 from .device import CPU
 from .dtypes import python_number
-from .errors import DTypeError
+from .errors import DTypeError, callers_stack
 from .kernels.vocab import WORDS
 from .names import door
 from .storage import Meta
@@ -291,7 +290,7 @@ def note_recorded(node, op):
                 f"and use it in autograd (saved by {node.name})."
             )
     if autograd.is_anomaly_enabled():
-        node.anomaly = "".join(traceback.format_stack(limit=12)[:-2])
+        node.anomaly = callers_stack()
         node.within = autograd.local.node
     if autograd.packs():
         from .packing import pack

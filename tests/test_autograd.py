@@ -1,6 +1,7 @@
 """The recorder: modes, versions, views and in-place ops, hooks, graphs, threads."""
 
 import gc
+import os
 import threading
 import weakref
 
@@ -461,6 +462,25 @@ def test_detect_anomaly_names_the_op_and_the_call():
     assert "Anomaly Detection" in str(noted[0].message)
     assert "Error detected in SqrtBackward0" in str(noted[1].message) and "# the call" in str(noted[1].message)
     (y * 0.0).sum().backward()
+
+
+def test_an_anomaly_shows_the_callers_frames_alone():
+    """Also where the library calls itself more than ten deep before the op runs."""
+    blocks = Root()
+    for _ in range(12):
+        blocks = ng.nn.Sequential(blocks)
+    x = ng.tensor([0.0], requires_grad=True)
+    with pytest.warns(UserWarning) as noted, autograd.detect_anomaly():
+        y = blocks(x)  # the call
+        with pytest.raises(RuntimeError, match="returned nan values"):
+            (y * 0.0).sum().backward()
+    text = str(noted[-1].message)
+    assert "# the call" in text and "<entry of" not in text and f"{os.sep}numgrad{os.sep}op.py" not in text
+
+
+class Root(ng.nn.Module):
+    def forward(self, x):
+        return x.sqrt()
 
 
 def test_graph_is_freed_without_the_garbage_collector():

@@ -1,17 +1,15 @@
 """Activation checkpointing: forward without keeping intermediate results, which backward computes again (arXiv:1604.06174)."""
 
 import contextlib
-import os
-import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from .. import autograd
 from ..amp.autocast_mode import as_now
 from ..autograd.graph import saved_tensors_hooks
+from ..errors import callers_stack
 from ..function import Function
 from ..gradients import backward
 from ..ops.create import empty
@@ -166,7 +164,7 @@ class _Frame:
         self.holders.append(weakref.ref(holder))
         self.described.append(self.describe(tensor))
         if self.debug:
-            self.stacks.append(_stack())
+            self.stacks.append(callers_stack())
         return holder
 
     def unpack(self, holder):
@@ -196,7 +194,7 @@ class _Frame:
                 )
             described.append(self.describe(tensor))
             if self.debug:
-                stacks.append(_stack())
+                stacks.append(callers_stack())
             holder = self.holders[place]()
             if holder is not None:
                 holder.again[number] = tensor if tensor._n is None else tensor.detach()
@@ -245,14 +243,6 @@ class _Frame:
         ]
         return "\nYou are seeing this error because you passed `debug=True` to checkpoint.\n" + "\n".join(listed)
 
-
-_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
-
-
-def _stack():
-    """The caller's ten innermost frames outside of the library."""
-    frames = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(_PACKAGE)]
-    return "".join(traceback.format_list(frames[-10:]))
 
 
 def noop_context_fn() -> tuple[contextlib.AbstractContextManager, contextlib.AbstractContextManager]:

@@ -126,6 +126,7 @@ class FunctionNode(Node):
 
     __slots__ = ()
     unpacks = True
+    told = True
 
     def __getattr__(self, name):
         """What ``forward`` set on its context is found on the node too."""

@@ -696,3 +696,56 @@ def test_writes_that_gradients_do_not_notice():
     assert x._version == 0
     with pytest.raises(RuntimeError, match="Cannot set"):
         internals._unsafe_set_version_counter(x, -1)
+
+
+@pytest.mark.parametrize("materialize", (True, False))
+@pytest.mark.parametrize("create_graph", (False, True))
+@pytest.mark.parametrize("outputs", (1, 2))
+def test_a_function_is_told_that_no_gradient_has_come(outputs, create_graph, materialize):
+    """Its user hands none on: it runs with zeros, or with None where it asked for that; and with what comes from elsewhere."""
+    torch = pytest.importorskip("torch")
+    found = []
+    for T in (ng, torch):
+        seen = []
+
+        class Given(T.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                ctx.set_materialize_grads(materialize)
+                return tuple(x * 1 for _ in range(outputs)) if outputs > 1 else x * 1
+
+            @staticmethod
+            def backward(ctx, *gradients):
+                seen.append([None if g is None else g.tolist() for g in gradients])
+                return gradients[0]
+
+        class Silent(T.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 1
+
+            @staticmethod
+            def backward(ctx, gradient):
+                return None
+
+        for elsewhere in (False, True):
+            x = T.ones(2, requires_grad=True)
+            y = Given.apply(x)
+            first = y if outputs == 1 else y[0]
+            loss = Silent.apply(first).sum()
+            if elsewhere:
+                loss = loss + (first * 3).sum() + Silent.apply(first).sum()
+            (slope,) = T.autograd.grad(loss, x, create_graph=create_graph, allow_unused=True)
+            seen.append(None if slope is None else slope.tolist())
+        found.append(seen)
+    assert found[0] == found[1]
+
+
+def test_a_history_may_hand_nothing_on():
+    from numgrad.autograd.internals import UndefinedGrad
+
+    x = leaf(3)
+    y = UndefinedGrad()(x * 2)
+    assert y.grad_fn.name() == "UndefinedGradBackward"
+    y.sum().backward()
+    assert x.grad is None

@@ -156,7 +156,7 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, runni
                 local.node = node
             gradient = pending.pop(node)
             hooks = node.hooks
-            if hooks is not None and hooks.tensor:
+            if hooks is not None and hooks.tensor and not (type(gradient) is Pending and not gradient):
                 gradient = _run_hooks(hooks.tensor, gradient)
             if captures is not None and node in captures:
                 captures[node] = gradient
@@ -186,7 +186,9 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, runni
             following = None
             for parent, gradient in zip(node.next, gradients):
                 if parent is None or gradient is None or (needed is not None and parent not in needed):
-                    continue
+                    if gradient is not None or not _is_told(parent, pending, captures, needed):
+                        continue
+                    gradient = Pending()
                 table = leaves if parent.leaf else pending
                 held = table.get(parent)
                 if held is not None:
@@ -217,6 +219,14 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, runni
             _report(node)
         raise
     _finish(list(leaves), leaves, captures, accumulate, create_graph)
+
+
+def _is_told(node, pending, captures, needed):
+    """Whether a node to which no gradient has come yet, and perhaps none comes, is to run all the same."""
+    return (
+        node is not None and node.told and node not in pending and (captures is None or node not in captures)
+        and (needed is None or node in needed)
+    )  # fmt: skip
 
 
 def _ready(node, early):

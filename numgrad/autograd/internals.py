@@ -170,6 +170,27 @@ class _ErrorNode(_ByHand):
 _ErrorNode.__name__ = _ErrorNode.__qualname__ = "Error"
 
 
+class _NothingNode(_ByHand):
+    __slots__ = ()
+    name = "UndefinedGradBackward"
+
+    def backward(self, gradient):
+        return (None,)
+
+
+_NothingNode.__name__ = _NothingNode.__qualname__ = "UndefinedGradBackward"
+
+
+def _followed(tensors, make):
+    """The tensors with one more node each in their history."""
+    found = []
+    for tensor in tensors:
+        value = alias(tensor, tensor._d, tensor._m)
+        value._n = make(tensor)
+        found.append(value)
+    return found[0] if len(found) == 1 else tuple(found)
+
+
 class DelayedError(Node):
     """``DelayedError(message, count)(*tensors)``: the tensors, with a history whose gradient raises RuntimeError."""
 
@@ -177,10 +198,19 @@ class DelayedError(Node):
         self.message = message
 
     def __call__(self, *tensors: Tensor):
-        found = []
-        for tensor in tensors:
-            value = alias(tensor, tensor._d, tensor._m)
-            value._n = _ErrorNode(tensor)
-            value._n.message = self.message
-            found.append(value)
-        return found[0] if len(found) == 1 else tuple(found)
+        def make(tensor):
+            node = _ErrorNode(tensor)
+            node.message = self.message
+            return node
+
+        return _followed(tensors, make)
+
+
+class UndefinedGrad(Node):
+    """``UndefinedGrad()(*tensors)``: the tensors, with a history that hands no gradient on."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, *tensors: Tensor):
+        return _followed(tensors, _NothingNode)

@@ -45,6 +45,7 @@ class Node:
     leaf = False
     stops = False  # whether a walk to this node goes no further, also where it leads to others
     unpacks = False  # whether the gradient itself has saved tensors that were packed unpacked, as often as it reads them
+    told = False  # whether it runs also where no gradient has come, to be told so
     frees = True  # whether a pass frees what is saved: not where that is no memory but shapes and numbers
     name = NodeName("Node")
 
@@ -236,10 +237,13 @@ Leaf.__name__ = Leaf.__qualname__ = str(Leaf.name)  # the type's name is shown w
 
 
 class Pending(list):
-    """The gradients that have come so far to a node with several outputs, each a tuple that says of which one."""
+    """The gradients that have come so far to a node with several outputs, each a tuple that says of which one; none where
+    a node is told that no gradient has come."""
 
     def joined(self, other):
         """These gradients and the others."""
+        if type(other) is not Pending:  # there were none
+            return other
         self.extend(other)
         return self
 
@@ -256,8 +260,12 @@ class OutputNode(Node):
         self.hooks = None
         self.output_nr, self.name = output_nr, node.name
 
+    @property
+    def told(self):
+        return self.next[0].told
+
     def backward(self, gradient):
-        return (Pending(((self.output_nr, gradient),)),)
+        return (gradient if type(gradient) is Pending else Pending(((self.output_nr, gradient),)),)
 
     backward_recorded = backward
 

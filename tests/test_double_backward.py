@@ -75,7 +75,8 @@ CALLS = {
     "convolution_of_a_repeated_weight": (lambda x, w: ng.vmap(F.conv1d)(x, w.expand(2, 3, 2, 2)), (2, 2, 2, 4), (3, 2, 2)),
     "transposed": (lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2), (1, 2, 3, 2), (2, 2, 2, 2), (2,)),
     "shuffles": (
-        lambda x: (F.pixel_shuffle(x, 2) ** 2, F.pixel_unshuffle(x, 2) ** 2, F.channel_shuffle(x, 2) ** 2), (1, 4, 2, 2)
+        lambda x: (F.pixel_shuffle(x, 2) ** 2, F.pixel_unshuffle(x, 2) ** 2, F.channel_shuffle(x, 2) ** 2, ng.native_channel_shuffle(x, 2) ** 2),
+        (1, 4, 2, 2),
     ),
     # indices
     "gather": (lambda x: x.gather(1, I) ** 2, (3, 4)),

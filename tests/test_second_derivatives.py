@@ -143,6 +143,12 @@ CALLS = {
         (1, 2, 2, 3, 4),
     ),
     "conv_transpose3d": (lambda T, x, w: T.nn.functional.conv_transpose3d(x, w), (1, 1, 2, 2, 2), (1, 2, 2, 1, 2)),
+    "conv_tbc": (lambda T, x, w, b: T.conv_tbc(x, w, b, 1), (4, 2, 3), (2, 3, 2), (2,)),
+    "grid_samplers": (
+        lambda T, x, g: (T.grid_sampler(x, g * 0.2, 0, 0, True) ** 2, T.grid_sampler_2d(x, g * 0.2, 0, 1, False) ** 2),
+        (1, 2, 4, 3), (1, 2, 3, 2),
+    ),
+    "grid_sampler_3d": (lambda T, x, g: T.grid_sampler_3d(x, g * 0.2, 0, 0, True) ** 2, (1, 1, 2, 3, 2), (1, 1, 2, 2, 3)),
     "shuffles": (
         lambda T, a: (T.nn.functional.channel_shuffle(a, 2) ** 2, T.nn.functional.pixel_unshuffle(a, 2) ** 2,
                       T.nn.functional.local_response_norm(a, 2), T.nn.functional.softmin(a, 1),
@@ -321,7 +327,7 @@ WITHOUT_GRADIENT = set(
     hann_window kaiser_window set_default_tensor_type
     is_inference detach_copy get_device is_same_size is_signed is_warn_always_enabled set_warn_always set_flush_denormal
     nonzero_static typename is_storage sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum
-    rnn_tanh_cell rnn_relu_cell gru_cell
+    rnn_tanh_cell rnn_relu_cell gru_cell batch_norm_update_stats
     """.split()
 )
 

@@ -135,6 +135,9 @@ def softmax_columns_backward(operands, begin, end, *, T, MODE):
                 error, value = shifted(g, start + k * inner), shifted(y, start + k * inner)
                 for c in range(columns):
                     level[c] = where(value[c] == top[c] and top[c] > T(LARGE), error[c], level[c])
+        elif near:
+            for c in range(columns):
+                level[c] = expm1(top[c])  # what the largest result lacks of 1
         for c in range(columns):
             total[c] = T(0)
         for run in range(0, n, RUN):
@@ -154,7 +157,8 @@ def softmax_columns_backward(operands, begin, end, *, T, MODE):
                     target[c] = value[c] * difference(error[c] - level[c], total[c])
             elif near:
                 for c in range(columns):
-                    target[c] = -error[c] * expm1(value[c]) - exp(value[c]) * (total[c] - error[c])
+                    p, rest = exp(value[c]), total[c] - error[c]
+                    target[c] = where(value[c] == top[c], -error[c] * level[c] - p * rest, error[c] - p * total[c])
             else:
                 for c in range(columns):
                     target[c] = error[c] - exp(value[c]) * total[c]

@@ -102,8 +102,10 @@ def _(g, y, dx, *, n):
     total = row_sum(total)
     top = row_max(top)
     if top > LOG_LARGE:
+        short = expm1(top)  # what the largest result lacks of 1
         for j in lanes(n):
-            dx[j] = -g[j] * expm1(y[j]) - exp(y[j]) * (total - g[j])
+            p = exp(y[j])
+            dx[j] = where(y[j] == top, -g[j] * short - p * (total - g[j]), g[j] - p * total)
     else:
         for j in lanes(n):
             dx[j] = g[j] - exp(y[j]) * total

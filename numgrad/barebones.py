@@ -16,7 +16,7 @@ from .rowwise import Rowwise
 from .structured import Structured
 from .tensor import Tensor
 
-# Functions without a form for these dtypes, besides the pointwise ops and reductions that `takes_unsigned` leaves out.
+# Functions without a form for these dtypes, besides the pointwise ops and reductions that `result_dtypes` leaves out.
 _REFUSED = (
     "argmax", "argmin", "max", "min", "amax", "amin", "aminmax", "topk", "kthvalue", "median", "nanmedian", "mode", "nonzero",
     "bincount", "histc", "isin", "cummax", "cummin", "clamp", "flip", "masked_fill", "masked_fill_", "gather",

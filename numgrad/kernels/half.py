@@ -1,7 +1,7 @@
 """Conversions between float32 and the bits of the 8- and 16-bit floating-point formats, for kernels' loads and stores.
 
-The bits are uint16. Results are rounded to nearest, ties to even; NaN stays NaN and too large a value becomes
-infinite: the bits are the same on every processor, whether it has instructions for float16 or not.
+The bits are uint8 or uint16. Results are rounded to nearest, ties to even; NaN stays NaN and too large a value becomes
+infinite, or what a format without infinity has in its place: the bits are the same on every processor, whether it has instructions for float16 or not.
 """
 
 import llvmlite.binding as llvm

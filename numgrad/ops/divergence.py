@@ -362,13 +362,14 @@ def _(g, count, left, logits):
 # --- continuous Bernoulli numbers -------------------------------------------------------------------------------------
 
 # Of log(x / tanh(x / 2)) - log(2), by powers of x**2.
-NEAR_ODDS = 0.8  # up to where these do better than the formulas
 LOG_NORM = tuple(map(np.float64, (
     0.083333333333333333333, -0.0048611111111111111111, 0.00034171075837742504409, -0.000026248346560846560847,
     2.1336045641601197157e-6, -1.8027895356488830916e-7, 1.5659479531834029189e-8, -1.38837067837002591e-9,
     1.2504263775315481832e-10, -1.1402553853609105852e-11, 1.0502918900453166989e-12, -9.7548766787216444986e-14,
     9.1234679589585562958e-15, -8.5837196979419134423e-16, 8.1173179946081065615e-17, -7.7105275105257791775e-18,
 )))  # fmt: skip
+LOG_TERMS = len(LOG_NORM)
+NEAR_ODDS = 0.8  # up to where these do better than the formulas
 LOG_TWO = np.float64(0.6931471805599453)
 
 
@@ -376,7 +377,7 @@ def _log_norm(x, n):
     size = fabs(x)
     if size < NEAR_ODDS:
         total = LOG_TWO if n == 0 else 0.0
-        for k in range(1, 17):
+        for k in range(1, LOG_TERMS + 1):
             m = 2.0 * k
             term = LOG_NORM[k - 1]
             for j in range(n):
@@ -418,7 +419,7 @@ def _(g, input, n):
     square = csch * csch
     far = csch * cosh(x) * csch * (1.0 + 6.0 * square) - 6.0 / (x * x) ** 2
     series = 0.0
-    for k in range(len(LOG_NORM), 1, -1):
+    for k in range(LOG_TERMS, 1, -1):
         m = 2 * k
         series = series * z + float(LOG_NORM[k - 1]) * (m * (m - 1) * (m - 2) * (m - 3))
     return g * where(near, series, far)

@@ -4,13 +4,14 @@ import re
 import threading
 
 from .contexts import within
-from .errors import DeviceError
 
 
 class Device:
-    """``Device("cpu")``, ``Device("cuda", 0)`` or ``Device("cuda:0")``; compared by value, usable as a context."""
+    """``Device("cpu")``, ``Device("cuda", 0)``, ``Device("cuda:0")`` or ``Device("meta")``; compared by value, usable as a
+    context. Tensors on ``meta`` have a shape and a dtype but no memory.
+    """
 
-    __slots__ = ("type", "index")
+    __slots__ = ("type", "index", "backend")
 
     def __init__(self, type, index=None):
         if isinstance(type, Device):
@@ -21,12 +22,18 @@ class Device:
             type, index = "cuda", type
         match = re.fullmatch(r"(cpu|cuda|meta)(?::(0|[1-9]\d*))?", type) if isinstance(type, str) else None
         if match is None:
-            raise RuntimeError(f"device: expected 'cpu', 'cuda' or 'cuda:N', got {type!r}")
+            raise RuntimeError(f"device: expected 'cpu', 'cuda', 'cuda:N' or 'meta', got {type!r}")
         if match[2] is not None:
             if index is not None:
                 raise RuntimeError(f"device: the index is given twice: {type!r} and {index}")
             index = int(match[2])
         self.type, self.index = match[1], index
+
+    def __getattr__(self, name):
+        if name != "backend":
+            raise AttributeError(f"'device' object has no attribute {name!r}")
+        self.backend = _backend(self.type)
+        return self.backend
 
     def __repr__(self):
         return f"device(type='{self.type}'" + (f", index={self.index})" if self.index is not None else ")")
@@ -44,8 +51,6 @@ class Device:
         return Device, (self.type, self.index)
 
     def __enter__(self):
-        if self.type == "meta":
-            raise _without_storage()
         _local.stack = [*getattr(_local, "stack", ()), self]
         return self
 
@@ -57,13 +62,20 @@ class Device:
         return within(lambda: self, fn)
 
 
+def _backend(type):
+    """What makes, calls and gives memory to the kernels of a kind of device: a module, imported when it is first used."""
+    if type == "cpu":
+        from .kernels import cpu as found
+    elif type == "cuda":
+        from .kernels import cuda as found
+    else:
+        from .kernels import meta as found
+    return found
+
+
 _local = threading.local()
-CPU = Device("cpu")
+CPU, META = Device("cpu"), Device("meta")
 _default = CPU
-
-
-def _without_storage():
-    return DeviceError("device 'meta' is not supported: tensors need storage on 'cpu' or 'cuda'")
 
 
 def default() -> Device:
@@ -81,13 +93,13 @@ def set_default(device) -> None:
 def resolve(device) -> Device:
     """``device`` (None, string, int or Device) as a Device that tensors can live on: ``cuda`` gets its index."""
     if device is None:
-        return default()
-    if not isinstance(device, Device):
+        device = default()
+    elif not isinstance(device, Device):
         device = Device(device)
     if device.type == "cpu":
         return CPU
     if device.type == "meta":
-        raise _without_storage()
+        return META
     return Device("cuda", current.index) if device.index is None else device
 
 

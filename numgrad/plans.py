@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from . import config
-from .kernels import callers, emit
 from .layout import (
     broadcast_strides,
     collapse,
@@ -13,9 +11,6 @@ from .layout import (
     overlaps_itself,
     same_places,
 )  # fmt: skip
-
-_PARALLEL_FROM = 1 << 16  # elements; below, entering the thread pool costs more than it saves
-_GRAIN = 1 << 12
 
 
 class Plan:
@@ -89,7 +84,7 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
         sizes, steps = collapse(
             tuple(shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes) for strides in arrays]
         )
-        if device.type != "cuda":
+        if device.backend.inner_loops:
             sizes, steps = _lengthened(sizes, steps)
         plan.geometry = np.array([len(sizes), *sizes, *[step for row in steps for step in row]], np.int64)
         plan.end = 0 if numel == 0 else numel // sizes[-1]
@@ -105,12 +100,7 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
            tuple((constants or {}).items()), device.type)  # fmt: skip
     kernel = op.kernels.get(key)
     if kernel is None:
-        make_kernel = emit.pointwise
-        if device.type == "cuda":
-            from .kernels import cuda
-
-            make_kernel = cuda.pointwise
-        kernel = op.kernels[key] = make_kernel(
+        kernel = op.kernels[key] = device.backend.pointwise(
             name, fn, described, out_types, T, strided, aliases, list(numbers), constants, order
         )
     plan.kernel = kernel
@@ -124,12 +114,7 @@ def build_plan(op, name, fn, inputs, outputs, compute, shape, device, numbers=()
 def caller(slots, end, work, device):
     """The function that calls a kernel with ``slots`` slots over a range of ``end`` units of ``work`` elements:
     serial, over threads where that pays, or a launch on a CUDA device."""
-    if device.type == "cuda":
-        from .kernels import cuda
-
-        return cuda.caller(slots, work)
-    parts = config.usable_threads() if end > 1 and end * work >= _PARALLEL_FROM else 1
-    return callers.caller(slots, parts, max(1, _GRAIN // max(work, 1)))
+    return device.backend.caller(slots, end, work)
 
 
 def call_table(kernel, table, own, shared, device, split=True):
@@ -138,10 +123,4 @@ def call_table(kernel, table, own, shared, device, split=True):
 
     ``split``: the rows may share the threads, where that pays.
     """
-    if device.type == "cuda":
-        from .kernels import cuda
-
-        cuda.call_table(kernel, table, own, shared)
-        return
-    parts = config.usable_threads() if split and sum(table[own :: own + 1]) >= _PARALLEL_FROM else 1
-    callers.call_table(kernel, table, own, shared, parts)
+    device.backend.call_table(kernel, table, own, shared, split)

@@ -43,8 +43,8 @@ def get_printoptions() -> dict[str, Any]:
     return dict(_options)
 
 
-def tensor_text(array: np.ndarray, dtype_name: str, suffixes: list[str], indent: int = 0, kind: str = "tensor") -> str:
-    """The text of a tensor with these values.
+def tensor_text(array: np.ndarray | tuple, dtype_name: str, suffixes: list[str], indent: int = 0, kind: str = "tensor") -> str:
+    """The text of a tensor with these values, or with this shape and no values.
 
     ``suffixes`` are what follows the values (``device='cuda:0'``, ``requires_grad=True``, ``grad_fn=<...>``); shape
     and dtype are added between device and gradient where they cannot be read off the values. ``indent`` is the
@@ -54,7 +54,10 @@ def tensor_text(array: np.ndarray, dtype_name: str, suffixes: list[str], indent:
     column = indent + len(prefix)
     known = [dtypes.get_default_dtype().name]
     described = []
-    if array.size == 0:
+    if isinstance(array, tuple):
+        text = "..."
+        described.append(f"size={tuple(array)}")
+    elif array.size == 0:
         text = "[]"
         if array.ndim != 1:
             described.append(f"size={array.shape}")

@@ -295,16 +295,11 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
     key = (along, T, source.np.type, result.np.type, tuple(letters), m.device.type)
     kernel = op.kernels.get(key)
     if kernel is None:
-        make_kernel = functools.partial(emit.reduction, cascade=op.cascade)
-        if m.device.type == "cuda":
-            from .kernels import cuda
-
-            make_kernel = cuda.reduction
         identity = op.identity(compute) if callable(op.identity) else op.identity
         finish = op.complex_finish if compute.kind == "c" else op.finish
-        kernel = op.kernels[key] = make_kernel(
+        kernel = op.kernels[key] = m.device.backend.reduction(
             op.name, op.fn, finish, op.combine, identity, ("input", source.np.type), ("out", result.np.type), T,
-            along, letters,
+            along, letters, cascade=op.cascade,
         )  # fmt: skip
     plan.kernel = kernel
     plan.flat = m.contiguous or order is not None

@@ -7,14 +7,13 @@ input be None. The first result is the op's, the others are kept for the gradien
 asked for as keyword-only parameters.
 """
 
-import functools
 import inspect
 import re
 from math import prod
 
 from . import config
 from .autograd import switch
-from .kernels import emit, vectors
+from .kernels import vectors
 from .kernels.jit import inlined
 from .op import (
     ENTRIES,
@@ -248,12 +247,9 @@ def _plan_kernel(plan, op, name, fn, described, parts, sizes, attributes, rows, 
     key = (name, tuple(arguments), T, tuple(numbers), tuple(constants.items()), device.type)
     kernel = op.kernels.get(key)
     if kernel is None:
-        make_kernel = functools.partial(emit.rowwise, rounding=op.rounding)
-        if device.type == "cuda":
-            from .kernels import cuda
-
-            make_kernel = cuda.rowwise
-        kernel = op.kernels[key] = make_kernel(name, fn, T, arguments, op.dims, numbers, constants)
+        kernel = op.kernels[key] = device.backend.rowwise(
+            name, fn, T, arguments, op.dims, numbers, constants, rounding=op.rounding
+        )
     tail = [sizes[dim] for dim in op.dims] + [attributes[k] for k, _ in numbers]
     width = max(sizes.values(), default=1)
     end = rows

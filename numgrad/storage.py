@@ -39,7 +39,7 @@ class Meta:
         self.dtype, self.np, self.device = d, d.np, device
         if d.unprepared:
             dtypes.prepare(d)
-        if d.unprepared is not None and device is not CPU:
+        if d.unprepared is not None and device.type == "cuda":
             raise RuntimeError(f"{d!r} tensors exist on the CPU only so far; convert with .float() before .to('{device}')")
         self.shape, self.strides, self.ndim = Size(shape), strides, len(shape)
         self.numel = self.shape.numel()
@@ -50,9 +50,7 @@ class Meta:
         if device is CPU:
             self.empty = np.empty if self.numel * d.itemsize < _POOLED else _pool.empty
         else:
-            from .kernels import cuda  # the one place where a device without host memory enters
-
-            self.empty = cuda.allocator(device)
+            self.empty = device.backend.allocator(device)  # the one place where a device without host memory enters
 
     def __repr__(self):
         return f"Meta({self.dtype!r}, {tuple(self.shape)}, strides={self.strides}, {self.device})"

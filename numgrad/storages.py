@@ -161,7 +161,7 @@ class UntypedStorage:
 
     def type(self, dtype: Any = None) -> str:
         """The name of the class."""
-        return "torch.UntypedStorage" if self._device is CPU else "torch.cuda.UntypedStorage"
+        return "torch.cuda.UntypedStorage" if self.is_cuda else "torch.UntypedStorage"
 
     def resizable(self) -> bool:
         """Whether the memory is the library's own."""
@@ -450,7 +450,7 @@ class TypedStorage(metaclass=_TypedType):
 
     def type(self, dtype: Any = None) -> str:
         """The name of the class of such storages."""
-        where = "" if self.device is CPU else "cuda."
+        where = "cuda." if self.is_cuda else ""
         return f"torch.{where}{_NAMES.get(self._dtype, 'UntypedStorage')}"
 
     def pickle_storage_type(self) -> str:

@@ -1,6 +1,7 @@
 """Tensor: storage, shape, dtype, grad, node and conversions. No maths: the op table installs methods and operators,
 `gradients` installs `backward`."""
 
+import copy as copying
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import numpy as np
 from . import autograd, dtypes
 from .autograd import Leaf, OutputNode, local, switch
 from .config import warn_once
-from .device import CPU, Device
+from .device import CPU, META, Device
 from .errors import ExportError
 from .layout import Size, in_format, inside, integer, is_dense, layout, strided
 from .printing import tensor_text
@@ -128,7 +129,11 @@ class Tensor:
     def is_cpu(self) -> bool:
         return self._m.device.type == "cpu"
 
-    is_sparse = is_sparse_csr = is_quantized = is_meta = is_mkldnn = is_nested = False
+    @property
+    def is_meta(self) -> bool:
+        return self._m.device is META
+
+    is_sparse = is_sparse_csr = is_quantized = is_mkldnn = is_nested = False
     is_ipu = is_maia = is_mps = is_mtia = is_vulkan = is_xla = is_xpu = False
 
     @property
@@ -137,8 +142,8 @@ class Tensor:
         return strided
 
     def get_device(self) -> int:
-        """The CUDA device's number, -1 on the CPU."""
-        return -1 if self._m.device is CPU else self._m.device.index
+        """The CUDA device's number, -1 on others."""
+        return -1 if self._m.device.index is None else self._m.device.index
 
     def is_floating_point(self) -> bool:
         return self._m.dtype.is_floating_point
@@ -180,8 +185,8 @@ class Tensor:
         return self._m.device is CPU and pinned(self._d)
 
     def data_ptr(self) -> int:
-        """The address of the first element; 0 for an empty tensor."""
-        return address(self._d) if self._m.numel else 0
+        """The address of the first element; 0 for a tensor that is empty or has no memory."""
+        return address(self._d) if self._m.numel and self._m.device is not META else 0
 
     def storage_offset(self) -> int:
         """How many elements the first one lies behind the start of the storage."""
@@ -482,6 +487,10 @@ class Tensor:
             raise RuntimeError(f"a Tensor with {self._m.numel} elements cannot be converted to Scalar")
         if self._m.device is CPU and not self._m.dtype.encoded:
             return self._d.item(0)
+        if self._m.device is META:
+            raise RuntimeError(
+                "Tensor.item() cannot be called on meta tensors: they have no values, so that nothing can be decided on them"
+            )
         return self._host().item()
 
     def tolist(self):
@@ -508,6 +517,8 @@ class Tensor:
             raise BufferError(f"__dlpack__: the tensor is on {self._m.device}, not on DLPack's device {tuple(dl_device)}; use .to()")
         m, data = self._m, self._d.copy() if copy else self._d
         shape, strides = tuple(m.shape), tuple(1 if n < 2 else step for n, step in zip(m.shape, m.strides))
+        if m.device is META:
+            raise BufferError("__dlpack__: a meta tensor has no memory to share")
         if m.device is CPU:
             from .kernels.dlpack import capsule
 
@@ -517,15 +528,17 @@ class Tensor:
         return data.shaped_capsule(shape, strides, stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
+        if self._m.device is META:
+            raise ValueError("Unknown device type meta for Dlpack: a meta tensor has no memory to share")
         return (1, 0) if self._m.device is CPU else (2, self._m.device.index)
 
     @property
     def __cuda_array_interface__(self) -> dict:
         """How CuPy, Numba and others take a CUDA tensor's memory without a copy (version 3 of the interface)."""
         m = self._m
-        if m.device is CPU:
+        if not self.is_cuda:
             raise AttributeError(
-                "Can't get __cuda_array_interface__ on a CPU tensor; use tensor.cuda() to copy it to device memory"
+                f"Can't get __cuda_array_interface__ on a {m.device.type.upper()} tensor; use tensor.cuda() to copy it to device memory"
             )
         if self.requires_grad:
             raise RuntimeError("Can't get __cuda_array_interface__ on a tensor that requires grad; use tensor.detach()")
@@ -597,9 +610,10 @@ class Tensor:
             if tangent is not None:
                 suffixes.append(f"tangent={tangent}")
         kind = type(self).__name__
+        values = m.shape if m.device is META else self._host()
         if kind in _PLAIN_KINDS:
-            return tensor_text(self._host(), m.dtype.name, suffixes)
-        text = tensor_text(self._host(), m.dtype.name, suffixes, kind=kind)
+            return tensor_text(values, m.dtype.name, suffixes)
+        text = tensor_text(values, m.dtype.name, suffixes, kind=kind)
         return f"Parameter({text})" if getattr(self, "_is_param", False) else text
 
     def __format__(self, spec) -> str:
@@ -630,13 +644,16 @@ class Tensor:
         if self.grad is not None:
             copy.grad = self.grad.__deepcopy__(memo)
         for key, value in attributes(self).items():
-            import copy as copying
-
             copy.__dict__[key] = copying.deepcopy(value, memo)
+        if type(self) is not Tensor:
+            for key, value in slots_of(self).items():
+                setattr(copy, key, copying.deepcopy(value, memo))
         return copy
 
     def __reduce_ex__(self, protocol):
-        extra = attributes(self)
+        extra, m = attributes(self), self._m
+        if m.device is META:
+            return _rebuild_meta, (type(self), m.dtype, tuple(m.shape), m.strides, self.requires_grad, extra)
         array = np.array(self._stored())
         return _rebuild, (type(self), array, str(self.device), self.requires_grad, extra)
 
@@ -648,6 +665,14 @@ def _rebuild(cls, array, device, requires_grad, extra):
     tensor = from_array(array)
     if device != "cpu":
         tensor = tensor.to(device)
+    return _as_it_was(cls, tensor, requires_grad, extra)
+
+
+def _rebuild_meta(cls, d, shape, strides, requires_grad, extra):
+    return _as_it_was(cls, empty_tensor(strided_meta(d, shape, strides, META)), requires_grad, extra)
+
+
+def _as_it_was(cls, tensor, requires_grad, extra):
     if cls is not Tensor:
         tensor = wrap_as(cls, tensor)
     tensor.__dict__.update(extra)
@@ -666,6 +691,16 @@ _OWN = frozenset(("_base", "_kept_grad", "_leaf", "_retains_grad", "_writer", "_
 def attributes(tensor: Tensor) -> dict:
     """The attributes that the user set on the tensor."""
     return {name: value for name, value in tensor.__dict__.items() if name not in _OWN}
+
+
+def slots_of(tensor: Tensor) -> dict:
+    """What is in the slots of a subclass of Tensor, beyond Tensor's own."""
+    found: list[str] = []
+    kind = type(tensor)
+    for base in kind.__mro__[: kind.__mro__.index(Tensor)]:
+        names = base.__dict__.get("__slots__", ())
+        found += [names] if isinstance(names, str) else list(names)
+    return {name: getattr(tensor, name) for name in found if name not in ("__dict__", "__weakref__") and hasattr(tensor, name)}
 
 
 def set_attributes(tensor: Tensor, state) -> Tensor:

@@ -384,6 +384,6 @@ def test_a_failed_launch_raises(machine):
     memory.device().launchers.clear()
     kernel = kernels.pointwise("kept", lambda x: x, [("x", "v", np.float32)], [("out", np.float32)], np.float32)
     with pytest.raises(DeviceError, match="700"):
-        kernels.caller(2, 1)(kernel, x._d, x._d, 0, 3)
+        kernels.caller(2, 3, 1)(kernel, x._d, x._d, 0, 3)
 
 

@@ -46,7 +46,7 @@ def host(tensor):
 
 
 def call(kernel, *slots):
-    kernels.caller(len(slots) - 2, 1)(kernel, *slots)
+    kernels.caller(len(slots) - 2, 1, 1)(kernel, *slots)
 
 
 # --- the op table: forward and backward, as the CPU ----------------------------------------------------------------

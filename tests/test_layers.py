@@ -21,7 +21,9 @@ LAYERS = _layers()
 
 # Imports against the order, each with its reason. They stand inside functions.
 PERMITTED = {
-    ("storage", "kernels.cuda"): "the allocator of a device without host memory, on the first use of that device",
+    ("device", "kernels.cpu"): "the backend of a device, on its first use",
+    ("device", "kernels.cuda"): "the backend of a device, on its first use",
+    ("device", "kernels.meta"): "the backend of a device, on its first use",
     ("storage", "storages"): "PyTorch's module ``storage`` has these classes, which are looked up there on first use",
 }
 

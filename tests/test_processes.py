@@ -12,8 +12,8 @@ import process_matrix
 import pytest
 
 import numgrad as ng
-from numgrad import config, cpus, forks, nn, plans, testing
-from numgrad.kernels import callers, conv, gemm, lapack, thread_pool
+from numgrad import config, cpus, forks, nn, testing
+from numgrad.kernels import callers, conv, cpu, gemm, lapack, thread_pool
 from numgrad.nn import functional as F
 from numgrad.op import OPS
 from numgrad.ops import fourier
@@ -35,10 +35,10 @@ def program(source, timeout=300, **variables):
 def over_threads(monkeypatch):
     """Two threads, and work of any size is split over them."""
     for module, name in (
-        (plans, "_PARALLEL_FROM"), (gemm, "PARALLEL"), (conv, "PARALLEL"), (fourier, "_PARALLEL_FROM"), (lapack, "_LARGE"),
+        (cpu, "_PARALLEL_FROM"), (gemm, "PARALLEL"), (conv, "PARALLEL"), (fourier, "_PARALLEL_FROM"), (lapack, "_LARGE"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, 0)
-    monkeypatch.setattr(plans, "_GRAIN", 1)
+    monkeypatch.setattr(cpu, "_GRAIN", 1)
     before = ng.get_num_threads()
     ng.set_num_threads(2)
     gemm._plans.clear()

@@ -1,5 +1,6 @@
 """State dicts of a Module: saving, loading, their hooks, and what is said when the keys do not match."""
 
+import warnings
 import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
@@ -276,6 +277,12 @@ def _load_one(module, name, tensor, key, given, local_metadata, errors):
     try:
         with no_grad():
             assign = bool(local_metadata.get("assign_to_params_buffers"))
+            if tensor.is_meta and not given.is_meta and not assign:
+                warnings.warn(
+                    f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current model, "
+                    "which is a no-op. (Did you mean to pass `assign=True` to assign items in the state dictionary to their "
+                    "corresponding key in the module instead of copying them in place?)", stacklevel=4,
+                )  # fmt: skip
             if replacing.get_swap_module_params_on_conversion() and not lazy:
                 _swap(tensor, given, assign)
             elif assign:

@@ -366,6 +366,11 @@ class Module(HookMethods, StateMethods):
                 wanted["dtype"] = dtype
             if memory_format is not None and not is_lazy(tensor) and tensor.dim() in (4, 5):
                 wanted["memory_format"] = memory_format
+            if tensor.is_meta and device is not None and device.type != "meta":
+                raise NotImplementedError(
+                    "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() "
+                    "when moving module from meta to a different device."
+                )
             return tensor.to(**wanted) if wanted else tensor
 
         warn_about_containers(self)

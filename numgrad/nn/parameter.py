@@ -154,7 +154,7 @@ class Buffer(Tensor, metaclass=_Marked):
 
 # What can be asked of a tensor without a shape; everything else says that there is none yet.
 _ALLOWED = frozenset((
-    "materialize", "cls_to_become", "device", "dtype", "is_cuda", "is_floating_point", "is_complex", "name",
+    "materialize", "cls_to_become", "device", "dtype", "is_cuda", "is_meta", "is_floating_point", "is_complex", "name",
     "requires_grad", "requires_grad_", "is_leaf", "grad", "grad_fn", "data", "detach", "persistent",
     "share_memory_", "to", "type", "cpu", "cuda", "float", "double",
     "_n", "_base", "_creation", "_grad", "_kept_grad", "_label", "_is_buffer", "_is_param", "_dtype", "_device", "_move",
@@ -194,6 +194,10 @@ class _Uninitialized:
     @property
     def is_cuda(self):
         return self._device.type == "cuda"
+
+    @property
+    def is_meta(self):
+        return self._device.type == "meta"
 
     @property
     def data(self):

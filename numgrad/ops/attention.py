@@ -10,6 +10,7 @@ from .join import cat
 from .matmul import matmul
 from .random import dropout
 from .softmax import softmax
+from .values import any_true
 
 _LONG = 512  # keys from which on the scores are never all in memory
 _BLOCK = 256  # keys at a time
@@ -117,7 +118,7 @@ def without_keys(mask):
     if mask is None:
         return None
     blind = (mask if mask._m.dtype.kind == "b" else mask != -math.inf).any(-1, keepdim=True).logical_not()
-    return blind if bool(blind.any()) else None
+    return blind if any_true(blind) else None
 
 
 class _Blockwise(Function):

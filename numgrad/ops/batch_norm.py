@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from ..autograd import is_grad_enabled, local, no_grad
+from ..device import META
 from ..kernels import batch_norm as kernels
 from ..layout import channels_last, channels_last_3d, in_format
 from ..op import as_tensor_operand, cast, dense, function, same_device
@@ -14,6 +15,7 @@ from ..tensor import Tensor, empty_tensor, from_array
 from .formats import arranged, conform_in, empty_in
 from .launch import launch
 from .statistics import var_mean
+from .values import to_host
 
 
 def _format(m):
@@ -46,7 +48,7 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
             _move(running_mean, mean, momentum)
             _move(running_var, variance * (n * size / max(n * size - 1, 1)), momentum)
     else:
-        mean, variance = (t.detach()._host().astype(np.float64) for t in (running_mean, running_var))
+        mean, variance = (to_host(t.detach()).astype(np.float64) for t in (running_mean, running_var))
     out = empty_in(m.dtype, m.shape, m.device, format)
     scale, shift = (x if t is None else dense(cast(t, m.dtype)) for t in (weight, bias))
     slots = x._d, mean, variance, scale._d, shift._d, out._d, np.empty(2 * channels), np.empty(3 * channels, m.np), *extent, float(eps)
@@ -57,7 +59,7 @@ def _normalized(input, weight=None, bias=None, *, running_mean, running_var, tra
 
 def _move(running, batch, momentum):
     """``running = (1 - momentum) * running + momentum * batch``, in place."""
-    if running is not None and running._m.numel:
+    if running is not None and running._m.numel and running._m.device is not META:
         with no_grad():
             m = running._m
             found = (1 - momentum) * running.detach()._host().astype(np.float64) + momentum * batch
@@ -174,6 +176,6 @@ def batch_norm_update_stats(input, running_mean, running_var, momentum: float) -
             raise RuntimeError(f"batch_norm_update_stats: {what} should contain {m.shape[1]} elements not {tensor._m.numel}")
     variance, mean = var_mean(input.detach(), (0, *range(2, m.ndim)), correction=0)
     count = m.numel // m.shape[1]
-    _move(running_mean, mean._host().astype(np.float64), momentum)
-    _move(running_var, variance._host().astype(np.float64) * (count / max(count - 1, 1)), momentum)
+    _move(running_mean, to_host(mean).astype(np.float64), momentum)
+    _move(running_var, to_host(variance).astype(np.float64) * (count / max(count - 1, 1)), momentum)
     return mean, variance

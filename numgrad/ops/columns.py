@@ -3,7 +3,6 @@
 from math import inf, prod
 
 from .. import dtypes
-from ..device import CPU
 from ..kernels import columns as kernels
 from ..kernels.vocab import exp, where
 from ..op import cast, dense, plain
@@ -22,7 +21,7 @@ _CACHED = 1 << 15  # elements of a block of columns that stay in the cache
 def by_columns(m, axes):
     """Whether the ops below take a tensor of meta ``m`` along these neighbouring dimensions, the last not among them."""
     return (
-        m.dtype in (dtypes.float32, dtypes.float64) and m.device is CPU and m.numel > 0 and axes[-1] < m.ndim - 1
+        m.dtype in (dtypes.float32, dtypes.float64) and m.device.type != "cuda" and m.numel > 0 and axes[-1] < m.ndim - 1
         and len(axes) == axes[-1] - axes[0] + 1 and prod(m.shape[axes[-1] + 1 :]) > 1
     )  # fmt: skip
 

@@ -15,7 +15,8 @@ from ..op import ENTRIES, as_tensor_operand, function, sum_to
 from ..pointwise import pointwise
 from ..storage import strided_meta
 from ..structured import structured
-from ..tensor import Tensor, address, alias, follow, from_array, storage_of
+from ..tensor import Tensor, address, alias, follow, storage_of
+from .values import from_host, to_host
 from .view import adjoint
 
 PI = math.pi
@@ -294,7 +295,7 @@ angle.op.complex_gradient = _turned
 @structured(install=(), name="complex_matrix_product", grad_name="MmBackward0")
 def complex_product(input, other):
     """``input @ other`` for (batches of) complex matrices, through BLAS."""
-    return from_array(np.matmul(input._host(), other._host()))
+    return from_host(np.matmul(to_host(input), to_host(other)), input)
 
 
 @complex_product.backward

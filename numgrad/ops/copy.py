@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import config, dtypes
 from ..autograd import Leaf, is_inference_mode_enabled
-from ..device import CPU, resolve
+from ..device import CPU, META, resolve
 from ..inplace import check_inplace, rebase, refuse_inference, written
 from ..layout import (
     broadcast_shapes,
@@ -96,17 +96,15 @@ def zero(tensor: Tensor) -> Tensor:
 
 
 def to_device(tensor: Tensor, device) -> Tensor:
-    """A copy of the data on another device, unrecorded."""
+    """A copy of the data on another device, in the same order in memory, unrecorded."""
     tensor = plain(tensor)
-    if not tensor._m.contiguous:
+    m = tensor._m
+    if not is_dense(m.shape, m.strides):
         tensor = contiguous_copy(tensor)
-    m = meta(tensor._m.dtype, tensor._m.shape, device)
-    from ..kernels import cuda
-
-    if device is CPU:
-        return make(cuda.copy_to_host(tensor._d), m)
-    source = tensor._d if tensor._m.device is CPU else cuda.copy_to_host(tensor._d)
-    return make(cuda.copy_to_device(source, device), m)
+        m = tensor._m
+    m = strided_meta(m.dtype, m.shape, m.strides, device)
+    source = tensor._d if tensor._m.device is CPU or device is META else tensor._m.device.backend.copy_to_host(tensor._d)
+    return make(source if device is CPU else device.backend.copy_to_device(source, device), m)
 
 
 def like(op, m, dtype, device, memory_format=None):
@@ -171,7 +169,7 @@ def _(g, input_meta):
     return cast_gradient(g, input_meta.dtype)
 
 
-@structured(install=(), cases="none", grad_name="ToCopyBackward0")
+@structured(install=(), complex=True, cases="none", grad_name="ToCopyBackward0")
 def to_other_device(input, *, device):
     """The values on another device."""
     return to_device(input, device)

@@ -15,6 +15,7 @@ from .index import index_select
 from .launch import element, launch
 from .results import return_type
 from .search import sorted_rows
+from .values import need_values
 from .view import movedim, reshape
 
 histogram_result = return_type("histogram", "hist", "bin_edges")
@@ -40,6 +41,7 @@ def _distinct(name, input, in_order, return_inverse, return_counts, dim):
     """The distinct elements, or sub-tensors along ``dim``; ``in_order``: runs of neighbours only."""
     input = plain(as_tensor_operand(name, input, "input"))
     m = input._m
+    need_values(name, input)
     if dim is None:
         n, width, shape = m.numel, 1, tuple(m.shape)
         rows = reshape(dense(input), (n,))

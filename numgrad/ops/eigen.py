@@ -12,7 +12,8 @@ from .factor import check_phases, several_results
 from .matmul import matmul
 from .parts import diagonal
 from .results import return_type
-from .solve import floating, from_host, into, mH, results, solve
+from .solve import floating, into, mH, results, solve
+from .values import from_host, to_host
 
 eig_result = return_type("linalg_eig", "eigenvalues", "eigenvectors")
 
@@ -56,7 +57,7 @@ class LinalgEig(Function):
 
 def _decomposed(name, A, vectors):
     """The factors as Tensors, the vectors None unless they are wanted."""
-    array = A._host()
+    array = to_host(A)
     if not np.isfinite(array).all():
         raise RuntimeError(f"torch.{name}: input tensor should not contain infs or NaNs.")
     try:

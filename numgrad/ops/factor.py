@@ -13,7 +13,8 @@ from .join import cat
 from .matmul import matmul
 from .parts import diagonal
 from .results import return_type
-from .solve import SINGULAR, expanded, failed, from_host, into, matrices, mH, results, same_dtype, solve_triangular
+from .solve import SINGULAR, expanded, failed, into, matrices, mH, results, same_dtype, solve_triangular
+from .values import from_host, to_host
 
 cholesky_ex_result = return_type("linalg_cholesky_ex", "L", "info")
 lu_result = return_type("linalg_lu", "P", "L", "U")
@@ -76,7 +77,7 @@ def cholesky_ex(A, *, upper=False, check_errors=False, out=None):
 
 
 def _factored(name, A, upper, check):
-    array = A._host()
+    array = to_host(A)
     factors, codes = lapack.cholesky(array, upper)
     if check and codes.any():
         batch = int(np.flatnonzero(codes.reshape(-1))[0])
@@ -101,8 +102,8 @@ def cholesky(input, upper=False, *, out=None) -> Tensor:
 
 @structured(install=(), complex=True, name="cholesky_solution", grad_name="CholeskySolveBackward0")
 def _cholesky_solution(B, L):
-    factor = L._host()
-    half = lapack.solve_triangular(factor, B._host(), False, False)
+    factor = to_host(L)
+    half = lapack.solve_triangular(factor, to_host(B), False, False)
     return from_host(lapack.solve_triangular(factor.swapaxes(-1, -2).conj(), half, True, False), L)
 
 
@@ -132,7 +133,7 @@ def cholesky_solve(B, L, upper=False, *, out=None) -> Tensor:
 def cholesky_inverse(L, upper=False, *, out=None) -> Tensor:
     """The inverse of ``A``, given its Cholesky factor."""
     L = matrices("cholesky_inverse", L, square=True, argument="L")
-    zeros_at = np.argwhere(np.diagonal(L._host(), axis1=-2, axis2=-1).reshape(-1, L._m.shape[-1]) == 0) if L._m.numel else ()
+    zeros_at = np.argwhere(np.diagonal(to_host(L), axis1=-2, axis2=-1).reshape(-1, L._m.shape[-1]) == 0) if L._m.numel else ()
     if len(zeros_at):
         batch, place = zeros_at[0].tolist()
         raise failed("cholesky_inverse", L, lapack.Failure(batch, place + 1), SINGULAR)
@@ -159,7 +160,7 @@ def _check_pivots(name, pivots, size, expected):
     """Pivots are 1-based rows of matrices with ``size`` rows, of shape ``expected``."""
     if tuple(pivots._m.shape) != expected:
         raise RuntimeError(f"{name}: expected pivots of shape {list(expected)}, got {list(pivots._m.shape)}")
-    rows = pivots._host()
+    rows = to_host(pivots)
     if rows.size and not (rows.min() >= 1 and rows.max() <= size):
         raise RuntimeError(
             f"{name}: pivots must all be greater or equal to 1 and smaller or equal to LU.size(-2), that is between 1 and LU.size(-2). "
@@ -169,7 +170,7 @@ def _check_pivots(name, pivots, size, expected):
 
 def _permutation(pivots, size, like):
     """The permutation matrices (..., m, m) that pivots stand for."""
-    order = lapack.permutations(pivots._host(), size)
+    order = lapack.permutations(to_host(pivots), size)
     return from_host(np.swapaxes(np.eye(size, dtype=like._m.np)[order], -1, -2), like)
 
 
@@ -207,7 +208,7 @@ def lu_factor_ex(A, *, pivot=True, check_errors=False, out=None):
 
 def _lu(name, A, pivot, check):
     A = matrices(name, A)
-    factors, places, codes = lapack.lu(A._host(), pivot)
+    factors, places, codes = lapack.lu(to_host(A), pivot)
     if check and codes.any():
         batch = int(np.flatnonzero(codes.reshape(-1))[0])
         raise failed(
@@ -313,7 +314,7 @@ class LinalgQr(Function):
 
     @staticmethod
     def forward(ctx, A, mode):
-        Q, R = (from_host(part, A) for part in lapack.qr(A._host(), mode))
+        Q, R = (from_host(part, A) for part in lapack.qr(to_host(A), mode))
         ctx.mode, ctx.shape = mode, tuple(A._m.shape[-2:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(Q, R)
@@ -401,7 +402,7 @@ class LinalgEigh(Function):
     @staticmethod
     def forward(ctx, A, lower):
         try:
-            L, V = (from_host(part, A) for part in lapack.eigh(A._host(), lower, True))
+            L, V = (from_host(part, A) for part in lapack.eigh(to_host(A), lower, True))
         except lapack.Failure as failure:
             raise failed("linalg.eigh", A, failure, _DIVERGED.format("eigen")) from None
         ctx.set_materialize_grads(False)
@@ -441,7 +442,7 @@ def eigvalsh(A, UPLO="L", *, out=None) -> Tensor:
     if A._n is not None:
         found = LinalgEigh.apply(A, lower)[0]
     else:
-        found = from_host(lapack.eigh(A._host(), lower, False)[0], A)
+        found = from_host(lapack.eigh(to_host(A), lower, False)[0], A)
     return found if out is None else into("linalg.eigvalsh", found, out, A, exact=True)
 
 
@@ -455,7 +456,7 @@ class LinalgSvd(Function):
     @staticmethod
     def forward(ctx, A, full):
         try:
-            U, S, Vh = (from_host(part, A) for part in lapack.svd(A._host(), full, True))
+            U, S, Vh = (from_host(part, A) for part in lapack.svd(to_host(A), full, True))
         except lapack.Failure as failure:
             raise failed("linalg.svd", A, failure, _DIVERGED.format("singular")) from None
         ctx.set_materialize_grads(False)
@@ -515,7 +516,7 @@ def svdvals(A, *, driver=None, out=None) -> Tensor:
     if A._n is not None:
         found = LinalgSvd.apply(A, False)[1]
     else:
-        found = from_host(lapack.svd(A._host(), False, False)[1], A)
+        found = from_host(lapack.svd(to_host(A), False, False)[1], A)
     return found if out is None else into("linalg.svdvals", found, out, A)
 
 

@@ -10,7 +10,8 @@ from .. import config
 from ..op import ENTRIES
 from ..storage import meta
 from ..structured import structured
-from ..tensor import Tensor, from_array, make
+from ..tensor import Tensor, make
+from .values import from_host, to_host
 
 _PARALLEL_FROM = 1 << 16  # elements
 
@@ -18,12 +19,12 @@ _PARALLEL_FROM = 1 << 16  # elements
 def _transformed(name, input, axes, scale, **options):
     import scipy.fft  # 40 ms, for those who need it
 
-    array = input._host()
+    array = to_host(input)
     workers = config.usable_threads() if array.size >= _PARALLEL_FROM else None
     found = getattr(scipy.fft, name)(array, axes=axes, workers=workers, **options)
     if scale != 1.0:
         found *= found.real.dtype.type(scale)
-    return from_array(np.ascontiguousarray(found))
+    return from_host(np.ascontiguousarray(found), input)
 
 
 def _empty(input, dim, size, d):
@@ -81,7 +82,7 @@ def _(g, input_meta, dim, scale, n):
     weights[1 : 1 + n - count] = 2
     shape = [1] * m.ndim
     shape[dim] = count
-    return real_transform(g, dim, scale) * from_array(weights.reshape(shape))
+    return real_transform(g, dim, scale) * from_host(weights.reshape(shape), g)
 
 
 def resized(input, dim, size) -> Tensor:

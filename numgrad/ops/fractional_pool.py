@@ -10,6 +10,7 @@ from .index import gather
 from .pool import batched, several
 from .random import rand
 from .search import max_ as largest
+from .values import to_host
 from .view import reshape
 
 
@@ -92,7 +93,7 @@ def _fractional(name, n, input, kernel_size, output_size, output_ratio, samples)
         found = input.new_empty((*lead, *outs))
         return found, found.long()
     planes = prod(lead)
-    chosen = samples[:batch].detach().cpu().numpy().reshape(planes, n)
+    chosen = to_host(samples[:batch].detach()).reshape(planes, n)
     if not ((chosen >= 0) & (chosen <= 1)).all():
         raise RuntimeError(f"{name}: expected _random_samples from 0 to 1, got {chosen.min()} to {chosen.max()}")
     places = _places(chosen, size, outs, taps, m.np.type).reshape(planes, prod(outs), prod(taps))

@@ -8,7 +8,8 @@ from .create import eye
 from .factor import unit_lower
 from .matmul import matmul
 from .results import return_type
-from .solve import floating, from_host, into, matrices, mH, mT, results, same_dtype
+from .solve import floating, into, matrices, mH, mT, results, same_dtype
+from .values import from_host, to_host
 
 geqrf_result = return_type("geqrf", "a", "tau")
 
@@ -102,5 +103,5 @@ def geqrf(input, *, out=None):
     A = matrices("geqrf", input)
     if A.requires_grad:
         A = A.detach()
-    columns, tau = lapack.geqrf(A._host())  # column-major, as LAPACK's own
+    columns, tau = lapack.geqrf(to_host(A))  # column-major, as LAPACK's own
     return results("geqrf", geqrf_result(mT(from_host(columns, A)), from_host(tau, A)), out, A)

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import no_grad
+from ..device import META
 from ..inplace import check_inplace, refuse_overlap, write_out
 from ..kernels.index import ADD, SET
 from ..layout import broadcast_shapes, integer, normalize_axis
@@ -421,7 +422,7 @@ def one_hot(tensor, num_classes=-1) -> Tensor:
         )
     if not m.numel and num_classes <= 0:
         raise RuntimeError("one_hot: Can not infer total number of classes from empty tensor.")
-    if m.numel:
+    if m.numel and not (m.device is META and num_classes > 0):
         least, most = int(tensor.amin().item()), int(tensor.amax().item())
         if least < 0:
             raise RuntimeError(f"one_hot: Class values must be non-negative, got {least}.")

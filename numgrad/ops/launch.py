@@ -9,11 +9,7 @@ from ..plans import caller
 
 def compiled(template, parameters: dict, device):
     """A hand-written kernel for the device."""
-    if device.type == "cuda":
-        from ..kernels import cuda
-
-        return cuda.template(template, parameters)
-    return template(**parameters)
+    return device.backend.template(template, parameters)
 
 
 def launch(template, parameters: dict, slots: Sequence, units: int, work: int, device) -> None:

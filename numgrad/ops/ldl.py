@@ -7,7 +7,8 @@ from ..kernels import lapack
 from ..tensor import Tensor
 from .factor import several_results
 from .results import return_type
-from .solve import expanded, failed, from_host, into, matrices, results, same_dtype
+from .solve import expanded, failed, into, matrices, results, same_dtype
+from .values import any_true, from_host, to_host
 
 ldl_factor_result = return_type("linalg_ldl_factor", "LD", "pivots")
 ldl_factor_ex_result = return_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
@@ -19,7 +20,7 @@ class LinalgLdlFactorEx(Function):
 
     @staticmethod
     def forward(ctx, A, hermitian):
-        factors = [from_host(part, A) for part in lapack.ldl(A._host(), hermitian)]
+        factors = [from_host(part, A) for part in lapack.ldl(to_host(A), hermitian)]
         ctx.mark_non_differentiable(*factors[1:])
         return tuple(factors)
 
@@ -34,7 +35,7 @@ class LinalgLdlSolve(Function):
 
     @staticmethod
     def forward(ctx, LD, pivots, B, hermitian):
-        return from_host(lapack.ldl_solve(LD._host(), pivots._host(), B._host(), hermitian), LD)
+        return from_host(lapack.ldl_solve(to_host(LD), to_host(pivots), to_host(B), hermitian), LD)
 
     @staticmethod
     def backward(ctx, g):
@@ -59,8 +60,8 @@ def ldl_factor(A, *, hermitian=False, out=None):
 def _factored(name, A, hermitian, check):
     A = matrices(name, A, square=True)
     found = ldl_factor_ex_result(*LinalgLdlFactorEx.apply(A, bool(hermitian)))
-    codes = found.info._host().reshape(-1)
-    if check and codes.any():
+    if check and any_true(found.info):
+        codes = to_host(found.info).reshape(-1)
         batch = int(np.flatnonzero(codes)[0])
         failure = lapack.Failure(batch, int(codes[batch]))
         raise failed(name, A, failure, "D[{0},{0}] is zero: the input matrix is singular; linalg.ldl_factor_ex takes such matrices")
@@ -86,7 +87,7 @@ def ldl_solve(LD, pivots, B, *, hermitian=False, out=None) -> Tensor:
     if pivots._m.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: Expected pivots to be integers. Got {pivots._m.dtype!r}")
     same_dtype(name, LD, B)
-    _check_pivots(name, pivots._host(), n)
+    _check_pivots(name, to_host(pivots), n)
     found = LinalgLdlSolve.apply(LD, pivots, expanded(name, LD, B), bool(hermitian))
     return found if out is None else into(name, found, out, LD, B, exact=True)
 

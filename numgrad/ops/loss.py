@@ -10,6 +10,7 @@ from .activation import log_sigmoid
 from .arithmetic import mul
 from .math import logistic
 from .reduce import mean, sum
+from .values import to_host
 
 
 def legacy_reduction(reduction, size_average, reduce):
@@ -222,7 +223,7 @@ def _(g, input, target, pos_weight):
 
 def check_probabilities(name, input):
     """RuntimeError unless all elements are between 0 and 1."""
-    values = input._host()
+    values = to_host(input)
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise RuntimeError(f"{name}: all elements of input should be between 0 and 1; apply sigmoid to logits")
 

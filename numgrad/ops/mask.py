@@ -1,8 +1,11 @@
 """Where a mask holds: nonzero, and reading, filling and writing there."""
 
+from math import prod
+
 import numpy as np
 
 from .. import dtypes
+from ..device import META
 from ..inplace import check_inplace, write_out
 from ..kernels import index as kernels
 from ..kernels.index import SET
@@ -15,6 +18,7 @@ from ..tensor import Tensor, empty_tensor
 from .copy import contiguous_copy
 from .launch import element, launch
 from .places import Places, Writing, reading
+from .values import need_values
 from .view import as_own, reshape
 
 _BLOCK = kernels.BLOCK
@@ -23,6 +27,7 @@ _BLOCK = kernels.BLOCK
 def true_positions(mask):
     """The row-major positions of the elements that are not 0: a vector of int64."""
     mask = dense(plain(mask))
+    need_values("nonzero", mask)
     m = mask._m
     blocks = -(-m.numel // _BLOCK)
     counts = np.zeros(blocks, np.int64)
@@ -165,7 +170,10 @@ def _masked_source(op, shape, d, mask, source):
     mask, source = _bool_mask(op, mask), as_tensor_operand(op, source, "source")
     if source._m.dtype is not d:
         raise RuntimeError(f"{op}: expected self and source to have same dtypes but got {d!r} and {source._m.dtype!r}")
-    at = masked_places(mask if mask._m.shape == shape else mask.expand(shape))
+    if mask._m.device is META:  # as if it held as often as it may
+        at = Places("masked_select", (empty_tensor(meta(dtypes.int64, (min(prod(shape), source._m.numel),), META)),), (0,))
+    else:
+        at = masked_places(mask if mask._m.shape == shape else mask.expand(shape))
     count = at.indices[0]._m.numel
     if source._m.numel < count:
         raise RuntimeError(f"{op}: Number of elements of source < number of ones in mask: {source._m.numel} < {count}")

@@ -38,7 +38,7 @@ def _plan(x, y, bias):
         copies.append(needs_copy)
         strides.append((*broadcast_strides(operand.shape[:-2], steps[:-2], batch), *steps[-2:]))
     out = meta(x.dtype, (*batch, m, n), x.device)
-    run = _planner(x.device)(x.np, (*batch, m, k, n), *strides, out.strides, bias)
+    run = x.device.backend.product(x.np, (*batch, m, k, n), *strides, out.strides, bias)
     return (*copies, out, run)
 
 
@@ -203,7 +203,7 @@ def _plan_linear(x, w, bias):
         plan.out = meta(x.dtype, (*x.shape[:-1], n), x.device)
         plan.rows = meta(x.dtype, (rows, n), x.device)
         plan.d_input, plan.d_weight = meta(x.dtype, x.shape, x.device), meta(w.dtype, w.shape, w.device)
-        planned = _planner(x.device)
+        planned = x.device.backend.product
         plan.run = planned(x.np, (rows, k, n), (k, 1), (w.strides[1], w.strides[0]), (n, 1), bias is not None)
         plan.run_input = planned(x.np, (rows, n, k), (n, 1), w.strides, (k, 1), False)
         plan.run_weight = planned(x.np, (n, rows, k), (1, n), (k, 1), (k, 1), False)
@@ -211,15 +211,6 @@ def _plan_linear(x, w, bias):
         _linear_plans.clear()
     _linear_plans[x, w, bias] = plan
     return plan
-
-
-def _planner(device):
-    """The function that plans products on a device: (dtype, (m, k, n), strides..., bias) -> run."""
-    if device.type == "cuda":
-        from ..kernels import cuda
-
-        return cuda.product
-    return lambda *arguments: gemm.plan(*arguments).run
 
 
 @linear.backward

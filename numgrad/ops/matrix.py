@@ -21,7 +21,8 @@ from .matmul import matmul
 from .reduce import amax, amin, sum as total_sum
 from .results import return_type
 from .scan import cumprod
-from .solve import _inverse, failed, floating, from_host, into, inv_ex, matrices, mH, mT, results, same_dtype
+from .solve import _inverse, failed, floating, into, inv_ex, matrices, mH, mT, results, same_dtype
+from .values import any_true, from_host, to_host
 from .view import movedim
 
 slogdet_result = return_type("linalg_slogdet", "sign", "logabsdet")
@@ -33,12 +34,12 @@ lstsq_result = return_type("linalg_lstsq", "solution", "residuals", "rank", "sin
 
 @structured(install=(), complex=True, name="determinant", grad_name="LinalgDetBackward0")
 def _det(A):
-    return from_host(lapack.determinant(A._host()), A)
+    return from_host(lapack.determinant(to_host(A)), A)
 
 
 @_det.backward
 def _(g, A, out):
-    if bool((out != 0.0).all()):
+    if not any_true(out == 0.0):
         return mH(_inverse(A)) * (g * conj(out))[..., None, None]
     return _cofactors(A) * g[..., None, None]
 
@@ -64,7 +65,7 @@ class LinalgSlogdet(Function):
 
     @staticmethod
     def forward(ctx, A):
-        sign, value = (from_host(part, A) for part in lapack.log_determinant(A._host()))
+        sign, value = (from_host(part, A) for part in lapack.log_determinant(to_host(A)))
         ctx.save_for_backward(A, sign)
         return sign, value
 
@@ -351,7 +352,7 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
     if rcond is None:
         rcond = max(m, n) * dtypes.finfo(A._m.dtype).eps
     try:
-        x, rank, values = lapack.least_squares(A._host(), rhs._host(), rcond, driver)
+        x, rank, values = lapack.least_squares(to_host(A), to_host(rhs), rcond, driver)
     except lapack.Failure as failure:
         raise failed(
             name, A, failure, "The least squares solution could not be computed because the input matrix does not have "
@@ -377,7 +378,7 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
 
 @structured(install=(), complex=True, name="matrix_exponential", grad_name="LinalgMatrixExpBackward0")
 def _exponential(A):
-    return from_host(lapack.exponential(A._host()), A)
+    return from_host(lapack.exponential(to_host(A)), A)
 
 
 @_exponential.backward

@@ -7,7 +7,6 @@ from math import prod
 import numpy as np
 
 from .. import dtypes
-from ..device import CPU
 from ..inplace import write_out
 from ..kernels import pool as kernels, pool_last as last_kernels
 from ..layout import integer, integers
@@ -51,7 +50,7 @@ _BY_IMAGES = {"mean_backward", "adaptive_mean_backward", "take_places", "add_pla
 def _format(m, flat=False):
     """The channels-last format that kernels read an input of meta ``m`` in, or None. ``flat``: one for means and
     adaptive windows, which are row-major in three dimensions, as PyTorch has them, and for integers."""
-    return m.last if m.device is CPU and not (flat and (m.ndim == 5 or not m.dtype.is_floating_point)) else None
+    return m.last if m.device.type != "cuda" and not (flat and (m.ndim == 5 or not m.dtype.is_floating_point)) else None
 
 
 def _launch(name, format, parameters, slots, m, n, work):

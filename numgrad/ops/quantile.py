@@ -7,6 +7,7 @@ from ..tensor import Tensor
 from .create import tensor as tensor_of
 from .index import gather
 from .search import sort
+from .values import any_true
 from .view import movedim, reshape
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -28,7 +29,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
         q = tensor_of(float(q), dtype=m.dtype, device=m.device)
     if q._m.ndim > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, got shape {list(q._m.shape)}")
-    if q._m.numel and not bool(((q >= 0) & (q <= 1)).all()):
+    if any_true(~((q >= 0) & (q <= 1))):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     if interpolation not in _INTERPOLATIONS:
         raise RuntimeError(

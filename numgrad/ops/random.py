@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from .. import config, dtypes, generator as streams
-from ..device import CPU, resolve
+from ..device import CPU, META, resolve
 from ..errors import not_implemented_for
 from ..generator import Generator, default_generator
 from ..inplace import check_inplace, rebase, write_out, written
@@ -20,6 +20,7 @@ from .copy import _copy_into, write, zero
 from .create import empty_like, resized, zeros_like
 from .search import argmax
 from .softmax import softmax_root
+from .values import any_true
 from .view import sizes
 
 
@@ -33,14 +34,14 @@ def _draw(tensor, fill, on_device=None, generator=None, ends=None):
     ``ends``: of a range [from, to) whose end 16-bit numbers must not be rounded to.
 
     CUDA tensors are filled by the device's own stream where ``on_device``, (kind, a, b), says with what; ``generator``
-    (of the CPU) overrules that.
+    (of the CPU) overrules that. For meta tensors nothing is drawn.
     """
     m = tensor._m
+    if m.device is META:
+        return tensor
     if m.device is not CPU and on_device is not None and generator is None:
-        from ..kernels import cuda
-
         target = tensor if m.contiguous else empty_tensor(meta(m.dtype, m.shape, m.device))
-        cuda.fill(on_device[0], target._d, *on_device[1:])
+        m.device.backend.fill(on_device[0], target._d, *on_device[1:])
         if target is not tensor:
             write(target, tensor)
         return tensor
@@ -135,8 +136,10 @@ def bernoulli_(self, p=0.5, *, generator=None) -> Tensor:
     check_inplace("bernoulli_", self)
     track = recording((self,))
     if isinstance(p, Tensor):
-        probabilities = np.broadcast_to(p._host(), self._m.shape).transpose(_memory_order(self._m)).ravel()
-        _draw(self, lambda flat: streams.fill_bernoulli_array(flat, probabilities, generator))
+        shape, order = self._m.shape, _memory_order(self._m)
+        _draw(self, lambda flat: streams.fill_bernoulli_array(
+            flat, np.broadcast_to(p._host(), shape).transpose(order).ravel(), generator
+        ))  # fmt: skip
     else:
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
@@ -267,7 +270,7 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None
     if isinstance(std, Tensor):
         if not std._m.dtype.is_floating_point:
             raise RuntimeError(f"normal expects standard deviation to be floating point, got {std._m.dtype!r}")
-        if std._m.numel and bool((std < 0).any()):
+        if std._m.numel and any_true(std < 0):
             raise RuntimeError("normal expects all elements of std >= 0.0")
     elif std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
@@ -303,7 +306,7 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
     """1 with the probability at its place in ``input`` (or ``p`` everywhere), else 0."""
     input = _floating("bernoulli", as_tensor_operand("bernoulli", input, "input"))
     source = input.detach() if p is None else p
-    if p is None and input._m.numel:
+    if p is None and input._m.numel and input._m.device is not META:
         lowest, highest = float(input.detach().amin()), float(input.detach().amax())
         if not (lowest >= 0 and highest <= 1):
             raise RuntimeError(f"Expected p_in >= 0 && p_in <= 1 to be true, but got values from {lowest} to {highest}")
@@ -331,6 +334,9 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     if out is not None and out._m.dtype is not dtypes.int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out._m.dtype!r}")
+    if input._m.device is META:
+        drawn = empty_like(input, dtype=dtypes.int64).resize_((*input._m.shape[:-1], num_samples))
+        return drawn if out is None else write_out("multinomial", drawn, out)
     weights = input._host()
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
@@ -344,8 +350,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
 def _poisson(input, *, generator=None):
     """Counts, with a gradient of zeros."""
     found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
-    rates = np.ascontiguousarray(input._host()).ravel()
-    return _draw(found, lambda flat: streams.fill_poisson(flat, rates, generator))
+    return _draw(found, lambda flat: streams.fill_poisson(flat, np.ascontiguousarray(input._host()).ravel(), generator))
 
 
 @_poisson.backward

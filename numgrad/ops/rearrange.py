@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import dtypes
-from ..device import CPU, resolve
+from ..device import CPU, META, resolve
 from ..function import Function
 from ..inplace import write_out
 from ..kernels import rearrange as kernels
@@ -18,6 +18,7 @@ from .formats import meta_in
 from .index import index_select
 from .launch import launch
 from .parts import diagonal, select, slice_along, tensor_split
+from .values import need_values
 from .view import as_own, reshape, sizes, unsqueeze
 
 # --- repetition ----------------------------------------------------------------------------------------------------
@@ -72,6 +73,8 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None) -> Ten
     if isinstance(repeats, (list, tuple)):
         repeats = from_array(np.array(integers("repeat_interleave", "repeats", repeats), np.int64))
     if isinstance(repeats, Tensor):
+        if repeats._m.device is META and output_size is not None:
+            return empty_tensor(meta(input._m.dtype, (*input._m.shape[:dim], output_size, *input._m.shape[dim + 1 :]), META))
         if repeats._m.ndim > 1:
             raise RuntimeError("repeat_interleave: repeats must be 0-dim or 1-dim tensor")
         if repeats._m.numel == 1:
@@ -101,6 +104,7 @@ def _interleaved(counts, size):
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     if counts._m.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"repeat_interleave: repeats has to be Long or Int tensor, got {counts._m.dtype!r}")
+    need_values("repeat_interleave", counts)
     host = counts._host()
     if (host < 0).any():
         raise RuntimeError("repeat_interleave: repeats can not be negative")

@@ -95,9 +95,8 @@ def _standard_gamma_grad(input, sample):
 def _standard_gamma(input, *, generator=None):
     """Gamma numbers of rate 1, each of the shape (parameter) at its place in ``input``, with a gradient."""
     _floating("gamma_cpu", input)
-    shapes = np.ascontiguousarray(input._host()).ravel()
     found = empty_tensor(meta(input._m.dtype, input._m.shape, input._m.device))
-    return _draw(found, lambda flat: streams.fill_gamma(flat, shapes, generator))
+    return _draw(found, lambda flat: streams.fill_gamma(flat, np.ascontiguousarray(input._host()).ravel(), generator))
 
 
 @_standard_gamma.backward
@@ -168,15 +167,17 @@ def _sample_dirichlet(input, *, generator=None):
     """Vectors along the last dimension that sum to 1, of the concentrations ``input``, with a gradient."""
     _floating("dirichlet", input)
     m = input._m
-    gammas = np.empty(m.numel)
-    streams.fill_gamma(gammas, np.ascontiguousarray(input._host(), np.float64).ravel(), generator)
-    gammas = gammas.reshape(m.shape)
-    T = m.dtype.compute
-    shares = gammas / gammas.sum(-1, keepdims=True) if m.ndim else gammas / gammas
-    limits = np.finfo(T)
-    shares = np.clip(shares.astype(T), limits.tiny, np.nextafter(T(1), T(0)))
-    found = empty_tensor(meta(m.dtype, m.shape, m.device))
-    return _draw(found, lambda flat: np.copyto(flat, shares.ravel()))
+
+    def fill(flat):
+        gammas = np.empty(m.numel)
+        streams.fill_gamma(gammas, np.ascontiguousarray(input._host(), np.float64).ravel(), generator)
+        gammas = gammas.reshape(m.shape)
+        T = m.dtype.compute
+        shares = gammas / gammas.sum(-1, keepdims=True) if m.ndim else gammas / gammas
+        limits = np.finfo(T)
+        np.copyto(flat, np.clip(shares.astype(T), limits.tiny, np.nextafter(T(1), T(0))).ravel())
+
+    return _draw(empty_tensor(meta(m.dtype, m.shape, m.device)), fill)
 
 
 @_sample_dirichlet.backward
@@ -192,9 +193,12 @@ def _(g, input, out):
 def _counts(count, prob, *, generator=None):
     """Counts of the broadcast shape of trials and probabilities."""
     shape = np.broadcast_shapes(tuple(count._m.shape), tuple(prob._m.shape))
-    trials, chances = (np.ascontiguousarray(np.broadcast_to(t._host(), shape)).ravel() for t in (count, prob))
-    found = empty_tensor(meta(count._m.dtype, shape, count._m.device))
-    return _draw(found, lambda flat: streams.fill_binomial(flat, trials, chances, generator))
+
+    def fill(flat):
+        trials, chances = (np.ascontiguousarray(np.broadcast_to(t._host(), shape)).ravel() for t in (count, prob))
+        streams.fill_binomial(flat, trials, chances, generator)
+
+    return _draw(empty_tensor(meta(count._m.dtype, shape, count._m.device)), fill)
 
 
 @function(install=("ng",))

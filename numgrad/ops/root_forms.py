@@ -4,6 +4,7 @@ the arguments of the root, cells, and numbers under the names that tracing progr
 import functools
 import math
 
+from .. import dtypes
 from ..config import warn_always as set_warn_always, warnings_always as is_warn_always_enabled
 from ..inplace import write_out
 from ..layout import inner_to_outer
@@ -244,7 +245,10 @@ def nonzero_static(input, *, size, fill_value=-1, out=None) -> Tensor:
     """`nonzero` with exactly ``size`` rows: cut off, or filled up with ``fill_value``."""
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
-    found = nonzero(input)
+    if input.is_meta:
+        found = input.new_empty((size, input.ndim), dtype=dtypes.int64)
+    else:
+        found = nonzero(input)
     if found.shape[0] >= size:
         found = found[:size].clone()
     else:

@@ -18,6 +18,7 @@ from .parts import narrow
 from .places import Along, rewritten, spread
 from .rearrange import flip
 from .results import return_type
+from .values import any_true
 
 _COLUMNS = 256
 
@@ -76,7 +77,7 @@ def _(g, input, out, dim):
     if not input._m.ndim or not input._m.numel:
         return g
     zeros = input == 0
-    if not zeros.any().item():
+    if not any_true(zeros):
         weighted = g * out
         return flip(_cumsum(flip(weighted, dim), dim), dim) / input
     # Of the elements before the first 0 as above; at that 0, products without it; behind it nothing.
@@ -93,7 +94,7 @@ def _(g, input, out, dim):
 
 @_cumprod.backward_as_ops
 def _(g, input, out, dim):
-    if not input._m.ndim or not input._m.numel or not (input == 0).any().item():
+    if not input._m.ndim or not input._m.numel or not any_true(input == 0):
         return _cumprod.op.gradient(g, input, out, dim)
     # With a 0 the sums above have no derivative: row i of the products leaves out factor i.
     row, weight = input.movedim(dim, -1), g.movedim(dim, -1).unsqueeze(-2)

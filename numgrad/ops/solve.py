@@ -5,17 +5,17 @@ from math import prod
 import numpy as np
 
 from .. import dtypes
-from ..device import CPU
 from ..errors import LinAlgError
 from ..inplace import write_out
 from ..kernels import lapack
 from ..layout import integer
 from ..op import as_tensor_operand, function, plain, sum_to
 from ..structured import structured
-from ..tensor import Tensor, from_array
+from ..tensor import Tensor
 from .create import eye, zeros
 from .matmul import matmul
 from .results import return_type
+from .values import from_host, to_host
 from .view import adjoint as mH, permute, reshape, transpose
 
 inv_ex_result = return_type("linalg_inv_ex", "inverse", "info")
@@ -60,12 +60,6 @@ def same_dtype(name, A, B):
             f"{name}: Expected A and B to have the same dtype, but found A of type {A._m.dtype!r} and B of type "
             f"{B._m.dtype!r} instead; convert one of them with .to(...)"
         )
-
-
-def from_host(array, like) -> Tensor:
-    """An ndarray as a Tensor on the device of ``like``."""
-    found = from_array(np.asarray(array))
-    return found if like._m.device is CPU else found.to(like._m.device)
 
 
 def failed(name, A, failure, text):
@@ -120,7 +114,7 @@ SINGULAR = (
 @structured(install=(), complex=True, name="matrix_inverse", grad_name="LinalgInvExBackward0")
 def _inverse(A):
     try:
-        return from_host(lapack.inverse(A._host()), A)
+        return from_host(lapack.inverse(to_host(A)), A)
     except lapack.Failure as failure:
         raise failed("linalg.inv", A, failure, SINGULAR) from None
 
@@ -151,7 +145,7 @@ def _info(A, codes=None):
 
 def _codes(A):
     """For every matrix 0, or the place of its first zero pivot."""
-    return lapack.lu(A._host(), True)[2]
+    return lapack.lu(to_host(A), True)[2]
 
 
 def inv_ex(A, *, check_errors=False, out=None):
@@ -172,7 +166,7 @@ def inv_ex(A, *, check_errors=False, out=None):
 @structured(install=(), complex=True, name="solution", grad_name="LinalgSolveExBackward0")
 def _solution(A, B):
     try:
-        return from_host(lapack.solve(A._host(), B._host()), A)
+        return from_host(lapack.solve(to_host(A), to_host(B)), A)
     except lapack.Failure as failure:
         raise failed(
             "linalg.solve", A, failure, "The solver failed because the input matrix is singular (pivot {} is zero)"
@@ -243,7 +237,7 @@ def solve_ex(A, B, *, left=True, check_errors=False, out=None):
 
 @structured(install=(), complex=True, name="triangular_solution", grad_name="LinalgSolveTriangularBackward0")
 def _triangular(A, B, *, upper, unit):
-    return from_host(lapack.solve_triangular(A._host(), B._host(), upper, unit), A)
+    return from_host(lapack.solve_triangular(to_host(A), to_host(B), upper, unit), A)
 
 
 @_triangular.backward

@@ -15,6 +15,7 @@ from .columns import by_columns, variance_columns
 from .matmul import matmul
 from .parts import diagonal
 from .reduce import mean as arithmetic_mean, sum as total_sum
+from .values import any_true
 from .view import permute, reshape, transpose
 
 LONG = 1 << 14  # elements
@@ -209,7 +210,7 @@ def _weights(name, weights, label, count):
         raise RuntimeError(
             f"{name}: expected {label} to have one weight an observation, {count}, but got shape {list(weights._m.shape)}"
         )
-    if bool((weights < 0).any()):
+    if any_true(weights < 0):
         raise RuntimeError(f"{name}: {label} cannot be negative")
     return weights
 
@@ -241,12 +242,12 @@ def cov(input, *, correction=1, fweights=None, aweights=None) -> Tensor:
     else:
         weights = reshape(weights, (-1,))
         total = total_sum(weights)
-        if count and float(total) == 0:
+        if count and any_true(total == 0):
             raise RuntimeError("cov(): weights sum to zero, can't be normalized")
         centered = rows - total_sum(rows * weights, 1, True) / total
         weighted = centered * weights
         freedom = total - (1.0 if importance is None else total_sum(weights * importance) / total) * correction
-    low = float(freedom) <= 0
+    low = any_true(freedom <= 0) if isinstance(freedom, Tensor) else freedom <= 0
     if low:
         warnings.warn("cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.", stacklevel=2)
         freedom = 0.0

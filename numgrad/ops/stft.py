@@ -17,7 +17,7 @@ from .pad import pad
 def _window(name, window, win_length, n_fft, like):
     """The window in the middle of a frame of ``n_fft``; ones without one."""
     if window is None:
-        window = ones(win_length, dtype=like._m.dtype.to_real())
+        window = ones(win_length, dtype=like._m.dtype.to_real(), device=like._m.device)
     elif window.ndim != 1 or window.shape[0] != win_length:
         raise RuntimeError(
             f"{name}: expected a 1D window tensor of size equal to win_length={win_length}, but got window with size "

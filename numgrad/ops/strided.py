@@ -1,6 +1,6 @@
 """Views of any sizes and strides over a tensor's memory, and their gradients."""
 
-from ..device import CPU
+from ..device import CPU, META
 from ..layout import inside, integer, may_overlap
 from ..op import function
 from ..storage import meta
@@ -42,6 +42,8 @@ def _as_strided_gradient(g, *, input_meta, size, stride, offset):
     import numpy as np
 
     m = meta(g._m.dtype, input_meta.shape, g._m.device)
+    if m.device is META:
+        return empty_tensor(m)
     flat = np.zeros(max(input_meta.span, 1), g._m.np)
     np.add.at(flat, _places(size, stride) + offset, g.contiguous()._d)
     if may_overlap(input_meta.shape, input_meta.strides):

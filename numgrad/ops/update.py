@@ -59,13 +59,8 @@ class RuleKernel:
     __slots__ = ("kernel", "tensors", "device")
 
     def __init__(self, op, flags, T, device):
-        make_kernel = emit.pointwise
-        if device.type == "cuda":
-            from ..kernels import cuda
-
-            make_kernel = cuda.pointwise
         self.tensors, self.device = len(op.inputs), device
-        self.kernel = make_kernel(
+        self.kernel = device.backend.pointwise(
             op.name,
             op.fn,
             [(name, "v", T) for name in op.inputs],

@@ -17,6 +17,7 @@ from ..device import Device
 from ..layout import Size
 from ..nn.module import Module
 from ..nn.parameter import Parameter
+from ..ops.create import empty_strided
 from ..storages import is_storage
 from ..tensor import Tensor, set_attributes, wrap_as
 from .globals import written_as
@@ -55,6 +56,10 @@ def _tensor_of_bytes(storage, offset, size, stride, requires_grad, backward_hook
     return tensor.requires_grad_() if requires_grad else tensor
 
 
+def _without_memory(dtype, size, stride, requires_grad):
+    return empty_strided(size, stride, dtype=dtypes.BY_NAME[element_type(dtype)], device="meta", requires_grad=bool(requires_grad))
+
+
 def _laid(storage, offset, size, stride, name=None):
     """The tensor of that geometry over a storage, which a reader made."""
     lay_over = storage.untyped().__dict__.get("lay_over") if is_storage(storage) else None
@@ -84,7 +89,7 @@ def _subclass(function, kind, arguments, state):
     return set_attributes(tensor, state)
 
 
-_MAKERS = (_tensor, _tensor_of_bytes, _parameter)
+_MAKERS = (_tensor, _tensor_of_bytes, _without_memory, _parameter)
 
 
 def fill(tensor: Tensor, state) -> Tensor:
@@ -197,6 +202,7 @@ def _table() -> dict[str, Any]:
         "torch._utils._rebuild_tensor": _tensor_before_0_4,
         "torch._utils._rebuild_tensor_v2": _tensor,
         "torch._utils._rebuild_tensor_v3": _tensor_of_bytes,
+        "torch._utils._rebuild_meta_tensor_no_storage": _without_memory,
         "torch._utils._rebuild_parameter": _parameter,
         "torch._utils._rebuild_parameter_with_state": _parameter_with_state,
         "torch._tensor._rebuild_from_type_v2": _subclass,

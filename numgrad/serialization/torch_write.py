@@ -18,11 +18,12 @@ from typing import Any, cast
 import numpy as np
 
 from .. import dtypes
+from ..device import META
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..storage import meta
 from ..storages import CLASSES, TypedStorage, UntypedStorage
-from ..tensor import Tensor, address, alias, attributes, root_of, storage_of
+from ..tensor import Tensor, address, alias, attributes, root_of, slots_of, storage_of
 from . import archive, torch_names
 from .globals import written_as
 from .modules import to_torch
@@ -57,6 +58,7 @@ _REBUILD_BYTES = _Name("torch._utils", "_rebuild_tensor_v3")
 _REBUILD_PARAMETER = _Name("torch._utils", "_rebuild_parameter")
 _REBUILD_PARAMETER_STATE = _Name("torch._utils", "_rebuild_parameter_with_state")
 _REBUILD_SUBCLASS = _Name("torch._tensor", "_rebuild_from_type_v2")
+_REBUILD_META = _Name("torch._utils", "_rebuild_meta_tensor_no_storage")
 _UNTYPED = _Name("torch.storage", "UntypedStorage")
 
 
@@ -185,13 +187,17 @@ class _Storages:
             return tensor.__reduce_ex__(2)
         parameter = kind is Parameter
         plain = tensor if tensor.is_leaf else tensor.detach()
-        m, block = tensor._m, self.block(plain)
-        hooks: dict = collections.OrderedDict()
-        where = block, _Offset(block, plain), tuple(m.shape), tuple(m.strides), tensor.requires_grad and not parameter, hooks
-        if m.dtype.name in _CLASSES:
-            function, arguments = _REBUILD, where
+        m, hooks = tensor._m, collections.OrderedDict()  # type: tuple[Any, dict]
+        where = tuple(m.shape), tuple(m.strides), tensor.requires_grad and not parameter
+        if m.device is META:
+            if skipping.active:
+                warnings.warn("meta device under skip_data context manager is a no-op", stacklevel=2)
+            function, arguments = _REBUILD_META, (m.dtype, *where)
         else:
-            function, arguments = _REBUILD_BYTES, (*where, m.dtype)
+            block = self.block(plain)
+            function, arguments = _REBUILD, (block, _Offset(block, plain), *where, hooks)
+            if m.dtype.name not in _CLASSES:
+                function, arguments = _REBUILD_BYTES, (*arguments, m.dtype)
         if kind is Tensor and not state:
             return function, arguments
         if parameter:
@@ -204,18 +210,9 @@ class _Storages:
         if own is not None and own is not getattr(object, "__getstate__", None):
             state = tensor.__getstate__()
         else:
-            slots = {name: getattr(tensor, name) for name in _slots(kind) if hasattr(tensor, name)}
+            slots = slots_of(tensor)
             state = (state, slots) if slots else state
         return _REBUILD_SUBCLASS, (function, kind, arguments, state)
-
-
-def _slots(kind: type) -> list[str]:
-    """The slots of a subclass of Tensor, beyond Tensor's own."""
-    found: list[str] = []
-    for base in kind.__mro__[: kind.__mro__.index(Tensor)]:
-        names = base.__dict__.get("__slots__", ())
-        found += [names] if isinstance(names, str) else list(names)
-    return [name for name in found if name not in ("__dict__", "__weakref__")]
 
 
 class _Call:

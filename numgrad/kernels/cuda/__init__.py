@@ -12,7 +12,9 @@ from .matmul import product, set_precision
 from .memory import Buffer, PinnedMemory, adopt, adopt_capsule, allocator, copy_to_device, copy_to_host
 from .random import fill
 
+inner_loops = False  # a thread has one element
+
 __all__ = [
-    "Buffer", "PinnedMemory", "adopt", "adopt_capsule", "allocator", "call_table", "caller", "copy_to_device", "copy_to_host", "fill", "pointwise",
+    "Buffer", "PinnedMemory", "adopt", "adopt_capsule", "allocator", "call_table", "caller", "copy_to_device", "copy_to_host", "fill", "inner_loops", "pointwise",
     "product", "reduction", "rowwise", "set_precision", "template",
 ]  # fmt: skip

@@ -177,7 +177,7 @@ class _Pointwise:
 # --- reductions ------------------------------------------------------------------------------------------------------
 
 
-def reduction(name, step, finish, combine, identity, inputs, out, T, along, attributes=(), constants=None):
+def reduction(name, step, finish, combine, identity, inputs, out, T, along, attributes=(), constants=None, cascade=False):
     """The kernel of a reduction over the middle axis of ``(outer, reduce, inner)``; the parameters are those of the
     CPU's `emit.reduction`. Its results do not depend on the device nor on the order in which blocks run."""
     return launch.Reduction(
@@ -386,7 +386,7 @@ class _Reduction:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None):
+def rowwise(name, fn, T, arguments, dims, attributes=(), constants=None, rounding=None):
     """The kernel that applies a row body, a block to each row, or to each part where there are partial gradients; the
     parameters are those of the CPU's `emit.rowwise`."""
     parts = any(kind == "part" for _, kind, _, _ in arguments)

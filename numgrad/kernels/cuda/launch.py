@@ -21,7 +21,7 @@ from .memory import local
 THREADS = 256  # in a block of an elementwise kernel
 
 
-def caller(slots: int, work: int):
+def caller(slots: int, end: int, work: int):
     """The function ``call(kernel, *slots, begin, end)`` that launches on the current stream."""
     return _call
 
@@ -30,7 +30,7 @@ def _call(kernel, *arguments):
     kernel.run(*arguments)
 
 
-def call_table(kernel, table: list, own: int, shared: list) -> None:
+def call_table(kernel, table: list, own: int, shared: list, split: bool = True) -> None:
     """Run an elementwise kernel on every row of ``table``: ``own`` slots, then the number of elements; ``shared`` are
     the slots after a row's own."""
     for first in range(0, len(table), own + 1):

@@ -187,7 +187,8 @@ class _Storages:
             return tensor.__reduce_ex__(2)
         parameter = kind is Parameter
         plain = tensor if tensor.is_leaf else tensor.detach()
-        m, hooks = tensor._m, collections.OrderedDict()  # type: tuple[Any, dict]
+        m = tensor._m
+        hooks: dict = collections.OrderedDict()
         where = tuple(m.shape), tuple(m.strides), tensor.requires_grad and not parameter
         if m.device is META:
             if skipping.active:

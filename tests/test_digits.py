@@ -36,10 +36,13 @@ def pairs(first, second=None):
 
 
 class Case:
-    """A function of tensors, the same of jets, and where: points or tuples of points; up to which derivative."""
+    """A function of tensors, the same of jets, and where: points or tuples of points; up to which derivative.
 
-    def __init__(self, fn, reference, points=LINE, orders=2):
-        self.fn, self.reference, self.orders = fn, reference, orders
+    With ``from_result`` second derivatives, which are taken from a result near 1/2, are right within its rounding.
+    """
+
+    def __init__(self, fn, reference, points=LINE, orders=2, from_result=False):
+        self.fn, self.reference, self.orders, self.from_result = fn, reference, orders, from_result
         self.points = [p if isinstance(p, tuple) else (p,) for p in points]
 
 
@@ -89,6 +92,8 @@ def check(case, name):
                     for side in (1, -1):
                         moved = list(point)
                         moved[i] *= 1 + side * 8 * float(info.eps)
+                        if case.from_result and q > n:  # a result of 1/2 moves by a rounding where the argument moves by two
+                            moved[i] += side * 2 * float(info.eps)
                         room += abs(float(expected(case.reference, tuple(moved))[q]) - b)
                 if not abs(a - b) <= room:
                     wrong.append((q, point, a, b))
@@ -138,8 +143,8 @@ ACTIVATIONS = {
     "selu": Case(F.selu, lambda x: J.where(x.value > 0, x, J.expm1(x) * 1.6732632423543772) * 1.0507009873554805, LINE[1:]),
     "celu": Case(lambda x: F.celu(x, 0.5), lambda x: J.where(x.value > 0, x, J.expm1(x * 2) * half), LINE[1:]),
     "glu": Case(lambda x, y: F.glu(ng.stack((x, y)), 0)[0], lambda x, y: x * J.sigmoid(y), pairs(FEW, (-80.0, *FEW[2:]))),
-    "softmax": Case(lambda x, y: F.softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: J.sigmoid(x - y), pairs(FEW), orders=1),
-    "softmax_columns": Case(lambda x, y: F.softmax(ng.stack((x, y)), 0)[0], lambda x, y: J.sigmoid(x - y), pairs(FEW), orders=1),
+    "softmax": Case(lambda x, y: F.softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: J.sigmoid(x - y), pairs(FEW), from_result=True),
+    "softmax_columns": Case(lambda x, y: F.softmax(ng.stack((x, y)), 0)[0], lambda x, y: J.sigmoid(x - y), pairs(FEW), from_result=True),
     "log_softmax": Case(lambda x, y: F.log_softmax(ng.stack((x, y), -1), -1)[:, 0], lambda x, y: -J.softplus(y - x), pairs(FEW)),
     "logsumexp": Case(lambda x, y: ng.logsumexp(ng.stack((x, y)), 0), J.logaddexp, pairs(FEW)),
 }  # fmt: skip
@@ -180,7 +185,7 @@ LOSSES = {
 }  # fmt: skip
 # Their derivatives are taken from the results, as PyTorch takes them: 1 minus those has no digits left far out.
 FROM_RESULTS = {
-    "sigmoid": Case(ng.sigmoid, J.sigmoid, [x for x in LINE if x <= 1], orders=1),
+    "sigmoid": Case(ng.sigmoid, J.sigmoid, [x for x in LINE if x <= 1], from_result=True),
     "tanh": Case(ng.tanh, J.tanh, [x for x in LINE if abs(x) <= 0.75]),
 }
 GAMMA = {
@@ -255,7 +260,7 @@ def test_every_differentiable_pointwise_op_is_in_a_table():
         erfcx_slope normal_hazard normal_hazard_excess bessel_i_slope bessel_ie_slope modified_bessel_i0 modified_bessel_i1
         scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0 exponential_excess relative_entropy relative_step
         log_ratio logit_divergence logistic_step logit_entropy lgamma_divergence digamma_step factorial_rest trials_divergence
-        gamma_excess log_logistic_slope continuous_bernoulli_norm pow geometric_entropy geometric_decay geometric_decay_slope nextafter
+        gamma_excess trigamma_step log_logistic_slope continuous_bernoulli_norm pow geometric_entropy geometric_decay geometric_decay_slope nextafter
         """.split()
     )
     ops = {op.name for op in OPS.values() if isinstance(op, Pointwise) and op.gradient is not None and op.fn.__module__.startswith("numgrad.")}

@@ -166,7 +166,7 @@ DIVERGENCES = {
     "Poisson": Case(divergence(D.Poisson), lambda a, b: a * J.log(a / b) - a + b, ONE),
     "Gamma": Case(
         lambda a, b: D.kl_divergence(D.Gamma(a, 0 * a + 2), D.Gamma(b, 0 * b + 2)),
-        lambda a, b: of_gamma((a, J.constant(2, a)), (b, J.constant(2, b))), ONE, orders=1),
+        lambda a, b: of_gamma((a, J.constant(2, a)), (b, J.constant(2, b))), ONE),
     "Beta": Case(
         lambda a, b: D.kl_divergence(D.Beta(a, 0 * a + 2), D.Beta(b, 0 * b + 2)),
         lambda a, b: of_dirichlet((a, J.constant(2, a)), (b, J.constant(2, b))), NEAR[:-2] + APART[:2]),

@@ -292,11 +292,6 @@ def digamma_step(input, other):
     return _digamma_step(np.float64(input), np.float64(other))
 
 
-@lgamma_divergence.backward
-def _(g, input, other):
-    return g * (_polygamma(input, n=1) * (input - other)), g * digamma_step(input, other)
-
-
 @digamma_step.backward
 def _(g, input, other):
     return -g * _polygamma(input, n=1), g * _polygamma(other, n=1)
@@ -356,6 +351,24 @@ def _factorial_rest(input, *, n):
 @_factorial_rest.backward
 def _(g, input, n):
     return g * _factorial_rest(input, n=n + 1)
+
+
+@pointwise(name="trigamma_step", domain=_POSITIVE, **_INNER)
+def _trigamma_step(input, other):
+    """``trigamma(input) * (input - other)``."""
+    return polygamma_value(np.float64(input), 1) * (np.float64(input) - np.float64(other))
+
+
+@_trigamma_step.backward
+def _(g, input, other):
+    # The derivative of trigamma(x) x has large terms that cancel; by the rest of the factorial it has none.
+    own = _factorial_rest(input, n=2) + input * _factorial_rest(input, n=3) - 1.0 / (input * input)
+    return g * (own - other * _polygamma(input, n=2)), -g * _polygamma(input, n=1)
+
+
+@lgamma_divergence.backward
+def _(g, input, other):
+    return g * _trigamma_step(input, other), g * digamma_step(input, other)
 
 
 def factorial_rest(input, n=0):

@@ -77,6 +77,7 @@ from .layout import (
     channels_last as channels_last,
     channels_last_3d as channels_last_3d,
     contiguous_format as contiguous_format,
+    contiguous_format as legacy_contiguous_format,
     layout as layout,
     memory_format as memory_format,
     preserve_format as preserve_format,

@@ -31,10 +31,10 @@ _DISTRIBUTIONS = (
 
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
-    "_C": ("overrides", "autograd.internals", "autograd", "settings"),
+    "_C": ("overrides", "autograd.internals", "autograd", "settings", "func.batching"),
     "_C._autograd": ("autograd.internals",),
     "_C._functions": ("autograd.internals",),
-    "_C._nn": ("nn._convert",),
+    "_C._nn": ("nn._convert", "nn.functional"),
     "_VF": ("",),
     "_dynamo": ("compiler",),
     "_tensor": ("tensor",),
@@ -55,7 +55,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "nn.common_types": ("nn.sizes",),
     **{f"distributions.{name}": ("distributions",) for name in _DISTRIBUTIONS},
     "utils.hooks": ("nn._hooks",),
-    "utils._pytree": ("func.tree",),
+    "utils._pytree": ("func.tree", "func.tree_text"),
     "utils.data._utils": ("utils.data",),
     "utils.data._utils.collate": ("utils.data.collate",),
     "utils.data._utils.worker": ("utils.data.worker",),
@@ -74,10 +74,6 @@ RENAMED = {
     ("nn.modules.pooling", "_MaxPoolNd"): "_MaxPool",
     ("nn.modules.transformer", "_get_activation_fn"): "_activation",
     ("nn.modules.transformer", "_get_clones"): "_copies",
-    ("utils._pytree", "TreeSpec"): "Spec",
-    ("utils._pytree", "_register_pytree_node"): "register_pytree_node",
-    ("utils._pytree", "tree_flatten"): "flatten",
-    ("utils._pytree", "tree_unflatten"): "unflatten",
 }
 
 

@@ -5,6 +5,7 @@ broadcast; reductions leave them out; row ops take them as rows; views keep them
 of ops with kernels of their own. Everything else is done slice by slice, one op at a time.
 """
 
+import warnings
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -286,9 +287,29 @@ def join(entry, tensors, dim, out) -> Tensor:
 # --- slice by slice --------------------------------------------------------------------------------------------------------
 
 
+_warned = False
+
+
+def _debug_only_display_vmap_fallback_warnings(enabled: bool) -> None:
+    """Whether an operation under `vmap` that is computed slice by slice warns (``torch._C``'s switch; off at first)."""
+    global _warned
+    _warned = bool(enabled)
+
+
+def _debug_only_are_vmap_fallback_warnings_enabled() -> bool:
+    """Whether an operation under `vmap` that is computed slice by slice warns."""
+    return _warned
+
+
 def slices(fn: Callable, args: tuple, kwargs: dict, more: dict[int, int] | None = None) -> Any:
     """``fn`` called on every sample, also of the levels ``more``; its Tensors stacked. What it returns besides comes from
     the first call."""
+    if _warned:
+        warnings.warn(
+            f"There is a performance drop because there is no batching rule for {getattr(fn, '__name__', fn)}: vmap computes it "
+            "slice by slice",
+            stacklevel=2,
+        )
     sizes = sizes_of(tensors_in((*args, kwargs)))
     if more:
         sizes |= more

@@ -10,7 +10,7 @@ from ..ops.create import ones_like
 from ..tensor import Tensor
 from .levels import Source, linear_map, pull, reaches_outside, settled, stand_in, zeros_of
 from .tangents import ForwardLevel
-from .tree import Spec, flatten, unflatten
+from .tree import TreeSpec, tree_flatten, tree_unflatten
 
 argnums_t = int | tuple[int, ...]
 
@@ -47,17 +47,17 @@ class Call:
         arguments = list(args)
         level = None if tangents is None else ForwardLevel()
         self.level = level
-        self.specs: list[Spec] = []
+        self.specs: list[TreeSpec] = []
         inputs: list[Tensor] = []
         for k in places:
-            leaves, spec = flatten(args[k])
+            leaves, spec = tree_flatten(args[k])
             if level is None or tangents is None:
                 own = [stand_in(op, leaf) for leaf in leaves]
             else:
                 own = [level.dual(op, leaf, tangent) for leaf, tangent in zip(leaves, tangents[len(inputs) :])]
             inputs += own
             self.specs.append(spec)
-            arguments[k] = unflatten(own, spec)
+            arguments[k] = tree_unflatten(own, spec)
         self.inputs = inputs
         self.sources: list[Source] = [tensor._n for tensor in inputs]
         with enable_grad(), level or contextlib.nullcontext():
@@ -70,9 +70,9 @@ class Call:
                     f"{type(result).__name__}"
                 )
             result, aux = result
-            leaves, spec = flatten(aux)
-            self.aux = unflatten(self.settled(leaves), spec)
-        self.outputs, self.spec = flatten(result)
+            leaves, spec = tree_flatten(aux)
+            self.aux = tree_unflatten(self.settled(leaves), spec)
+        self.outputs, self.spec = tree_flatten(result)
 
     def need_tensors(self, floating: bool = False) -> None:
         """Raise unless every output is a Tensor (``floating``: of a floating point dtype)."""
@@ -92,8 +92,8 @@ class Call:
         """What the function returned, as the caller may see it."""
         if self.keep is None and not self.outside:
             detached = [t.detach() if isinstance(t, Tensor) and t._n is not None else t for t in self.outputs]
-            return unflatten(detached, self.spec)
-        return unflatten(self.settled(self.outputs), self.spec)
+            return tree_unflatten(detached, self.spec)
+        return tree_unflatten(self.settled(self.outputs), self.spec)
 
     @functools.cached_property
     def outside(self) -> bool:
@@ -110,8 +110,8 @@ class Call:
         """One entry an argument, of its structure, from one leaf an input."""
         found, start = [], 0
         for spec in self.specs:
-            found.append(unflatten(leaves[start : start + spec.count], spec))
-            start += spec.count
+            found.append(tree_unflatten(leaves[start : start + spec.num_leaves], spec))
+            start += spec.num_leaves
         return found
 
     def pulled(self, cotangents: Sequence, retain: bool, record: bool | None = None) -> list:
@@ -160,9 +160,9 @@ def grad_and_value(func: Callable, argnums: argnums_t = 0, has_aux: bool = False
     def wrapper(*args, **kwargs):
         op = "grad_and_value"
         call = Call(op, func, args, kwargs, chosen(op, argnums, len(args)), has_aux)
-        output = call.outputs[0] if call.spec.kind is None else None
+        output = call.outputs[0] if call.spec.type is None else None
         if not isinstance(output, Tensor):
-            got = type(output).__name__ if call.spec.kind is None else call.spec.kind.__name__
+            got = type(output).__name__ if call.spec.type is None else call.spec.type.__name__
             raise RuntimeError(f"{op}(f)(*args): Expected f(*args) to return a Tensor, got {got}")
         if output.ndim != 0:
             raise RuntimeError(
@@ -217,7 +217,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     call.need_tensors(floating=True)
 
     def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        leaves, spec = flatten(cotangents)
+        leaves, spec = tree_flatten(cotangents)
         _same_structure(op, "cotangents", spec, "primal output", call.spec)
         same_shapes(op, "cotangents", leaves, call.outputs)
         return tuple(call.split(call.gradients(leaves, retain_graph, create_graph)))
@@ -234,8 +234,8 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     op = "jvp"
     if not isinstance(primals, tuple):
         raise RuntimeError(f"{op}(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
-    leaves, spec = flatten(tangents)
-    before, expected = flatten(primals)
+    leaves, spec = tree_flatten(tangents)
+    before, expected = tree_flatten(primals)
     _same_structure(op, "tangents", spec, "primals", expected)
     if not before:
         raise RuntimeError(f"{op}(f, primals, tangents): Expected at least one Tensor in primals, got none")
@@ -245,7 +245,7 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     call.need_tensors()
     if strict and any(output._n is None for output in call.outputs):
         raise RuntimeError(f"{op}(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with strict=True.")
-    found = unflatten(call.known_tangents(), call.spec)
+    found = tree_unflatten(call.known_tangents(), call.spec)
     return (call.value(), found, call.aux) if has_aux else (call.value(), found)
 
 
@@ -254,12 +254,12 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
     op = "linearize"
     call = Call(op, func, primals, {}, range(len(primals)))
     call.need_tensors()
-    expected = flatten(primals)[1]
+    expected = tree_flatten(primals)[1]
 
     def jvp_fn(*tangents: Any) -> Any:
-        leaves, spec = flatten(tangents)
+        leaves, spec = tree_flatten(tangents)
         _same_structure(op, "tangents", spec, "primals", expected)
         same_shapes(op, "tangents", leaves, call.inputs)
-        return unflatten(call.tangents(leaves), call.spec)
+        return tree_unflatten(call.tangents(leaves), call.spec)
 
     return call.value(), jvp_fn

@@ -50,7 +50,7 @@ for _name, _entry, _long in (
     ("eq", eq, "eq"), ("ne", ne, "not_equal"), ("lt", lt, "less"), ("le", le, "less_equal"), ("gt", gt, "greater"),
     ("ge", ge, "greater_equal"),
 ):  # fmt: skip
-    method(operator(_entry), name=f"__{_name}__")
+    method(operator(_entry, arrays=True), name=f"__{_name}__")
     if _long != _name:
         function(_entry, name=_long)
         method(_entry.op.inplace_entry, name=f"{_long}_")

@@ -114,7 +114,7 @@ _reshapes: dict = {}  # (meta, sizes) -> (shape, whether a copy is needed)
 @method
 def view_as(self, other) -> Tensor:
     """`view` with the shape of ``other``."""
-    return view(self, tuple(other._m.shape))
+    return view(self, tuple(as_tensor_operand("view_as", other, "other")._m.shape))
 
 
 @structured(kind="view", install=(), name="alias")
@@ -338,7 +338,7 @@ def expand(self, *shape, size=None, implicit=False) -> Tensor:
 @method
 def expand_as(self, other) -> Tensor:
     """`expand` to the shape of ``other``."""
-    return expand(self, tuple(other._m.shape))
+    return expand(self, tuple(as_tensor_operand("expand_as", other, "other")._m.shape))
 
 
 @method

@@ -204,6 +204,7 @@ from .ops.conv import (
 from .ops.copy import clone as clone, fill as fill
 from .ops.create import (
     _assert_async as _assert_async,
+    _assert_tensor_metadata as _assert_tensor_metadata,
     arange as arange,
     as_tensor as as_tensor,
     empty as empty,

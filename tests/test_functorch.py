@@ -87,3 +87,13 @@ def test_as_torch_brings_it():
         "assert functorch.__name__ == 'numgrad.functorch' and make_functional and jvp and chunk_vmap"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_vmap_says_what_is_computed_slice_by_slice():
+    before = ng._C._debug_only_are_vmap_fallback_warnings_enabled()
+    ng._C._debug_only_display_vmap_fallback_warnings(True)
+    try:
+        with pytest.warns(UserWarning, match="no batching rule for .*slice by slice"):
+            ng.vmap(lambda x: ng.bucketize(x, ng.tensor([0.5])))(ng.ones(2, 3))
+    finally:
+        ng._C._debug_only_display_vmap_fallback_warnings(before)

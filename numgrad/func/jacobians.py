@@ -8,7 +8,7 @@ from ..ops.join import cat
 from ..tensor import Tensor
 from .levels import batch_of, zeros_of
 from .transforms import Call, argnums_t, chosen
-from .tree import tree_unflatten
+from .tree import unflatten
 
 
 def unit_vectors(m, chunk_size: int | None) -> Iterator[tuple[Tensor, Callable[..., Any]]]:
@@ -93,7 +93,7 @@ def _arranged(call, blocks, argnums, has_aux):
     for own in blocks:
         parts = call.split(call.settled(own))
         entries.append(parts[0] if isinstance(argnums, int) else tuple(parts))
-    found = tree_unflatten(entries, call.spec)
+    found = unflatten(entries, call.spec)
     return (found, call.aux) if has_aux else found
 
 

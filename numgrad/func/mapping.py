@@ -12,7 +12,7 @@ from ..ops.join import cat, stack
 from ..tensor import Tensor
 from .batched import Batched, Level
 from .randomness import drawn, random_states, refused
-from .tree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
+from .tree import flatten, spread, unflatten
 
 in_dims_t = int | tuple | None
 out_dims_t = int | tuple | None
@@ -44,7 +44,7 @@ def vmap(
         name = getattr(func, "__name__", type(func).__name__)
         leaves, dims, spec, size = _slicing(name, in_dims, args)
         if chunk_size is None or chunk_size >= size:
-            return tree_unflatten(*_mapped(name, func, leaves, dims, spec, size, kwargs, out_dims, randomness))
+            return unflatten(*_mapped(name, func, leaves, dims, spec, size, kwargs, out_dims, randomness))
         chunks, structure = [], spec
         for start in range(0, size, chunk_size):
             count = min(chunk_size, size - start)
@@ -53,7 +53,7 @@ def vmap(
             chunks.append(outputs)
         places = _out_places(name, out_dims, structure)
         joined = [own[0] if dim is None else cat(own, dim) for own, dim in zip(zip(*chunks), places)]
-        return tree_unflatten(joined, structure)
+        return unflatten(joined, structure)
 
     return wrapper
 
@@ -79,7 +79,7 @@ def _mapped(name, func, leaves, dims, spec, size, kwargs, out_dims, randomness):
     states = random_states() if randomness == "error" else []
     with Level(size, randomness) as level:
         inputs = [x if dim is None else rules.entered(x, dim, level.number) for x, dim in zip(leaves, dims)]
-        outputs, structure = tree_flatten(func(*tree_unflatten(inputs, spec), **kwargs))
+        outputs, structure = flatten(func(*unflatten(inputs, spec), **kwargs))
     if states and drawn(states):
         raise refused()
     places = _out_places(name, out_dims, structure)
@@ -98,13 +98,12 @@ def _slicing(name, in_dims, args):
             f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a "
             "function with no inputs. The latter is unsupported."
         )
-    leaves, structure = tree_flatten(args)
-    in_dims_of_tuple = tuple(in_dims) if isinstance(in_dims, list) else in_dims  # positional arguments are a tuple
-    dims = _broadcast_to_and_flatten(in_dims_of_tuple, structure)
+    leaves, structure = flatten(args)
+    dims = spread(tuple(in_dims) if isinstance(in_dims, list) else in_dims, structure)  # positional arguments are a tuple
     if dims is None:
         raise ValueError(
             f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the structure of `inputs`. "
-            f"in_dims has structure {tree_flatten(in_dims)[1]} but inputs has structure {structure}."
+            f"in_dims has structure {flatten(in_dims)[1]} but inputs has structure {structure}."
         )
     sizes = []
     for k, (leaf, dim) in enumerate(zip(leaves, dims)):
@@ -136,15 +135,15 @@ def _slicing(name, in_dims, args):
 
 
 def _out_places(name, out_dims, structure):
-    places = _broadcast_to_and_flatten(out_dims, structure)
+    places = spread(out_dims, structure)
     if places is None and isinstance(out_dims, list):
-        places = _broadcast_to_and_flatten(tuple(out_dims), structure)
+        places = spread(tuple(out_dims), structure)
     if places is None or any(dim is not None and not isinstance(dim, int) for dim in places):
         if structure.type is None and isinstance(out_dims, (tuple, list)) and len(out_dims) == 1:
             return list(out_dims)
         raise ValueError(
             f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "
-            f"out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {structure}."
+            f"out_dims has structure {flatten(out_dims)[1]} but outputs has structure {structure}."
         )
     return places
 

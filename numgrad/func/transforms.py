@@ -10,7 +10,7 @@ from ..ops.create import ones_like
 from ..tensor import Tensor
 from .levels import Source, linear_map, pull, reaches_outside, settled, stand_in, zeros_of
 from .tangents import ForwardLevel
-from .tree import TreeSpec, tree_flatten, tree_unflatten
+from .tree import TreeSpec, flatten, unflatten
 
 argnums_t = int | tuple[int, ...]
 
@@ -61,14 +61,14 @@ class Call:
         self.specs: list[TreeSpec] = []
         inputs: list[Tensor] = []
         for k in places:
-            leaves, spec = tree_flatten(args[k])
+            leaves, spec = flatten(args[k])
             if level is None or tangents is None:
                 own = [stand_in(op, leaf) for leaf in leaves]
             else:
                 own = [level.dual(op, leaf, tangent) for leaf, tangent in zip(leaves, tangents[len(inputs) :])]
             inputs += own
             self.specs.append(spec)
-            arguments[k] = tree_unflatten(own, spec)
+            arguments[k] = unflatten(own, spec)
         self.inputs = inputs
         self.sources: list[Source] = [tensor._n for tensor in inputs]
         with enable_grad(), level or contextlib.nullcontext():
@@ -81,9 +81,9 @@ class Call:
                     f"{type(result).__name__}"
                 )
             result, aux = result
-            leaves, spec = tree_flatten(aux)
-            self.aux = tree_unflatten(self.settled(leaves), spec)
-        self.outputs, self.spec = tree_flatten(result)
+            leaves, spec = flatten(aux)
+            self.aux = unflatten(self.settled(leaves), spec)
+        self.outputs, self.spec = flatten(result)
 
     def need_tensors(self, floating: bool = False) -> None:
         """Raise unless every output is a Tensor (``floating``: of a floating point dtype)."""
@@ -103,8 +103,8 @@ class Call:
         """What the function returned, as the caller may see it."""
         if self.keep is None and not self.outside:
             detached = [t.detach() if isinstance(t, Tensor) and t._n is not None else t for t in self.outputs]
-            return tree_unflatten(detached, self.spec)
-        return tree_unflatten(self.settled(self.outputs), self.spec)
+            return unflatten(detached, self.spec)
+        return unflatten(self.settled(self.outputs), self.spec)
 
     @functools.cached_property
     def outside(self) -> bool:
@@ -121,7 +121,7 @@ class Call:
         """One entry an argument, of its structure, from one leaf an input."""
         found, start = [], 0
         for spec in self.specs:
-            found.append(tree_unflatten(leaves[start : start + spec.num_leaves], spec))
+            found.append(unflatten(leaves[start : start + spec.num_leaves], spec))
             start += spec.num_leaves
         return found
 
@@ -228,7 +228,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     call.need_tensors(floating=True)
 
     def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        leaves, spec = tree_flatten(cotangents)
+        leaves, spec = flatten(cotangents)
         _same_structure(op, "cotangents", spec, "primal output", call.spec)
         same_shapes(op, "cotangents", leaves, call.outputs)
         return tuple(call.split(call.gradients(leaves, retain_graph, create_graph)))
@@ -245,8 +245,8 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     op = "jvp"
     if not isinstance(primals, tuple):
         raise RuntimeError(f"{op}(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
-    leaves, spec = tree_flatten(tangents)
-    before, expected = tree_flatten(primals)
+    leaves, spec = flatten(tangents)
+    before, expected = flatten(primals)
     _same_structure(op, "tangents", spec, "primals", expected)
     if not before:
         raise RuntimeError(f"{op}(f, primals, tangents): Expected at least one Tensor in primals, got none")
@@ -256,7 +256,7 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     call.need_tensors()
     if strict and any(output._n is None for output in call.outputs):
         raise RuntimeError(f"{op}(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with strict=True.")
-    found = tree_unflatten(call.known_tangents(), call.spec)
+    found = unflatten(call.known_tangents(), call.spec)
     return (call.value(), found, call.aux) if has_aux else (call.value(), found)
 
 
@@ -265,12 +265,12 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
     op = "linearize"
     call = Call(op, func, primals, {}, range(len(primals)))
     call.need_tensors()
-    expected = tree_flatten(primals)[1]
+    expected = flatten(primals)[1]
 
     def jvp_fn(*tangents: Any) -> Any:
-        leaves, spec = tree_flatten(tangents)
+        leaves, spec = flatten(tangents)
         _same_structure(op, "tangents", spec, "primals", expected)
         same_shapes(op, "tangents", leaves, call.inputs)
-        return tree_unflatten(call.tangents(leaves), call.spec)
+        return unflatten(call.tangents(leaves), call.spec)
 
     return call.value(), jvp_fn

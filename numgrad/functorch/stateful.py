@@ -45,7 +45,8 @@ def _by_name(names, tensors):
 def _state(model: Module, disable_autograd_tracking: bool) -> tuple[Module, dict[str, Tensor], dict[str, Tensor]]:
     """A copy of ``model``, its parameters and its buffers."""
     own = copy.deepcopy(model)
-    params, buffers = dict(own.named_parameters()), dict(own.named_buffers())
+    params: dict[str, Tensor] = {name: param for name, param in own.named_parameters()}
+    buffers = dict(own.named_buffers())
     if disable_autograd_tracking:
         params = {name: param.detach() for name, param in params.items()}
     return own, params, buffers

@@ -45,10 +45,9 @@ def _by_name(names, tensors):
 def _state(model: Module, disable_autograd_tracking: bool) -> tuple[Module, dict[str, Tensor], dict[str, Tensor]]:
     """A copy of ``model``, its parameters and its buffers."""
     own = copy.deepcopy(model)
-    params: dict[str, Tensor] = {name: param for name, param in own.named_parameters()}
+    named = own.named_parameters()
+    params = {name: param.detach() if disable_autograd_tracking else param for name, param in named}
     buffers = dict(own.named_buffers())
-    if disable_autograd_tracking:
-        params = {name: param.detach() for name, param in params.items()}
     return own, params, buffers
 
 

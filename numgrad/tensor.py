@@ -344,6 +344,31 @@ class Tensor:
         return None if n is None or n.leaf else n.next[0] if type(n) is OutputNode else n
 
     @property
+    def _backward_hooks(self) -> dict | None:
+        """The hooks on this tensor by their numbers, None without any."""
+        n = self._n
+        return None if n is None or n.hooks is None else n.hooks.tensor or None
+
+    @_backward_hooks.deleter
+    def _backward_hooks(self):
+        raise RuntimeError("cannot delete _backward_hooks of a tensor; call remove() of their handles")
+
+    @property
+    def _grad_fn(self):
+        """`grad_fn` under the name that it has in the recorder."""
+        return self.grad_fn
+
+    @_grad_fn.setter
+    def _grad_fn(self, value):
+        if value is not None:
+            raise TypeError(f"_grad_fn can be only set to None, not to {type(value).__name__}; detach_() does that")
+        self.detach_()
+
+    @_grad_fn.deleter
+    def _grad_fn(self):
+        raise RuntimeError("cannot delete _grad_fn of a tensor; call detach_()")
+
+    @property
     def output_nr(self) -> int:
         return getattr(self._n, "output_nr", 0)
 
@@ -531,6 +556,12 @@ class Tensor:
         if self._m.device is META:
             raise ValueError("Unknown device type meta for Dlpack: a meta tensor has no memory to share")
         return (1, 0) if self._m.device is CPU else (2, self._m.device.index)
+
+    def __dir__(self):
+        found = sorted(super().__dir__())
+        if not self.is_cuda or self.requires_grad:
+            found.remove("__cuda_array_interface__")
+        return found
 
     @property
     def __cuda_array_interface__(self) -> dict:

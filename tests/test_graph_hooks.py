@@ -495,3 +495,36 @@ def test_indices_are_freed_by_a_pass():
     taken.sum().backward()
     with pytest.raises(RuntimeError, match="retain_graph=True"):
         taken.sum().backward()
+
+
+@pytest.mark.parametrize("join", [ng.cat, ng.stack])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_joins_tell_their_dimension(join, dim):
+    x = ng.ones(2, 3, requires_grad=True)
+    node = join([x, x], dim).grad_fn
+    assert type(node._saved_dim) is int and node._saved_dim == dim
+    with pytest.raises(AttributeError, match="_saved_other"):
+        assert node._saved_other is None
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_what_dir_names_can_be_read(requires_grad):
+    x = ng.ones(2, 3, dtype=ng.complex64, requires_grad=requires_grad)
+    names = dir(x)
+    assert {"shape", "grad_fn", "add_"} <= {*names} and names == sorted(names)
+    assert all(hasattr(x, name) for name in names)
+
+
+def test_the_history_under_the_recorders_names():
+    x = ng.ones(2, requires_grad=True)
+    y = x * 2
+    assert y._grad_fn is y.grad_fn and y._backward_hooks is None
+    y.register_hook(print)
+    assert [*y._backward_hooks.values()] == [print]
+    for name in ("_grad_fn", "_backward_hooks"):
+        with pytest.raises(RuntimeError, match=f"cannot delete {name}"):
+            delattr(y, name)
+    with pytest.raises(TypeError, match="only set to None"):
+        y._grad_fn = 1
+    y._grad_fn = None
+    assert not y.requires_grad

@@ -47,6 +47,7 @@ class Node:
     unpacks = False  # whether the gradient itself has saved tensors that were packed unpacked, as often as it reads them
     told = False  # whether it runs also where no gradient has come, to be told so
     frees = True  # whether a pass frees what is saved: not where that is no memory but shapes and numbers
+    saves: tuple[str, ...] = ()  # the names of what is in ``saved``, as far as it has some: ``node._saved_dim`` for "dim"
     name = NodeName("Node")
 
     def __init_subclass__(cls, **options):
@@ -166,6 +167,11 @@ class Node:
 
     def saved_value(self, name, raw):
         """The saved value ``name``, or its holder."""
+        if name in self.saves and not raw:
+            if self.saved is None:
+                raise self.freed()
+            self.check()
+            return self.restored()[self.saves.index(name)]
         raise AttributeError(f"'{self.name}' object has no attribute '_saved_{name}'")
 
     def freed(self):

@@ -26,6 +26,7 @@ class _CatNode(Node):
 
     __slots__ = ()
     frees = False
+    saves = ("dim",)
     name = "CatBackward0"
 
     def backward(self, gradient):
@@ -47,6 +48,7 @@ class _StackNode(Node):
 
     __slots__ = ()
     frees = False
+    saves = ("dim",)
     name = "StackBackward0"
 
     def backward(self, gradient):

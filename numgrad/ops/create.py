@@ -13,7 +13,7 @@ from .. import dtypes
 from ..device import CPU, resolve
 from ..inplace import warn_of_resize
 from ..layout import contiguous_format, contiguous_strides, geometry, integer, integers, preserve_format
-from ..op import ENTRIES, function, method
+from ..op import ENTRIES, as_tensor_operand, function, method
 from ..storage import check_memory, meta, strided_meta
 from ..storages import elements, is_storage
 from ..tensor import Tensor, empty_tensor, from_array, make, storage_of
@@ -632,6 +632,29 @@ def _assert_async(input, assert_msg=None) -> None:
     """RuntimeError, with ``assert_msg`` if that is given, unless the one number in ``input`` is nonzero."""
     if not is_nonzero(input):
         raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
+
+
+def _assert(condition, message) -> None:
+    """AssertionError with ``message`` unless ``condition``, a bool or a Tensor of one element, is true."""
+    if not condition:
+        raise AssertionError(message)
+
+
+@function(install=("ng",))
+def _assert_tensor_metadata(a, size=None, stride=None, dtype=None, *, device=None, layout=None) -> None:
+    """RuntimeError unless a tensor has this shape, these strides, this dtype, this device and this layout; None asks for
+    nothing."""
+    a = as_tensor_operand("_assert_tensor_metadata", a, "a")
+    wanted = {
+        "sizes": (None if size is None else tuple(size), tuple(a.shape)),
+        "strides": (None if stride is None else tuple(stride), tuple(a.stride())),
+        "dtype": (dtype, a._m.dtype),
+        "device": (None if device is None else resolve(device), a._m.device),
+        "layout": (layout, a.layout),
+    }
+    for what, (expected, got) in wanted.items():
+        if expected is not None and expected != got:
+            raise RuntimeError(f"Tensor {what} mismatch! Expected: {expected}, Got: {got}")
 
 
 def result_type(tensor1, tensor2):

@@ -4,6 +4,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def _pairs(actual, expected, place, allow_subclasses, msg, found):
         if len(actual) != len(expected):
             text = f"The length of the sequences mismatch: {len(actual)} != {len(expected)}"
             raise AssertionError(_message(text, place, msg))
-        keys = range(len(actual))
+        keys: Any = range(len(actual))
     elif both(Mapping):
         missing, more = [key for key in expected if key not in actual], [key for key in actual if key not in expected]
         if missing or more:

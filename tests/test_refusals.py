@@ -23,6 +23,20 @@ def shared(T):
 
 # name: the call, and what both messages match
 REFUSED = {
+    "a product added to another dtype": (lambda T: T.addmm(T.ones(2, 2, dtype=T.int64), T.ones(2, 2), T.ones(2, 2)), "same dtype|type"),
+    "a factor that float32 does not hold": (lambda T: T.addbmm(T.ones(2, 2), T.ones(1, 2, 2), T.ones(1, 2, 2), alpha=1e300), "without overflow"),
+    "an outer product added to more dimensions": (lambda T: T.addr(T.ones(1, 1, 1), T.ones(1), T.ones(1), beta=0), "(?i)expand|dimensions|size"),
+    "a batch of products added to another batch": (lambda T: T.baddbmm(T.ones(0, 2, 2), T.ones(3, 2, 2), T.ones(3, 2, 2), beta=0), "must match"),
+    "distances of no order": (lambda T: T.cdist(T.ones(2, 2), T.ones(2, 2), float("nan")), "only supports non-negative p"),
+    "closeness without a tolerance": (lambda T: T.allclose(T.ones(2), T.ones(2), rtol=float("nan")), "must be greater than or equal to zero"),
+    "a range from a vector": (lambda T: T.linspace(T.ones(1), 2, 3), "only supports 0-dimensional start and end tensors"),
+    "gamma functions of all dimensions": (lambda T: T.mvlgamma(T.ones(1000), 1 << 40), "can't allocate memory|overflow"),
+    **{
+        f"{name} of a tensor and a number": (lambda T, name=name: getattr(T, name)(T.ones(2), 2.0), "must be Tensor|invalid combination")
+        for name in ("logaddexp", "logaddexp2", "nextafter", "igamma", "igammac", "hypot", "maximum", "atan2", "gcd")
+    },
+    "a number times a product": (lambda T: T.addcmul(T.ones(2), 2.0, T.ones(2)), "must be Tensor"),
+    "a number over a tensor": (lambda T: T.addcdiv(1.0, T.ones(2), T.ones(2)), "must be Tensor"),
     "convolution of two dtypes": (lambda T: T.nn.functional.conv2d(T.ones(1, 1, 3, 3), T.ones(1, 1, 2, 2, dtype=T.float64)), "(?=.*(Float|float))(?=.*(Double|double))"),
     "diff before another shape": (lambda T: T.diff(T.ones(2, 3), prepend=T.ones(3, 2)), "expects the shape of tensor to prepend or append to match"),
     "legacy constructor elsewhere": (lambda T: T.FloatTensor(2, device="cuda"), "legacy constructor expects device type: cpu"),

@@ -49,7 +49,7 @@ def _(g, alpha):
 
 
 @pointwise(reference=lambda input, other, alpha=1: other - alpha * input, check=_no_bool, inplace=False,
-           multiplied="input", grad_name=("RsubBackward1", "RsubBackward0"))  # fmt: skip
+           multiplied="input", numbers_from=1, grad_name=("RsubBackward1", "RsubBackward0"))  # fmt: skip
 def rsub(input, other, *, alpha=1):
     """``other - alpha * input``, broadcast."""
     return other - alpha * input
@@ -61,7 +61,7 @@ def _(g, alpha):
 
 
 @pointwise(reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 * tensor2, refuse="b",
-           multiplied="tensor1")  # fmt: skip
+           multiplied="tensor1", numbers_from=3)  # fmt: skip
 def addcmul(input, tensor1, tensor2, *, value=1):
     """``input + value * tensor1 * tensor2``, broadcast."""
     return input + value * tensor1 * tensor2
@@ -85,6 +85,7 @@ def _no_integer_quotient(name, operands):
     domain=(0.5, 3.0),
     check=_no_integer_quotient,
     multiplied="tensor1",
+    numbers_from=3,
 )
 def addcdiv(input, tensor1, tensor2, *, value=1):
     """``input + value * tensor1 / tensor2``, broadcast."""
@@ -105,7 +106,7 @@ def _one_dtype(name, operands):
 
 
 @pointwise(reference=lambda input, end, weight: input + weight * (end - input), check=_one_dtype, refuse="bi",
-           grad_name=("LerpBackward0", "LerpBackward1"))  # fmt: skip
+           numbers_from=2, grad_name=("LerpBackward0", "LerpBackward1"))  # fmt: skip
 def lerp(input, end, weight):
     """``input + weight * (end - input)``; ``weight`` is a number or a tensor."""
     # From the nearer end, so that a weight of 1 gives exactly `end`.

@@ -126,7 +126,7 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> Tensor:
             f"isclose: {input._m.dtype.name} did not match {other._m.dtype.name}; convert one of the tensors with .to()"
         )
     for name, value in (("rtol", rtol), ("atol", atol)):
-        if value < 0:
+        if not value >= 0:
             raise RuntimeError(f"isclose: {name} must be greater than or equal to zero, but got {value}")
     if input._m.dtype.is_complex:
         near = _isfinite(other) & ((input - other).abs() <= other.abs() * float(rtol) + float(atol))

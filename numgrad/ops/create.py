@@ -566,10 +566,19 @@ def _steps(op, start, end, steps):
     return steps
 
 
+def _end(op, value):
+    """The first or last value as a number."""
+    if isinstance(value, Tensor) and value._m.ndim:
+        raise RuntimeError(
+            f"{op} only supports 0-dimensional start and end tensors, but got one with {value._m.ndim} dimension(s)"
+        )
+    return _number(value)
+
+
 def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``."""
     steps = _steps("linspace", start, end, steps)
-    start, end = _number(start), _number(end)
+    start, end = _end("linspace", start), _end("linspace", end)
     d = _range_dtype("linspace", dtype, out, start, end)
     array = _spaced(start, end, steps, d)
     return _ranged("linspace", d.encode(array), out, device, requires_grad)
@@ -578,7 +587,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
 def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
     steps = _steps("logspace", start, end, steps)
-    start, end = _number(start), _number(end)
+    start, end = _end("logspace", start), _end("logspace", end)
     d = _range_dtype("logspace", dtype, out, start, end)
     if d.kind == "i":
         start, end = int(start), int(end)

@@ -260,8 +260,15 @@ def _scaled(name, inputs, beta, alpha):
     beta, alpha = number_for(name, beta, found._m.dtype), number_for(name, alpha, found._m.dtype)
     if name == "addr":
         _check_factors(dtypes.promote(base._m.dtype, found._m.dtype), beta, alpha)
-    elif name == "baddbmm" and base._m.dtype is not found._m.dtype:
-        raise RuntimeError(f"Input dtypes must be the same, got: input {base._m.dtype!r}, batch1 and batch2: {found._m.dtype!r}")
+    elif base._m.dtype is not found._m.dtype:
+        raise RuntimeError(
+            f"{name}: Input dtypes must be the same, got: input {base._m.dtype!r}, the factors {found._m.dtype!r}; convert one with .to()"
+        )
+    shape = broadcast_shapes(name, base._m.shape, found._m.shape)
+    if shape != found._m.shape:
+        raise RuntimeError(
+            f"{name}: The expanded size of the tensor {list(found._m.shape)} must match the existing size {list(base._m.shape)}"
+        )
     if found._m.dtype.kind == "b":
         return (base & bool(beta)) | (found & bool(alpha))
     if not found._m.dtype.differentiable:
@@ -270,11 +277,6 @@ def _scaled(name, inputs, beta, alpha):
         found = found * alpha
     if beta == 0:
         return found
-    shape = broadcast_shapes(name, base._m.shape, found._m.shape)
-    if shape != found._m.shape:
-        raise RuntimeError(
-            f"{name}: The expanded size of the tensor {list(found._m.shape)} must match the existing size {list(base._m.shape)}"
-        )
     return found + (base if beta == 1 else base * beta)
 
 

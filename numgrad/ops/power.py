@@ -221,7 +221,7 @@ def float_power_(self, exponent) -> Tensor:
     return _pow_in_place(self, as_operand("float_power_", exponent, 1))
 
 
-@pointwise(reference=np.hypot, refuse="bi", name="hypot")
+@pointwise(reference=np.hypot, refuse="bi", name="hypot", numbers_from=2)
 def _hypot(input, other):
     """``sqrt(input * input + other * other)``, without overflow on the way."""
     return hypot(input, other)

@@ -144,3 +144,34 @@ def test_conversions_by_class_and_by_size():
         assert T.ones(2).new(size=(3, 4)).shape == (3, 4)
         assert T.FloatStorage([1.0, 2.0]).complex_double().tolist() == [1, 2]
         T._assert_async(T.tensor(0.1))
+
+
+@pytest.mark.parametrize("dtype", [ng.float32, ng.float16, ng.int64])
+def test_conjugate_transposes_are_of_matrices(dtype):
+    for shape, ask in (
+        ((2,), lambda t: t.H), ((2, 3, 4), lambda t: t.H), ((2,), lambda t: t.mT), ((2,), lambda t: t.mH), ((2,), lambda t: t.adjoint()),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match="only supported on matrices"):
+            ask(ng.zeros(shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [ng.float32, ng.float16])
+def test_places_are_written_as_int64(dtype):
+    out = ng.full((1,), 7.0)
+    with pytest.raises(RuntimeError, match="scalar type Long"):
+        ng.nonzero(ng.ones(2, dtype=dtype), out=out)
+    assert out.tolist() == [7.0]
+
+
+def test_neighbours_beyond_the_floats_are_not_close():
+    big = ng.tensor(2**53)
+    assert not ng.isclose(big, big + 1, rtol=0, atol=0) and ng.isclose(big, big, rtol=0, atol=0) and ng.isclose(big, big + 1)
+
+
+def test_metadata_that_a_program_expects():
+    t = ng.ones(2, 3)
+    ng._assert_tensor_metadata(t, [2, 3], (3, 1), ng.float32, device="cpu", layout=ng.strided)
+    ng._assert_tensor_metadata(t)
+    for name, wrong in {"size": [3], "stride": [1, 3], "dtype": ng.int32, "device": "meta"}.items():
+        with pytest.raises(RuntimeError, match=f"Tensor {name}.* mismatch! Expected"):
+            ng._assert_tensor_metadata(t, **{name: wrong})

@@ -430,12 +430,12 @@ def _reflected(entry):
 for _name, _entry in {
     "add": add, "sub": sub, "mul": mul, "truediv": quotient, "floordiv": floor_divide, "mod": remainder,
 }.items():  # fmt: skip
-    method(operator(_entry), name=f"__{_name}__")
+    method(operator(_entry, arrays=True), name=f"__{_name}__")
     method(operator(_entry.op.inplace_entry), name=f"__i{_name}__")
 method(operator(add), name="__radd__")
 method(operator(mul), name="__rmul__")
 method(operator(rsub, strict=False), name="__rsub__")
-method(operator(reflected_quotient), name="__rtruediv__")
+method(operator(reflected_quotient, arrays=True), name="__rtruediv__")
 method(_reflected(floor_divide), name="__rfloordiv__")
 method(_reflected(remainder), name="__rmod__")
 method(operator(neg), name="__neg__")

@@ -651,19 +651,17 @@ def _assert(condition, message) -> None:
 
 @function(install=("ng",))
 def _assert_tensor_metadata(a, size=None, stride=None, dtype=None, *, device=None, layout=None) -> None:
-    """RuntimeError unless a tensor has this shape, these strides, this dtype, this device and this layout; None asks for
-    nothing."""
+    """RuntimeError unless the tensor has this size, stride, dtype, device and layout; None for what may be any."""
     a = as_tensor_operand("_assert_tensor_metadata", a, "a")
-    wanted = {
-        "sizes": (None if size is None else tuple(size), tuple(a.shape)),
-        "strides": (None if stride is None else tuple(stride), tuple(a.stride())),
-        "dtype": (dtype, a._m.dtype),
-        "device": (None if device is None else resolve(device), a._m.device),
-        "layout": (layout, a.layout),
-    }
-    for what, (expected, got) in wanted.items():
-        if expected is not None and expected != got:
-            raise RuntimeError(f"Tensor {what} mismatch! Expected: {expected}, Got: {got}")
+    for name, found, expected in (
+        ("sizes", tuple(a.shape), None if size is None else tuple(size)),
+        ("strides", a.stride(), None if stride is None else tuple(stride)),
+        ("dtype", a.dtype, dtype),
+        ("device", a._m.device, None if device is None else resolve(device)),
+        ("layout", a.layout, layout),
+    ):
+        if expected is not None and found != expected:
+            raise RuntimeError(f"Tensor {name} mismatch! Expected: {expected}, Got: {found}")
 
 
 def result_type(tensor1, tensor2):

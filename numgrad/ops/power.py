@@ -6,7 +6,7 @@ from .. import dtypes
 from ..kernels.vocab import hypot, log as logarithm, pow as power, sqrt, where
 from ..op import ENTRIES, as_operand, as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
-from ..tensor import Tensor
+from ..tensor import Tensor, from_array
 from .arithmetic import mul
 
 
@@ -265,10 +265,12 @@ def ldexp_(self, other) -> Tensor:
 
 
 def _is_operand(value):
-    return isinstance(value, (Tensor, float, int, complex, np.generic, np.ndarray))
+    return isinstance(value, (Tensor, float, int, complex, np.generic))
 
 
 def _power_operator(self, other):
+    if isinstance(other, np.ndarray):  # to the right alone, as for the other operators
+        other = from_array(other)
     return pow_(self, other) if _is_operand(other) else NotImplemented
 
 

@@ -204,6 +204,7 @@ from .ops.conv import (
 )
 from .ops.copy import clone as clone, fill as fill
 from .ops.create import (
+    _assert as _assert,
     _assert_async as _assert_async,
     _assert_tensor_metadata as _assert_tensor_metadata,
     arange as arange,
@@ -695,7 +696,7 @@ _path = paths.submodules(__name__, only_paths=True)
 
 _ON_FIRST_USE = {
     "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "functorch", "futures", "hub", "jit", "masked",
-    "multiprocessing", "quasirandom", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
+    "monitor", "multiprocessing", "quasirandom", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",

@@ -677,6 +677,7 @@ from . import futures as futures
 from . import hub as hub
 from . import jit as jit
 from . import masked as masked
+from . import monitor as monitor
 from . import multiprocessing as multiprocessing
 from . import quasirandom as quasirandom
 from . import random as random

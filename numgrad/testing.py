@@ -2,6 +2,9 @@
 
 import inspect
 import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,47 +22,153 @@ _REQUIRED = inspect.Parameter.empty
 # --- closeness ---------------------------------------------------------------------------------------------------
 
 _TOLERANCE = {
-    "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7), "complex64": (1.3e-6, 1e-5), "complex128": (1e-7, 1e-7),
+    "float16": (1e-3, 1e-5), "bfloat16": (1.6e-2, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7),
+    "complex32": (1e-3, 1e-5), "complex64": (1.3e-6, 1e-5), "complex128": (1e-7, 1e-7),
 }  # fmt: skip
 
 
-def assert_close(actual, expected, *, rtol=None, atol=None, equal_nan=False, check_dtype=True, check_device=True,
-                 check_stride=False, msg=None, allow_subclasses=True, check_layout=True) -> None:  # fmt: skip
-    """Raise AssertionError, naming the worst element, unless two tensors (or nested sequences of them) are close:
-    ``|actual - expected| <= atol + rtol * |expected|``, same shape, dtype and device."""
-    if isinstance(actual, (list, tuple)) and isinstance(expected, (list, tuple)):
-        if len(actual) != len(expected):
-            raise AssertionError(f"The length of the sequences mismatch: {len(actual)} != {len(expected)}")
-        for a, b in zip(actual, expected):
-            assert_close(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=check_dtype, msg=msg)
-        return
-    a, b = _as_tensor(actual), _as_tensor(expected)
-    if a.shape != b.shape:
-        raise AssertionError(msg or f"The values for attribute 'shape' do not match: {a.shape} != {b.shape}.")
-    if check_dtype and a.dtype is not b.dtype:
-        raise AssertionError(msg or f"The values for attribute 'dtype' do not match: {a.dtype} != {b.dtype}.")
-    if check_device and a.device != b.device:
-        raise AssertionError(msg or f"The values for attribute 'device' do not match: {a.device} != {b.device}.")
-    left, right = np.asarray(a._host()), np.asarray(b._host())
-    default = _TOLERANCE.get(a.dtype.name, (0.0, 0.0))
-    rtol, atol = default[0] if rtol is None else rtol, default[1] if atol is None else atol
-    wide = np.result_type(left.dtype, right.dtype, np.float64)  # complex128 if one is complex
-    left, right = left.astype(wide), right.astype(wide)
-    close = np.isclose(left, right, rtol=rtol, atol=atol, equal_nan=equal_nan)
-    if not close.all():
-        difference = np.where(close, 0, np.abs(left - right))
-        difference = np.nan_to_num(difference, nan=np.inf)
-        worst = np.unravel_index(int(difference.argmax()), difference.shape) if difference.ndim else ()
-        raise AssertionError(
-            msg
-            or f"Tensor-likes are not close!\n\nMismatched elements: {int((~close).sum())} / {close.size}\nGreatest absolute "
-            f"difference: {difference[worst]:g} at index {tuple(map(int, worst))}: {left[worst]} instead of {right[worst]} "
-            f"(up to {atol} + {rtol} relative allowed)"
+def assert_close(actual, expected, *, allow_subclasses=True, rtol=None, atol=None, equal_nan=False, check_device=True,
+                 check_dtype=True, check_layout=True, check_stride=False, msg=None) -> None:  # fmt: skip
+    """Raise AssertionError, naming the worst element, unless two tensors, arrays, numbers, bools or None (or nested
+    sequences and mappings of them) are close: ``|actual - expected| <= atol + rtol * |expected|``, with the same shape,
+    device, dtype (the type of numbers), and with ``check_stride`` strides. By default the tolerances are those of the
+    coarser dtype. ``msg``: the message, or a function that makes it of the usual one. Raises ValueError for one
+    tolerance alone and TypeError for what cannot be compared."""
+    if (rtol is None) != (atol is None):
+        raise ValueError(
+            "Both 'rtol' and 'atol' must be either specified or unspecified, but got no "
+            f"{'rtol' if rtol is None else 'atol'}."
         )
+    pairs: list = []
+    _pairs(actual, expected, (), allow_subclasses, msg, pairs)  # all of the structure before any values
+    options = {"device": check_device, "dtype": check_dtype, "layout": check_layout, "stride()": check_stride}
+    for a, b, place in pairs:
+        found = _difference(a, b, None if rtol is None else (rtol, atol), equal_nan, options)
+        if found is not None:
+            raise AssertionError(_message(found, place, msg))
 
 
-def _as_tensor(value):
-    return value if isinstance(value, Tensor) else from_array(np.asarray(value))
+def _message(text, place, msg):
+    text += f"\n\nThe failure occurred for item {''.join([str([item]) for item in place])}" if place else ""
+    return text if msg is None else msg(text) if callable(msg) else msg
+
+
+def _pairs(actual, expected, place, allow_subclasses, msg, found):
+    """Add ``(actual, expected, place)`` of all that is to be compared."""
+
+    def both(kind):
+        return isinstance(actual, kind) and isinstance(expected, kind)
+
+    if both(Sequence) and not isinstance(actual, str) and not isinstance(expected, str):
+        if len(actual) != len(expected):
+            text = f"The length of the sequences mismatch: {len(actual)} != {len(expected)}"
+            raise AssertionError(_message(text, place, msg))
+        keys: Any = range(len(actual))
+    elif both(Mapping):
+        missing, more = [key for key in expected if key not in actual], [key for key in actual if key not in expected]
+        if missing or more:
+            text = (
+                "The keys of the mappings do not match:\n"
+                f"Missing keys in the actual mapping: {sorted(missing, key=str)}\n"
+                f"Additional keys in the actual mapping: {sorted(more, key=str)}"
+            )
+            raise AssertionError(_message(text, place, msg))
+        keys = list(expected)
+    else:
+        found.append((*_comparable(actual, expected, place, allow_subclasses), place))
+        return
+    for key in keys:
+        _pairs(actual[key], expected[key], (*place, key), allow_subclasses, msg, found)
+
+
+def _comparable(actual, expected, place, allow_subclasses):
+    """Two values as what they are compared as: Python's, or Tensors. TypeError for others."""
+    plain = (bool, np.bool_, int, float, complex, np.number)
+    if actual is None or expected is None or isinstance(actual, plain) and isinstance(expected, plain):
+        if isinstance(actual, np.bool_) or isinstance(expected, np.bool_):
+            return (value.item() if isinstance(value, np.bool_) else value for value in (actual, expected))
+        return actual, expected
+    related = isinstance(actual, type(expected)) or isinstance(expected, type(actual))
+    if related and (allow_subclasses or type(actual) is type(expected)):
+        try:
+            tensors = [value if isinstance(value, Tensor) else from_array(np.asarray(value)) for value in (actual, expected)]
+        except (TypeError, ValueError):
+            tensors = []  # no numbers: the error below says so
+        if tensors:
+            if any(tensor._m.device.type == "meta" for tensor in tensors):
+                raise NotImplementedError("Comparing meta tensors is currently not supported: they have no values")
+            return tensors
+    raise TypeError(
+        _message(
+            f"No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}: expected two "
+            "tensors, arrays, numbers, bools, None, or sequences or mappings of them, of related types.",
+            place, None,
+        )  # fmt: skip
+    )
+
+
+def _difference(a, b, tolerances, equal_nan, options):
+    """What is different, as text, or None."""
+    if a is None or b is None:
+        return None if a is b else f"None mismatch: {a} is not {b}"
+    if isinstance(a, bool) and isinstance(b, bool):
+        return None if a is b else f"Booleans mismatch: {a} is not {b}"
+    if not isinstance(a, Tensor):
+        if options["dtype"] and type(a) is not type(b):
+            return f"The (d)types do not match: {type(a)} != {type(b)}."
+        a, b = np.asarray(a), np.asarray(b)
+        names = ("float64",) if np.result_type(a, b).kind in "fc" else ()
+        return _values(a, b, tolerances or _widest(names), equal_nan)
+    if a.shape != b.shape:
+        return f"The values for attribute 'shape' do not match: {a.shape} != {b.shape}."
+    strides = (a.stride(), b.stride())
+    for name, pair in {"device": (a.device, b.device), "dtype": (a.dtype, b.dtype), "layout": (a.layout, b.layout),
+                       "stride()": strides}.items():  # fmt: skip
+        if options[name] and pair[0] != pair[1]:
+            return f"The values for attribute '{name}' do not match: {pair[0]} != {pair[1]}."
+    tolerances = tolerances or _widest((a.dtype.name, b.dtype.name))
+    return _values(np.asarray(a.detach()._host()), np.asarray(b.detach()._host()), tolerances, equal_nan)
+
+
+def _widest(names):
+    known = [_TOLERANCE.get(name, (0.0, 0.0)) for name in names] or [(0.0, 0.0)]
+    return max(rtol for rtol, _ in known), max(atol for _, atol in known)
+
+
+def _values(left, right, tolerances, equal_nan):
+    rtol, atol = tolerances
+    wide = np.result_type(left.dtype, right.dtype, np.float64)  # complex128 if one is complex
+    close = left == right
+    x, y = left.astype(wide), right.astype(wide)
+    if rtol or atol or equal_nan:
+        with np.errstate(invalid="ignore", over="ignore"):
+            close |= np.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    if close.all():
+        return None
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if left.dtype.kind in "iub" and right.dtype.kind in "iub":
+            absolute = np.abs(left.astype(object) - right.astype(object))  # exact, whatever the width
+        else:
+            absolute = np.abs(x - y)
+        relative = np.abs(x - y) / np.abs(y)
+    allowed = [f" (up to {each} allowed)" if rtol or atol else "" for each in (atol, rtol)]
+    how = "close" if rtol or atol else "equal"
+    if not left.ndim:
+        return (
+            f"Scalars are not {how}!\n\nExpected {right.item()} but got {left.item()}.\n"
+            f"Absolute difference: {_number(absolute)}{allowed[0]}\nRelative difference: {_number(relative)}{allowed[1]}"
+        )
+    text = [f"Tensor-likes are not {how}!\n\nMismatched elements: {(~close).sum()} / {close.size} ({(~close).mean():.1%})"]
+    for name, found, limit in (("absolute", absolute, allowed[0]), ("relative", relative, allowed[1])):
+        shown = np.where(close, 0, found)
+        order = np.where(shown != shown, np.inf, shown)
+        at = np.unravel_index(int(order.argmax()), close.shape)
+        text.append(f"Greatest {name} difference: {_number(shown[at])} at index {tuple(map(int, at))}{limit}")
+    return "\n".join(text)
+
+
+def _number(value):
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False, noncontiguous=False, exclude_zero=False,
@@ -73,10 +182,10 @@ def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False,
     size = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (list, tuple)) else shape
     dtype = as_dtype(dtype)
     if noncontiguous and memory_format is not None:
-        raise ValueError("make_tensor: noncontiguous and memory_format are mutually exclusive; give one of them")
+        raise ValueError("make_tensor: `noncontiguous` and `memory_format` are mutually exclusive; give one of them")
     inexact = dtype.is_floating_point or dtype.is_complex
     if requires_grad and not inexact:
-        raise ValueError(f"make_tensor: requires_grad=True is not supported for boolean and integral dtypes, got {dtype!r}")
+        raise ValueError(f"make_tensor: `requires_grad=True` is not supported for boolean and integral dtypes, got {dtype!r}")
     split = noncontiguous and int(np.prod(size)) > 1
     if split:
         size = (*size[:-1], 2 * size[-1])
@@ -115,6 +224,13 @@ def _range(dtype, low, high):
         raise ValueError(f"make_tensor: `low` and `high` cannot be NaN, but got low={low} and high={high}")
     if low >= high and not (low == high and inexact):
         raise ValueError(f"make_tensor: `low` must be less than `high`, but got {low} >= {high}")
+    if low == high:
+        warnings.warn(
+            "Passing `low==high` to `torch.testing.make_tensor` for floating or complex types is deprecated; use full or "
+            "full_like for a tensor of one value",
+            FutureWarning,
+            stacklevel=3,
+        )
     if high < least or low >= end:
         raise ValueError(f"make_tensor: the interval is [{low}, {high}), but {dtype!r} only supports [{least}, {end})")
     return min(max(low, least), end), min(max(high, least), end)

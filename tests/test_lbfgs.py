@@ -192,3 +192,30 @@ def test_refuses():
         ng.optim.LBFGS([x], lr=-1.0)
     with pytest.raises(RuntimeError, match="only 'strong_wolfe' is supported"):
         ng.optim.LBFGS([x], line_search_fn="armijo").step(lambda: x.sum())
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_complex_parameters_are_pairs_of_real_ones(search):
+    values = np.random.default_rng(0).standard_normal((2, 3)) + 1j
+
+    def descended(T, pairs):
+        z = T.from_numpy(np.stack([values.real, values.imag], -1) if pairs else values.copy()).requires_grad_()
+        still = T.zeros(2, dtype=T.complex128, requires_grad=True)
+        optimizer = T.optim.LBFGS([z, still], lr=0.3, max_iter=4, line_search_fn=search)
+
+        def closure():
+            optimizer.zero_grad()
+            w = T.view_as_complex(z) if pairs else z
+            loss = ((w - (2 - 1j)) ** 2 * w).abs().sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        found = (T.view_as_complex(z) if pairs else z).detach().numpy()
+        assert np.abs(still.detach().numpy()).max() == 0
+        return found
+
+    ours = descended(ng, False)
+    np.testing.assert_allclose(ours, descended(torch, False), rtol=1e-9)
+    np.testing.assert_allclose(ours, descended(ng, True), rtol=1e-12)
+    assert np.abs(ours - values).max() > 0.1

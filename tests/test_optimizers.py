@@ -114,3 +114,18 @@ def test_a_step_between_forward_and_backward_is_named():
 def test_options_out_of_range(make, error):
     with pytest.raises(ValueError, match=error):
         make(ng.nn.Parameter(ng.ones(2, 2)))
+
+
+@pytest.mark.parametrize(
+    "name, options", [("Adagrad", {"initial_accumulator_value": 0.5}), ("Rprop", {"lr": 0.25})], ids=lambda v: str(v)
+)
+def test_states_of_complex_parameters_begin_as_those_of_their_parts(name, options):
+    values = np.array([1 + 2j, -3 + 0.5j])
+    z = ng.from_numpy(values.copy()).requires_grad_()
+    pairs = ng.view_as_real(ng.from_numpy(values.copy())).clone().requires_grad_()
+    optimizers = [getattr(ng.optim, name)([p], **options) for p in (z, pairs)]
+    for _ in range(3):
+        z.grad, pairs.grad = ng.from_numpy(values * 2j), ng.view_as_real(ng.from_numpy(values * 2j))
+        for optimizer in optimizers:
+            optimizer.step()
+    assert ng.equal(ng.view_as_real(z.detach()), pairs.detach())

@@ -75,7 +75,7 @@ def _(g, tensor1, tensor2, value):
 def _no_integer_quotient(name, operands):
     if not any(d.differentiable for d in operands[1:]):
         raise RuntimeError(
-            f"{name}: Integer division with addcdiv is no longer supported; use (input + value * torch.trunc(tensor1 / "
+            f"Integer division with {name} is no longer supported; use (input + value * torch.trunc(tensor1 / "
             "tensor2)).to(input.dtype), or convert the tensors with .float()"
         )
 

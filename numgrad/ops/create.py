@@ -643,6 +643,12 @@ def _assert_async(input, assert_msg=None) -> None:
         raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
 
 
+def _assert(condition, message) -> None:
+    """AssertionError with ``message`` unless ``condition``, a bool or a Tensor of one element, is true."""
+    if not condition:
+        raise AssertionError(message)
+
+
 @function(install=("ng",))
 def _assert_tensor_metadata(a, size=None, stride=None, dtype=None, *, device=None, layout=None) -> None:
     """RuntimeError unless the tensor has this size, stride, dtype, device and layout; None for what may be any."""

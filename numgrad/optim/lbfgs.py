@@ -5,6 +5,7 @@ from typing import Any
 
 from ..autograd import enable_grad, no_grad
 from ..inplace import written
+from ..ops.complex import view_as_real
 from ..ops.create import zeros
 from ..ops.join import cat
 from ..tensor import Tensor
@@ -22,7 +23,7 @@ class LBFGS(Optimizer):
     moves; the length is ``lr``, or what ``line_search_fn`` "strong_wolfe" finds from there. It ends early where no
     gradient is larger than ``tolerance_grad``, or where neither the parameters nor the loss change by more than
     ``tolerance_change``. There is one parameter group; its state, of the size of ``2 * history_size`` gradients, is
-    kept with the first parameter. ``lr`` may be a Tensor of one element.
+    kept with the first parameter. Complex parameters are pairs of real ones. ``lr`` may be a Tensor of one element.
 
     Raises ValueError for a negative ``lr`` and for further parameter groups.
     """
@@ -160,20 +161,27 @@ def _evaluated(closure):
 
 
 def _gradient(params):
-    """The gradients of all parameters in one new vector (n); zeros for those that have none or are frozen."""
+    """The gradients of all parameters in one new vector (n); zeros for those that have none or are frozen. A complex
+    number is two real ones."""
     parts = []
     for p in params:
         gradient = None if p._n is None else p.grad
-        parts.append(zeros(p.numel(), dtype=p.dtype, device=p.device) if gradient is None else gradient.reshape(-1))
+        real = _real(zeros(p.shape, dtype=p.dtype, device=p.device) if gradient is None else gradient)
+        parts.append(real.reshape(-1))
     return cat(parts)
+
+
+def _real(x):
+    return view_as_real(x) if x._m.dtype.is_complex else x
 
 
 def _move(params, d, t):
     """Add ``t * d`` (n) to the parameters."""
     start = 0
     for p in params:
-        end = start + p.numel()
-        p.add_(d[start:end].view(p.shape), alpha=t)
+        values = _real(p)
+        end = start + values.numel()
+        values.add_(d[start:end].view(values.shape), alpha=t)
         start = end
 
 

@@ -121,7 +121,9 @@ class PointwiseOptimizer(Optimizer):
         m = p._m
         for name in names:
             if name not in state:
-                array = m.dtype.encode(np.full(m.shape, self.initial(group, name), m.dtype.compute))
+                value = self.initial(group, name)  # of complex parameters that of both parts, which go on apart
+                value = complex(value, value) if m.dtype.is_complex else value
+                array = m.dtype.encode(np.full(m.shape, value, m.dtype.compute))
                 tensor = from_array(array)
                 state[name] = tensor if m.device.type == "cpu" else tensor.to(m.device)
 

@@ -32,7 +32,7 @@ class HistogramObserver(UniformQuantizationObserverBase):
     warning.
     """
 
-    _per_channel, _dynamic = False, False
+    _per_channel, _dynamic, _halves_signed_only = False, False, False
     histogram: Tensor
 
     def __init__(

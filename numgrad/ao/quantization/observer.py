@@ -93,6 +93,7 @@ class UniformQuantizationObserverBase(ObserverBase):
     _version = 3
     _per_channel: bool | None = None  # which schemes a class takes, None for all
     _dynamic = True  # whether it may be
+    _halves_signed_only = True
     eps: Tensor
     min_val: Tensor
     max_val: Tensor
@@ -118,7 +119,7 @@ class UniformQuantizationObserverBase(ObserverBase):
         self.register_buffer("eps", tensor([eps], **accepted(factory_kwargs)))
         self.has_customized_qrange = quant_min is not None and quant_max is not None
         self.quant_min, self.quant_max = limits(dtype, quant_min, quant_max, reduce_range)
-        if reduce_range and qscheme.symmetric and dtype is quint8 and self._per_channel is not None:
+        if reduce_range and qscheme.symmetric and dtype is quint8 and self._halves_signed_only:
             raise NotImplementedError(f"{name}: Cannot reduce range for symmetric quantization for quint8; use qint8")
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs):

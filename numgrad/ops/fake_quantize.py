@@ -180,22 +180,21 @@ def choose_qparams(low, high, quant_min: int, quant_max: int, symmetric: bool):
     return scale.astype(np.float32), zero_point.astype(np.int32)
 
 
-def _observe(input, running_min, running_max, scale, zero_point, share, quant_min, quant_max, per_row, symmetric):
-    """Bring the running range nearer to that of ``input`` by ``share``, and choose scale and zero point for it anew."""
+def _observe(input, running_min, running_max, share, per_row):
+    """Bring the running range nearer to that of ``input`` by ``share``."""
     low, high = aminmax(input.flatten(1), dim=1) if per_row else aminmax(input)
-    if per_row and running_min._m.numel == 0:
-        for buffer, start in ((running_min, np.inf), (running_max, -np.inf), (scale, 1), (zero_point, 0)):
-            buffer.resize_(low._m.numel).fill_(start)
-    ranges = []
     for running, now in ((running_min, low), (running_max, high)):
         was, now = running.cpu().numpy(), now.cpu().numpy().reshape(tuple(running._m.shape))
         with np.errstate(invalid="ignore"):
             value = np.where(np.isinf(was), now, was + np.float32(share) * (now - was))
         running.copy_(from_array(value.astype(np.float32)))
-        ranges.append(value.reshape(-1).astype(np.float32))
-    scales, zero_points = choose_qparams(*ranges, quant_min, quant_max, symmetric)
-    scale.copy_(from_array(scales.reshape(tuple(scale._m.shape))))
-    zero_point.copy_(from_array(zero_points.reshape(tuple(zero_point._m.shape))))
+
+
+def _choose(running_min, running_max, scale, zero_point, quant_min, quant_max, symmetric):
+    """Scale and zero point for the running range, in place."""
+    ranges = [running.cpu().numpy().astype(np.float32).reshape(-1) for running in (running_min, running_max)]
+    for buffer, found in zip((scale, zero_point), choose_qparams(*ranges, quant_min, quant_max, symmetric), strict=True):
+        buffer.copy_(from_array(found.reshape(tuple(buffer._m.shape))))
 
 
 def fused_moving_avg_obs_fake_quant(
@@ -205,20 +204,21 @@ def fused_moving_avg_obs_fake_quant(
     """Observe ``input`` and quantize it with what was observed.
 
     Where ``observer_on`` is 1, the running least and largest values (of every row of dimension 0 with
-    ``per_row_fake_quant``) move towards those of ``input`` by the share ``averaging_const``, and ``scale`` and
-    ``zero_point`` are chosen for them; all four are written in place. Where ``fake_quant_on`` is 1 the result is that of
-    `fake_quantize_per_tensor_affine` or `fake_quantize_per_channel_affine`, else a copy. Raises RuntimeError if ``input``
-    is not float32 or if rows are asked for along another dimension than 0.
+    ``per_row_fake_quant``) move towards those of ``input`` by the share ``averaging_const``. Where ``fake_quant_on`` is 1,
+    ``scale`` and ``zero_point`` are chosen for them and the result is that of `fake_quantize_per_tensor_affine` or
+    `fake_quantize_per_channel_affine`, else it is a copy. All four are written in place, and given the size of
+    dimension 0 if they are empty. Raises RuntimeError if ``input`` is not float32 or if rows are asked for along another
+    dimension than 0.
     """
-    op = "fused_moving_avg_obs_fake_quant"
+    op, name = "fused_moving_avg_obs_fake_quant", "FusedMovingAvgObsFqHelperBackward0"
     input = as_tensor_operand(op, input, "input")
     given = {
         "observer_on": observer_on, "fake_quant_on": fake_quant_on, "running_min": running_min, "running_max": running_max,
         "scale": scale, "zero_point": zero_point,
     }  # fmt: skip
-    for position, (name, value) in enumerate(given.items(), 2):
+    for position, (key, value) in enumerate(given.items(), 2):
         if not isinstance(value, Tensor):
-            raise TypeError(f"{op}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}")
+            raise TypeError(f"{op}(): argument '{key}' (position {position}) must be Tensor, not {type(value).__name__}")
     if input._m.numel == 0:
         return clone(input)
     if input._m.dtype is not float32:
@@ -229,13 +229,16 @@ def fused_moving_avg_obs_fake_quant(
         raise RuntimeError(f"{op}: Per-channel FakeQuant is only supported on axis == 0, got {ch_axis}")
     if quant_min >= quant_max:
         raise RuntimeError(f"{op}: `quant_min` should be less than `quant_max`, got {quant_min} and {quant_max}")
+    if per_row_fake_quant and running_min._m.numel == 0:
+        for buffer, start in ((running_min, np.inf), (running_max, -np.inf), (scale, 1), (zero_point, 0)):
+            buffer.resize_(input._m.shape[0]).fill_(start)
     if observer_on.item():
-        _observe(input.detach(), running_min, running_max, scale, zero_point, averaging_const, quant_min, quant_max,
-                 per_row_fake_quant, symmetric_quant)  # fmt: skip
+        _observe(input.detach(), running_min, running_max, averaging_const, per_row_fake_quant)
     if not fake_quant_on.item():
-        found = clone(input)
-    elif per_row_fake_quant:
+        return called(clone(input), name)
+    _choose(running_min, running_max, scale, zero_point, quant_min, quant_max, symmetric_quant)
+    if per_row_fake_quant:
         found = fake_quantize_per_channel_affine(input, scale, zero_point, 0, quant_min, quant_max)
     else:
         found = fake_quantize_per_tensor_affine(input, scale, zero_point, quant_min, quant_max)
-    return called(found, "FusedMovingAvgObsFqHelperBackward0")
+    return called(found, name)

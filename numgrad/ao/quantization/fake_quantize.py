@@ -217,7 +217,9 @@ default_fake_quant = FakeQuantize.with_args(observer=_AVERAGE, **_ACTIVATION, qs
 default_weight_fake_quant = FakeQuantize.with_args(
     observer=_AVERAGE, **_WEIGHT, qscheme=per_tensor_symmetric, reduce_range=False
 )
-default_dynamic_fake_quant = FakeQuantize.with_args(observer=_AVERAGE, is_dynamic=True, **_ACTIVATION, averaging_constant=1)
+default_dynamic_fake_quant = FakeQuantize.with_args(
+    observer=_AVERAGE, quant_min=0, quant_max=255, is_dynamic=True, dtype=quint8, averaging_constant=1
+)
 default_fixed_qparams_range_neg1to1_fake_quant = FixedQParamsFakeQuantize.with_args(
     observer=default_fixed_qparams_range_neg1to1_observer
 )
@@ -228,7 +230,8 @@ default_per_channel_weight_fake_quant = FakeQuantize.with_args(
     observer=_CHANNEL_AVERAGE, **_WEIGHT, qscheme=per_channel_symmetric, reduce_range=False, ch_axis=0
 )
 default_embedding_fake_quant = FakeQuantize.with_args(
-    observer=_CHANNEL_AVERAGE, **_ACTIVATION, qscheme=per_channel_affine_float_qparams, ch_axis=0, averaging_constant=1
+    observer=_CHANNEL_AVERAGE, qscheme=per_channel_affine_float_qparams, dtype=quint8, quant_min=0, quant_max=255, ch_axis=0,
+    averaging_constant=1,
 )
 default_histogram_fake_quant = FakeQuantize.with_args(
     observer=HistogramObserver, **_ACTIVATION, qscheme=per_tensor_affine, reduce_range=True

@@ -85,7 +85,7 @@ class HistogramObserver(UniformQuantizationObserverBase):
         places = (bucketize(middles, edges, right=True) - 1).clamp(0, self.bins - 1)
         return bincount(places, self.histogram.repeat_interleave(FINER) / FINER, self.bins)
 
-    def _error(self, first: int, last: int) -> float:
+    def _compute_quantization_error(self, first: int, last: int) -> float:
         """The squared error if the range were that of the bins ``first`` to ``last``, values being even within a bin."""
         width = (self.max_val.item() - self.min_val.item()) / self.bins
         step = width * (last - first + 1) / self.dst_nbins
@@ -103,7 +103,7 @@ class HistogramObserver(UniformQuantizationObserverBase):
         error = error + density * _between(-half, end - (level_of_end * step + step / 2))
         return error.sum().item()
 
-    def _search(self) -> tuple[Tensor, Tensor]:
+    def _non_linear_param_search(self) -> tuple[Tensor, Tensor]:
         """The ends of the range with the least error: bins are left out at the end that holds fewer values a bin."""
         total, first, last = self.histogram.sum().item(), 0, self.bins - 1
         up_to = self.histogram.cumsum(0).cpu().numpy()
@@ -121,7 +121,7 @@ class HistogramObserver(UniformQuantizationObserverBase):
                 candidate, above = (first, right), above - STEP
             if candidate == (first, last):
                 continue
-            error = self._error(*candidate)
+            error = self._compute_quantization_error(*candidate)
             if error > least:
                 break
             least, (first, last) = error, candidate
@@ -134,7 +134,7 @@ class HistogramObserver(UniformQuantizationObserverBase):
             return self._calculate_qparams(self.min_val, self.max_val)
         if self.bins != len(self.histogram):
             raise AssertionError(f"HistogramObserver: expected a histogram of {self.bins} bins, got {len(self.histogram)}")
-        return self._calculate_qparams(*self._search())
+        return self._calculate_qparams(*self._non_linear_param_search())
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs):
         version = local_metadata.get("version")

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Final as Final
 
-__all__ = ["Final", "annotate", "export", "ignore", "is_scripting", "is_tracing", "script", "trace", "unused"]
+from .futures import Future
+
+__all__ = ["Final", "annotate", "export", "fork", "ignore", "is_scripting", "is_tracing", "script", "trace", "unused", "wait"]
 
 
 def script(obj: Any, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None, example_inputs: Any = None) -> Any:
@@ -44,3 +46,17 @@ def is_tracing() -> bool:
 def annotate(the_type: Any, the_value: Any) -> Any:
     """``the_value``."""
     return the_value
+
+
+def fork(func: Callable, *args: Any, **kwargs: Any) -> Future:
+    """A future of ``func(*args, **kwargs)``, which is called at once, as PyTorch's Python does outside scripts."""
+    future: Future = Future()
+    future.set_result(func(*args, **kwargs))
+    return future
+
+
+def wait(future: Future) -> Any:
+    """The result of ``future``, waited for."""
+    if future is None:
+        raise RuntimeError("Future can't be None")
+    return future.wait()

@@ -6,6 +6,7 @@ them, which has the other names too.
 """
 
 import inspect
+import textwrap
 import types
 from collections.abc import Container
 from itertools import permutations, zip_longest
@@ -13,6 +14,7 @@ from typing import Any
 
 from .config import warn_once
 from .deferral import deferred
+from .tensor import Tensor
 
 NUMPY = {"input": ("x", "a", "x1"), "other": ("x2",), "dim": ("axis",), "keepdim": ("keepdims",)}
 
@@ -131,32 +133,71 @@ def warn_of_order(name: str, new: str) -> None:
 
 _FEW = """
 def {name}({parameters}{hidden}):
-    if {missing}{given}:
-        if {missing}{others}:
-            return enter(({values},), {everything})
+    try:
+        if {missing}{given}:
+            if {missing}{others}:
+                return enter(({values},), {everything})
+            check({everything})
 {keywords}
-    return fn({values})
+{checks}        return fn({values})
+    except AttributeError as error:
+        no_tensor(error, name, {mapping})
+        raise
 """
 _MANY = """
 def {name}({parameters}, **named):
-    if {missing}named:
-        if {missing}not known.issuperset(named):
-            return enter(({values},), named)
-        return fn({values}, **named)
-    return fn({values})
+    try:
+        if {missing}named:
+            if {missing}not known.issuperset(named):
+                return enter(({values},), named)
+            check(named)
+{inner}            return fn({values}, **named)
+{checks}        return fn({values})
+    except AttributeError as error:
+        no_tensor(error, name, {mapping} | named)
+        raise
 """
 _SEQUENCE = """
 def {name}(*args, **named):
-    if named and not known.issuperset(named):
-        return enter(args, named)
-    return fn(*args, **named)
+    try:
+        if named:
+            if not known.issuperset(named):
+                return enter(args, named)
+            check(named)
+        return fn(*args, **named)
+    except AttributeError as error:
+        no_tensor(error, name, {{str(k + 1): value for k, value in enumerate(args)}} | named)
+        raise
 """
 _SEVERAL, _ANY = 0x04, 0x08  # flags of code with *args, with **kwargs
 
 
-def door(fn: types.FunctionType, name: str, method: bool = False) -> Any:
+def no_tensor(error: AttributeError, name: str, values: dict[str, Any]) -> None:
+    """TypeError, as PyTorch's, where ``error`` is that an argument of the function is no tensor: something asked it, or an
+    element of it, for what tensors have."""
+    if isinstance(error.obj, Tensor) or not hasattr(Tensor, error.name or ""):
+        return
+    kind = type(error.obj).__name__
+    for place, (parameter, value) in enumerate(values.items()):
+        if value is error.obj:
+            which = parameter if parameter.isdigit() else f"'{parameter}' (position {place + 1})"
+            raise TypeError(
+                f"{name}(): argument {which} must be Tensor, not {kind}; make a tensor of it with numgrad.tensor(...)"
+            ) from None
+        for k, item in enumerate(value if isinstance(value, (tuple, list)) else ()):
+            if item is error.obj:
+                raise TypeError(f"{name}(): expected Tensor as element {k} in argument {place}, but got {kind}") from None
+
+
+def refuse(name: str, parameter: str, value: Any) -> None:
+    """TypeError for what is neither True nor False."""
+    raise TypeError(f"{name}(): argument '{parameter}' must be bool, not {type(value).__name__}; give True or False")
+
+
+def door(fn: types.FunctionType, name: str, method: bool = False, always: bool = False) -> Any:
     """What the public sees of ``fn``: a function that takes the other names of its parameters too, or ``fn`` itself if
-    they have none.
+    they have none (unless ``always``). An argument that is no tensor where one is needed is a TypeError, and so is a number for a parameter
+    that is True or False.
 
     It is made at its first call. A call without these names costs one more call of Python, and what they cost is
     theirs. ``door.behind`` is ``fn``.
@@ -176,9 +217,16 @@ def door(fn: types.FunctionType, name: str, method: bool = False) -> Any:
         keyword = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         defaults = dict(zip(reversed(positional), reversed(shown.__defaults__ or ())))
     means = meanings(name, (*positional, *keyword), method)
-    if not means:
+    if not (means or always):
         return fn
     known = frozenset(keyword)
+    choices = [parameter for parameter, value in defaults.items() if type(value) is bool]
+    chosen = {*choices, *(one for one, value in (shown.__kwdefaults__ or {}).items() if type(value) is bool)}
+
+    def check(named):
+        for parameter in chosen.intersection(named):
+            if named[parameter] is not absent and type(named[parameter]) is not bool:
+                refuse(name, parameter, named[parameter])
 
     def enter(values, named):
         named = {other: value for other, value in named.items() if value is not absent}
@@ -186,6 +234,7 @@ def door(fn: types.FunctionType, name: str, method: bool = False) -> Any:
             raise TypeError(f"{name}() takes {len(positional)} positional arguments but more were given")
         held = {parameter: defaults.get(parameter, absent) for parameter in positional} | dict(zip(positional, values))
         found = bound(name, held, named, means, defaults, known)
+        check(found)
         return fn(*[found.pop(parameter) for parameter in positional], *values[len(positional) :], **found)
 
     def source():
@@ -196,17 +245,24 @@ def door(fn: types.FunctionType, name: str, method: bool = False) -> Any:
         parameters += [f"{parameter}={'absent' if parameter in late else f'default_{parameter}'}" for parameter in positional[first:]]
         form = _SEQUENCE if several else _MANY if len(keyword) > 2 else _FEW
         behind, values = ["_excess", *keyword, *means], ", ".join(positional)
-        keywords = [f"        if {one} is absent:\n            return fn({values}, {other}={other})" for one, other in permutations(keyword, 2)]
-        keywords.append(f"        return fn({values}{''.join(f', {parameter}={parameter}' for parameter in keyword)})")
+        checks = "".join(
+            f"        if {one} is not True and {one} is not False:\n            refuse(name, {one!r}, {one})\n" for one in choices
+        )  # fmt: skip
+        keywords = [f"if {one} is absent:\n    return fn({values}, {other}={other})" for one, other in permutations(keyword, 2)]
+        keywords.append(f"return fn({values}{''.join(f', {parameter}={parameter}' for parameter in keyword)})")
         return form.format(
             name=name, parameters=", ".join(parameters), values=values, hidden=declared(behind), given=differ(behind),
-            others=differ(["_excess", *means]), keywords="\n".join(keywords), everything=everything(behind),
+            others=differ(["_excess", *means]), everything=everything(behind), mapping=everything(list(positional)),
+            keywords=textwrap.indent("\n".join([*textwrap.dedent(checks).splitlines(), *keywords]), " " * 12), checks=checks,
+            inner=textwrap.indent(checks, "    "),
             missing="".join(f"{parameter} is absent or " for parameter in late),
         )  # fmt: skip
 
     names = {f"default_{parameter}": value for parameter, value in defaults.items()}
     made: Any = deferred(
-        name, source, {**names, "absent": absent, "enter": enter, "fn": fn, "known": known | set(positional)}
+        name, source,
+        {**names, "absent": absent, "enter": enter, "fn": fn, "known": known | set(positional), "check": check, "refuse": refuse,
+         "no_tensor": no_tensor, "name": name},
     )
     made.behind = made.__wrapped__ = fn
     made.__doc__, made.__annotations__ = fn.__doc__, fn.__annotations__
@@ -218,12 +274,12 @@ def behind(fn: Any) -> Any:
     return getattr(fn, "behind", fn)
 
 
-def open_doors(namespace: dict[str, Any], module: str) -> None:
-    """Put doors before the functions of a public namespace."""
+def open_doors(namespace: dict[str, Any], module: str, always: bool = False) -> None:
+    """Put doors before the functions of a public namespace, ``always`` or where they have other names."""
     for name, value in namespace.items():
         named = getattr(getattr(value, "op", None), "form", "") in ("pointwise", "reduction")  # by themselves
         if type(value) is types.FunctionType and not named and not name.startswith("_") and not hasattr(value, "behind"):
-            namespace[name] = found = door(value, name)
+            namespace[name] = found = door(value, name, always=always)
             if found is not value:
                 found.__module__, found.__qualname__ = module, name
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import config, dtypes, entries
 from .autograd import is_grad_enabled, next_seq, switch
-from .device import CPU
+from .device import CPU, META
 from .errors import DTypeError, no_complex_form, not_implemented_for
 from .inplace import check_inplace, rebase, write_out, written
 from .layout import (
@@ -478,7 +478,7 @@ def _make_plan(op, operands, attributes, inplace=False):
         op, op.name, fn, inputs, [("out", out)], compute, shape, device, numbers, constants, inplace=inplace
     )
     plan.defaults = defaults
-    plan.guarded = op.nonzero_divisor and not compute.differentiable
+    plan.guarded = op.nonzero_divisor and not compute.differentiable and device is not META
     plan.metas = tuple(m if m is not None else letter for m, (_, letter) in zip(metas, inputs))
     # Gradients of results with gaps are row-major.
     plan.out = out if is_dense(out.shape, out.strides) else meta(out.dtype, out.shape, device)

@@ -16,7 +16,7 @@ from .errors import no_complex_form, not_implemented_for
 from .inplace import write_out
 from .kernels import emit
 from .layout import dense_strides, inner_to_outer, integer, integers, is_dense, normalize_axes
-from .names import absent, bound, meanings
+from .names import absent, bound, meanings, refuse
 from .op import (
     ENTRIES,
     Op,
@@ -84,7 +84,7 @@ def {name}(input=absent, {parameters}dim=None, keepdim=False, **options):
         plan = plans.get((input._m, dim, keepdim{types}))
     except (AttributeError, TypeError):
         return general(op, input, ({attributes}), dim, keepdim, options)
-    if plan is None or plan.dim is not dim and not meant(plan, dim) or options:
+    if plan is None or plan.keepdim is not keepdim or plan.dim is not dim and not meant(plan, dim) or options:
         return general(op, input, ({attributes}), dim, keepdim, options)
     m = plan.out
     tensor = new(Tensor)
@@ -149,6 +149,8 @@ def _call(op, tensor, attributes, dim, keepdim, dtype, out):
     tensor = as_tensor_operand(op.name, tensor, "input")
     if tensor._m.batched:
         return ENTRIES["batched_reduction"](op, tensor, attributes, dim, keepdim, dtype, out)
+    if type(keepdim) is not bool:  # 1 and True are one key of a plan
+        refuse(op.name, "keepdim", keepdim)
     if dtype is not None:
         if op.result == "float" and not dtypes.as_dtype(dtype).differentiable:
             raise RuntimeError(
@@ -226,7 +228,7 @@ class ReductionPlan:
     """How a reduction runs for one meta and choice of dimensions."""
 
     __slots__ = ("call", "kernel", "out", "end", "count", "inner", "permutation", "stages", "compute_from", "kept",
-                 "metas", "backward", "dim", "flat", "by_dim")  # fmt: skip
+                 "metas", "backward", "dim", "keepdim", "flat", "by_dim")  # fmt: skip
 
 
 def meant(plan, dim) -> bool:
@@ -253,7 +255,7 @@ def _make_plan(op, tensor, dim, keepdim, attributes):
     shape = kept if keepdim else tuple(size for axis, size in enumerate(m.shape) if axis not in reduced)
     source, compute, result = _dtypes(op, m.dtype)
     plan = ReductionPlan()
-    plan.by_dim = dim is not None
+    plan.by_dim, plan.keepdim = dim is not None, keepdim
     plan.compute_from = None if source is m.dtype else source
     plan.kept, plan.backward = kept, {}
     plan.metas = (m,)

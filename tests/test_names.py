@@ -271,3 +271,44 @@ def test_everyday_forms():
         module.register_buffer("note", ng.zeros(1))
     shared = np.arange(3.0)
     assert ng.from_dlpack(shared, copy=True).data_ptr() != shared.ctypes.data == ng.from_dlpack(shared, copy=False).data_ptr()
+
+
+# --- what is no tensor, and what is no bool ------------------------------------------------------------------------------
+
+
+# Functions that are Python in PyTorch, where any truth will do; those that are gone; one that takes any object.
+_IN_PYTHON = ("lu", "pca_lowrank", "svd_lowrank", "eig", "lstsq", "matrix_rank", "solve", "symeig", "is_tensor", "is_storage", "is_complex", "flip")
+
+
+def takers_of_one_tensor():
+    """Public functions whose one argument without a default is the tensor ``input``, with the defaults of the others."""
+    for space in (ng, ng.linalg, ng.fft, ng.special):
+        for name, fn in vars(space).items():
+            if not isinstance(fn, types.FunctionType) or name.startswith("_"):
+                continue
+            parameters = list(inspect.signature(fn).parameters.values())
+            needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+            if [p.name for p in needed] in (["input"], ["A"]) and name not in _IN_PYTHON:
+                yield f"{space.__name__}.{name}", fn, {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+ONE_TENSOR = list(takers_of_one_tensor())
+
+
+def test_most_functions_are_looked_at():
+    assert len(ONE_TENSOR) > 150
+
+
+@pytest.mark.parametrize(("name", "fn", "defaults"), ONE_TENSOR, ids=[name for name, _, _ in ONE_TENSOR])
+def test_what_is_no_tensor_is_said_to_be_none(name, fn, defaults):
+    with pytest.raises(TypeError, match=r"must be Tensor|expected .*[Tt]ensor|must be a [Tt]ensor"):
+        fn("x")
+
+
+@pytest.mark.parametrize(("name", "fn", "defaults"), ONE_TENSOR, ids=[name for name, _, _ in ONE_TENSOR])
+def test_a_choice_is_true_or_false(name, fn, defaults):
+    for parameter, default in defaults.items():
+        if type(default) is bool and not name.endswith("_like"):
+            for value in (1, None, "no"):
+                with pytest.raises(TypeError, match=f"argument '{parameter}' must be bool, not {type(value).__name__}"):
+                    fn(ng.eye(3), **{parameter: value})

@@ -187,3 +187,32 @@ def test_rates_given_as_tensors_are_the_callers(make):
             scheduler.step()
             rates.append((float(optimizer.param_groups[0]["lr"]), float(optimizer.param_groups[0]["momentum"])))
     assert rates[:3] == rates[3:]
+
+
+def test_verbose_warns_and_changes_nothing():
+    """Programs of earlier years give ``verbose``, by name, in its old place, or on to the base class."""
+
+    class Own(ng.optim.lr_scheduler.LRScheduler):
+        def __init__(self, optimizer, last_epoch=-1, verbose=False):
+            super().__init__(optimizer, last_epoch, verbose)
+
+        def get_lr(self):
+            return [0.25]
+
+    schedulers = ng.optim.lr_scheduler
+    optimizer = ng.optim.SGD([ng.nn.Parameter(ng.ones(1))], lr=0.5)
+    for make in (
+        lambda: schedulers.StepLR(optimizer, 30, verbose=True),
+        lambda: schedulers.StepLR(optimizer, 30, 0.1, -1, False),
+        lambda: schedulers.CyclicLR(optimizer, 0.1, 0.2, verbose=True),
+        lambda: schedulers.ReduceLROnPlateau(optimizer, verbose=True),
+        lambda: schedulers.SequentialLR(
+            optimizer, [schedulers.ConstantLR(optimizer), schedulers.ConstantLR(optimizer)], [2], verbose=True
+        ),
+        lambda: Own(optimizer),
+    ):
+        with pytest.warns(UserWarning, match="verbose parameter is deprecated"):
+            made = make()
+        assert "verbose" not in made.state_dict()
+    with pytest.raises(TypeError):
+        schedulers.StepLR(optimizer, 30, 0.1, -1, False, True)

@@ -228,13 +228,13 @@ def view_as_real_copy(input, *, out=None) -> Tensor:
 @function
 def resolve_conj(input) -> Tensor:
     """The tensor itself: a conjugate has been computed when it is made."""
-    return input
+    return as_tensor_operand("resolve_conj", input, "input")
 
 
 @function
 def resolve_neg(input) -> Tensor:
     """The tensor itself: negative signs are never left for later."""
-    return input
+    return as_tensor_operand("resolve_neg", input, "input")
 
 
 @function
@@ -246,12 +246,14 @@ def _neg_view(input) -> Tensor:
 @function(install=("ng",))
 def is_conj(input) -> bool:
     """Whether the tensor is a conjugate still to be computed: never."""
+    as_tensor_operand("is_conj", input, "input")
     return False
 
 
 @function(install=("ng",))
 def is_neg(input) -> bool:
     """Whether the tensor's signs are still to be changed: never."""
+    as_tensor_operand("is_neg", input, "input")
     return False
 
 

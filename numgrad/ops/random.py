@@ -229,7 +229,7 @@ def _like(name, make, fill, doc):
 
     def like(input, *args, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None,
              pin_memory=False, **kwargs) -> Tensor:  # fmt: skip
-        m = input._m
+        m = as_tensor_operand(name, input, "input")._m
         extra = {} if generator is None else {"generator": generator}
         if memory_format is None or memory_format is preserve_format:
             as_input = not m.contiguous

@@ -1,5 +1,6 @@
 """The base of learning-rate schedulers: when a rate is computed, where it is written, what is saved."""
 
+import functools
 import types
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,24 @@ EPOCH_DEPRECATION_WARNING = (
 )
 
 
+def takes_verbose(init: Callable[..., None]) -> Callable[..., None]:
+    """``init`` of a scheduler, which takes ``verbose`` too, by name or after its other arguments, as PyTorch's did: it
+    warns and does nothing, there too."""
+    count = init.__code__.co_argcount
+
+    @functools.wraps(init)
+    def warning(self, *args, **kwargs):
+        if len(args) == count:  # self is not among them
+            *args, kwargs["verbose"] = args
+        if kwargs.pop("verbose", "deprecated") != "deprecated":
+            warnings.warn(
+                "The verbose parameter is deprecated. Please use get_last_lr() to access the learning rate.", stacklevel=2
+            )
+        init(self, *args, **kwargs)
+
+    return warning
+
+
 class LRScheduler:
     """Sets the learning rates of an optimizer's groups, once a step.
 
@@ -33,6 +52,7 @@ class LRScheduler:
     _is_initial = False
     _unsaved: tuple[str, ...] = ("optimizer",)
 
+    @takes_verbose
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = as_optimizer(optimizer)
         if last_epoch == -1:

@@ -4,7 +4,16 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
-from .lr_base import LRScheduler, as_optimizer, assign, copied, per_group, restore_functions, saved_functions
+from .lr_base import (
+    LRScheduler,
+    as_optimizer,
+    assign,
+    copied,
+    per_group,
+    restore_functions,
+    saved_functions,
+    takes_verbose,
+)
 from .optimizer import Optimizer
 
 
@@ -12,6 +21,7 @@ class CosineAnnealingLR(LRScheduler):
     """``lr = eta_min + (initial_lr - eta_min) * (1 + cos(pi * step / T_max)) / 2`` (arXiv:1608.03983), and back up
     after ``T_max`` steps."""
 
+    @takes_verbose
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
@@ -40,6 +50,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     ``T_0`` and ``T_mult`` are positive integers.
     """
 
+    @takes_verbose
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
@@ -94,6 +105,7 @@ class CyclicLR(LRScheduler):
 
     _unsaved = ("optimizer", "_scale_fn_ref")
 
+    @takes_verbose
     def __init__(
         self, optimizer: Optimizer, base_lr: float | list[float], max_lr: float | list[float],
         step_size_up: int = 2000, step_size_down: int | None = None,
@@ -172,6 +184,7 @@ class OneCycleLR(LRScheduler):
     "cos" or "linear". Raises ValueError for options out of range, and on a step after the last.
     """
 
+    @takes_verbose
     def __init__(
         self, optimizer: Optimizer, max_lr: float | list[float], total_steps: int | None = None,
         epochs: int | None = None, steps_per_epoch: int | None = None, pct_start: float = 0.3,

@@ -5,13 +5,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .lr_base import FactorLR, LRScheduler, as_optimizer, one_function_per_group, restore_functions, saved_functions
+from .lr_base import (
+    FactorLR,
+    LRScheduler,
+    as_optimizer,
+    one_function_per_group,
+    restore_functions,
+    saved_functions,
+    takes_verbose,
+)
 from .optimizer import Optimizer
 
 
 class _FunctionLR(LRScheduler):
     """A scheduler by functions of the step, one for all groups or one each; only callable objects are saved."""
 
+    @takes_verbose
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable | list[Callable], last_epoch: int = -1) -> None:
         self.lr_lambdas = one_function_per_group(as_optimizer(optimizer), lr_lambda)
         super().__init__(optimizer, last_epoch)
@@ -50,6 +59,7 @@ class MultiplicativeLR(_FunctionLR):
 class StepLR(FactorLR):
     """``lr *= gamma`` every ``step_size`` steps."""
 
+    @takes_verbose
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
@@ -64,6 +74,7 @@ class StepLR(FactorLR):
 class MultiStepLR(FactorLR):
     """``lr *= gamma`` at each of ``milestones``; a milestone given twice counts twice."""
 
+    @takes_verbose
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
@@ -83,6 +94,7 @@ class MultiStepLR(FactorLR):
 class ConstantLR(FactorLR):
     """``lr = factor * initial_lr`` for the first ``total_iters`` steps. Raises ValueError unless 0 <= factor <= 1."""
 
+    @takes_verbose
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ) -> None:
@@ -109,6 +121,7 @@ class LinearLR(FactorLR):
 
     resumes_in_place = True
 
+    @takes_verbose
     def __init__(
         self, optimizer: Optimizer, start_factor: float = 1.0 / 3, end_factor: float = 1.0, total_iters: int = 5,
         last_epoch: int = -1,
@@ -142,6 +155,7 @@ class ExponentialLR(FactorLR):
 
     resumes_in_place = True
 
+    @takes_verbose
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -158,6 +172,7 @@ class PolynomialLR(FactorLR):
 
     resumes_in_place = True
 
+    @takes_verbose
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters, self.power = total_iters, power
         super().__init__(optimizer, last_epoch)

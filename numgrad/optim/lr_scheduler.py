@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Literal, SupportsFloat
 
-from .lr_base import EPOCH_DEPRECATION_WARNING, LRScheduler, as_optimizer, assign, present
+from .lr_base import EPOCH_DEPRECATION_WARNING, LRScheduler, as_optimizer, assign, present, takes_verbose
 from .lr_cyclic import CosineAnnealingLR, CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from .lr_decay import (
     ConstantLR,
@@ -38,6 +38,7 @@ class ReduceLROnPlateau(LRScheduler):
     ``factor`` >= 1, unknown modes, or a number of bounds that does not fit.
     """
 
+    @takes_verbose
     def __init__(
         self, optimizer: Optimizer, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10,
         threshold: float = 1e-4, threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0,
@@ -205,6 +206,7 @@ class SequentialLR(_Composite):
     Raises ValueError unless there is one scheduler more than milestones, all of the same optimizer.
     """
 
+    @takes_verbose
     def __init__(
         self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int], last_epoch: int = -1
     ) -> None:

@@ -8,6 +8,7 @@ from . import (
     deterministic as deterministic,
     dlpack as dlpack,
     module_tracker as module_tracker,
+    weak as weak,
 )
 
 __getattr__ = submodules(__name__)

@@ -434,7 +434,7 @@ class iinfo(_Limits):
         d = type if isinstance(type, quantized) else as_dtype(type)
         if d.kind != "i":
             raise TypeError(f"iinfo: expected an integer dtype, got {d!r}; use finfo for floating point")
-        info = np.iinfo(d.np)
+        info = np.iinfo(d.np.name)
         self.bits, self.dtype, self.min, self.max = info.bits, d.name, int(info.min), int(info.max)
 
     def __repr__(self):

@@ -3,6 +3,7 @@
 import math
 
 import numgrad as ng
+from numgrad.ops.divergence import continuous_bernoulli_norm, exponential_excess, log_logistic_slope, log_ratio
 
 from . import constraints
 from .distribution import Distribution
@@ -124,7 +125,7 @@ class Pareto(TransformedDistribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        return self.alpha.log() - self.alpha * (value / self.scale).log() - value.log()
+        return self.alpha.log() - self.alpha * log_ratio(value, self.scale) - value.log()
 
     @property
     def mean(self):
@@ -161,9 +162,10 @@ class Weibull(TransformedDistribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        ratio = value / self.scale
-        found = (self.concentration / self.scale).log() + (self.concentration - 1) * ratio.log()
-        return found - ratio**self.concentration
+        shape, none = self.concentration, value == 0
+        kept = ng.where(none, self.scale, value)
+        found = shape.log() - kept.log() - exponential_excess(shape * log_ratio(kept, self.scale)) - 1
+        return ng.where(none, (shape / self.scale).log() + ng.xlogy(shape - 1, value), found)
 
     @property
     def mean(self):
@@ -206,7 +208,14 @@ class Kumaraswamy(TransformedDistribution):
         if self._validate_args:
             self._validate_sample(value)
         a, b = self.concentration1, self.concentration0
-        return a.log() + b.log() + (a - 1) * value.log() + (b - 1) * ng.log1p(-(value**a))
+        log = value.log()
+        power = a * log
+        near = power > -math.log(2)
+        # log(1 - exp(power)): far from 0 as it stands, near 0 by log(-power) and what is left, an analytic function.
+        x = ng.where(near, power, 0.0)
+        close = a.log() + (-log).log() + x / 2 - log_logistic_slope(x) / 2 - continuous_bernoulli_norm(x)
+        rest = ng.where(near, close, ng.log1p(-ng.where(near, -1.0, power).exp()))
+        return a.log() + b.log() + (a - 1) * log + (b - 1) * rest
 
     def _moment(self, n):
         a, b = 1 + n / self.concentration1, self.concentration0

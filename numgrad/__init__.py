@@ -207,6 +207,7 @@ from .ops.conv import (
 from .ops.copy import clone as clone, fill as fill
 from .ops.create import (
     _assert_async as _assert_async,
+    _assert_tensor_metadata as _assert_tensor_metadata,
     arange as arange,
     as_tensor as as_tensor,
     empty as empty,
@@ -708,7 +709,7 @@ _path = paths.submodules(__name__, only_paths=True)
 
 
 _ON_FIRST_USE = {
-    "__future__", "accelerator", "amp", "ao", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "futures", "hub", "jit", "masked",
+    "__future__", "accelerator", "amp", "ao", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "functorch", "futures", "hub", "jit", "masked",
     "multiprocessing", "quasirandom", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from . import dtypes
 from .autograd import Node, is_grad_enabled, set_grad_enabled
 from .deferral import BUILDING
-from .dtypes import bfloat16, complex32, float16
+from .dtypes import bfloat16, complex32, float16, int64
 from .names import behind
 from .op import ENTRIES, FOLLOWERS, OPS, StructuredNode, cast, plain
 from .rowwise import Rowwise
@@ -255,6 +255,8 @@ def _narrowed(result, d):
 
 def _written(name, result, out):
     if isinstance(out, Tensor):
+        if result._m.dtype is int64 and out._m.dtype is not int64:  # places
+            raise RuntimeError(f"{name}: Expected object of scalar type Long as out, but got {out._m.dtype!r}")
         return ENTRIES["write_out"](name, result, out)
     for item, target in zip(result, out):
         ENTRIES["write_out"](name, item, target)

@@ -371,12 +371,11 @@ def slot_number(op, value, real: bool) -> int | float:
 
 
 def number_for(op, value, d: dtype):
-    """The Python number ``value`` as a factor of elements of ``d``: RuntimeError if it is complex and ``d`` is not."""
+    """The Python number ``value`` as a factor of elements of ``d``: RuntimeError if ``d`` cannot hold it."""
     value = python_number(value)
-    if type(value) is complex and not d.is_complex:
+    if d.differentiable:
         check_number(op, value, d)
-        return value.real
-    return value
+    return value.real if type(value) is complex and not d.is_complex else value
 
 
 def can_cast(source: dtype, target: dtype) -> bool:

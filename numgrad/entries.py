@@ -16,7 +16,7 @@ from .inplace import writes_freely
 from .names import absent, declared, differ, everything, meanings
 from .op import note_recorded, note_result
 from .storage import Storage, same_memory
-from .tensor import Tensor, new, storage_of
+from .tensor import Tensor, from_array, new, storage_of
 
 
 def generate(op, general):
@@ -34,13 +34,15 @@ def generate_inplace(op, inplace):
     return entry
 
 
-def operator(entry, own=0, strict=True):
+def operator(entry, own=0, strict=True, arrays=False):
     """The entry as a method for Python's operators: NotImplemented for operands of foreign types.
 
     ``own`` is the place of the operand whose method it is (None: any); called on another object, the method raises a
-    TypeError if ``strict``.
+    TypeError if ``strict``. An ndarray is an operand only with ``arrays``: PyTorch's tensors compute with one to their
+    right, and neither write into themselves with it nor, but for quotients and comparisons, compute with one to their left.
     """
     general = entry.__globals__["general"]
+    kinds = (Tensor, float, int, complex, np.generic, *([np.ndarray] if arrays else []))
 
     def checked(op, inputs, *rest):
         if own is not None and not isinstance(inputs[own], Tensor):
@@ -48,8 +50,10 @@ def operator(entry, own=0, strict=True):
                 return NotImplemented
             raise TypeError(f"Tensor's operator {op.name} doesn't apply to a '{type(inputs[own]).__name__}' object")
         for value in inputs:
-            if not isinstance(value, (Tensor, float, int, complex, np.generic, np.ndarray)):
+            if not isinstance(value, kinds):
                 return NotImplemented
+        if arrays:
+            inputs = tuple(from_array(value) if isinstance(value, np.ndarray) else value for value in inputs)
         return general(op, inputs, *rest)
 
     op = entry.op

@@ -54,7 +54,7 @@ class _Loader(importlib.abc.Loader):
         name = module.__spec__.name  # type: ignore[union-attr]
         if name in _VERSIONED:
             return
-        own = _OURS + name.removeprefix("torch")
+        own = f"{_OURS}.{name}" if name.startswith("functorch") else _OURS + name.removeprefix("torch")
         try:
             sys.modules[name] = importlib.import_module(own)
         except ModuleNotFoundError as error:
@@ -67,7 +67,7 @@ class _Loader(importlib.abc.Loader):
 
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
-        if fullname == "torch" or fullname.startswith("torch."):
+        if _is_named_torch(fullname):
             return importlib.machinery.ModuleSpec(fullname, _Loader(), is_package=True)
         return None
 
@@ -79,8 +79,13 @@ _finder = _Finder()
 _depth = 0
 
 
+def _is_named_torch(name: str) -> bool:
+    """Whether PyTorch brings a module of that name."""
+    return name.partition(".")[0] in ("torch", "functorch")
+
+
 def _named_torch() -> list[str]:
-    return [name for name in sys.modules if name == "torch" or name.startswith("torch.")]
+    return [name for name in sys.modules if _is_named_torch(name)]
 
 
 class _Alias:

@@ -21,7 +21,7 @@ from .errors import DTypeError, callers_stack
 from .kernels.vocab import WORDS
 from .names import door
 from .storage import Meta
-from .tensor import Tensor, from_array, inference_storage, new, storage_of
+from .tensor import Tensor, inference_storage, new, storage_of
 
 OPS: dict = {}  # name -> Op, in order of definition
 ENTRIES: dict = {}  # name -> the function of an op, a composite or a method, for use across layers
@@ -150,29 +150,29 @@ def attach(op, entry):
 
 
 def as_operand(op, value, k=0):
-    """A Tensor as it is, numbers as Python numbers, ndarrays as Tensors; a TypeError in the name of ``op``."""
+    """A Tensor as it is, numbers as Python numbers; a TypeError in the name of ``op`` otherwise."""
     if isinstance(value, Tensor):
         return value
     value = python_number(value)
     if isinstance(value, (bool, int, float, complex)):
         return value
-    if isinstance(value, np.ndarray):
-        return from_array(value)
     raise TypeError(
-        f"{op}(): argument {k + 1} must be Tensor or a number, not {type(value).__name__}; make a tensor of it with "
-        "numgrad.tensor(...)"
+        f"{op}(): argument {k + 1} must be Tensor or a number, not {_kind(value)}; make a tensor of it with numgrad.tensor(...)"
     )
 
 
 def as_tensor_operand(op, value, name):
-    """A Tensor as it is, ndarrays as Tensors; a TypeError in the name of ``op`` otherwise."""
+    """A Tensor as it is; a TypeError in the name of ``op`` otherwise."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, np.ndarray):
-        return from_array(value)
     raise TypeError(
-        f"{op}(): argument '{name}' must be Tensor, not {type(value).__name__}; make a tensor of it with numgrad.tensor(...)"
+        f"{op}(): argument '{name}' must be Tensor, not {_kind(value)}; make a tensor of it with numgrad.tensor(...)"
     )
+
+
+def _kind(value):
+    """How a message calls the class of what is no Tensor."""
+    return "numpy.ndarray" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def admitted(op, value, name, kinds):

@@ -31,12 +31,18 @@ _DISTRIBUTIONS = (
 
 # path: the modules whose names it has, the first one that has a name counts
 PATHS: dict[str, tuple[str, ...]] = {
-    "_C": ("overrides", "autograd.internals", "autograd", "settings"),
+    "_C": ("overrides", "autograd.internals", "autograd", "settings", "func.batching"),
     "_C._autograd": ("autograd.internals",),
     "_C._functions": ("autograd.internals",),
-    "_C._nn": ("nn._convert",),
+    "_C._nn": ("nn._convert", "nn.functional"),
+    "_C._functorch": ("func.batching",),
     "_VF": ("",),
     "_dynamo": ("compiler",),
+    "_functorch": ("functorch",),
+    "_functorch.apis": ("func.mapping", "func.transforms"),
+    "_functorch.eager_transforms": ("func.transforms", "func.jacobians", "func"),
+    "_functorch.make_functional": ("functorch.stateful",),
+    "_functorch.vmap": ("func.mapping",),
     "_tensor": ("tensor",),
     "_utils": ("dtypes",),
     "_vmap_internals": ("func",),

@@ -23,6 +23,20 @@ def shared(T):
 
 # name: the call, and what both messages match
 REFUSED = {
+    "a product added to another dtype": (lambda T: T.addmm(T.ones(2, 2, dtype=T.int64), T.ones(2, 2), T.ones(2, 2)), "same dtype|type"),
+    "a factor that float32 does not hold": (lambda T: T.addbmm(T.ones(2, 2), T.ones(1, 2, 2), T.ones(1, 2, 2), alpha=1e300), "without overflow"),
+    "an outer product added to more dimensions": (lambda T: T.addr(T.ones(1, 1, 1), T.ones(1), T.ones(1), beta=0), "(?i)expand|dimensions|size"),
+    "a batch of products added to another batch": (lambda T: T.baddbmm(T.ones(0, 2, 2), T.ones(3, 2, 2), T.ones(3, 2, 2), beta=0), "must match"),
+    "distances of no order": (lambda T: T.cdist(T.ones(2, 2), T.ones(2, 2), float("nan")), "only supports non-negative p"),
+    "closeness without a tolerance": (lambda T: T.allclose(T.ones(2), T.ones(2), rtol=float("nan")), "must be greater than or equal to zero"),
+    "a range from a vector": (lambda T: T.linspace(T.ones(1), 2, 3), "only supports 0-dimensional start and end tensors"),
+    "gamma functions of all dimensions": (lambda T: T.mvlgamma(T.ones(1000), 1 << 40), "can't allocate memory|overflow"),
+    **{
+        f"{name} of a tensor and a number": (lambda T, name=name: getattr(T, name)(T.ones(2), 2.0), "must be Tensor|invalid combination")
+        for name in ("logaddexp", "logaddexp2", "nextafter", "igamma", "igammac", "hypot", "maximum", "atan2", "gcd")
+    },
+    "a number times a product": (lambda T: T.addcmul(T.ones(2), 2.0, T.ones(2)), "must be Tensor"),
+    "a number over a tensor": (lambda T: T.addcdiv(1.0, T.ones(2), T.ones(2)), "must be Tensor"),
     "convolution of two dtypes": (lambda T: T.nn.functional.conv2d(T.ones(1, 1, 3, 3), T.ones(1, 1, 2, 2, dtype=T.float64)), "(?=.*(Float|float))(?=.*(Double|double))"),
     "diff before another shape": (lambda T: T.diff(T.ones(2, 3), prepend=T.ones(3, 2)), "expects the shape of tensor to prepend or append to match"),
     "legacy constructor elsewhere": (lambda T: T.FloatTensor(2, device="cuda"), "legacy constructor expects device type: cpu"),
@@ -130,3 +144,34 @@ def test_conversions_by_class_and_by_size():
         assert T.ones(2).new(size=(3, 4)).shape == (3, 4)
         assert T.FloatStorage([1.0, 2.0]).complex_double().tolist() == [1, 2]
         T._assert_async(T.tensor(0.1))
+
+
+@pytest.mark.parametrize("dtype", [ng.float32, ng.float16, ng.int64])
+def test_conjugate_transposes_are_of_matrices(dtype):
+    for shape, ask in (
+        ((2,), lambda t: t.H), ((2, 3, 4), lambda t: t.H), ((2,), lambda t: t.mT), ((2,), lambda t: t.mH), ((2,), lambda t: t.adjoint()),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match="only supported on matrices"):
+            ask(ng.zeros(shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [ng.float32, ng.float16])
+def test_places_are_written_as_int64(dtype):
+    out = ng.full((1,), 7.0)
+    with pytest.raises(RuntimeError, match="scalar type Long"):
+        ng.nonzero(ng.ones(2, dtype=dtype), out=out)
+    assert out.tolist() == [7.0]
+
+
+def test_neighbours_beyond_the_floats_are_not_close():
+    big = ng.tensor(2**53)
+    assert not ng.isclose(big, big + 1, rtol=0, atol=0) and ng.isclose(big, big, rtol=0, atol=0) and ng.isclose(big, big + 1)
+
+
+def test_metadata_that_a_program_expects():
+    t = ng.ones(2, 3)
+    ng._assert_tensor_metadata(t, [2, 3], (3, 1), ng.float32, device="cpu", layout=ng.strided)
+    ng._assert_tensor_metadata(t)
+    for name, wrong in {"size": [3], "stride": [1, 3], "dtype": ng.int32, "device": "meta"}.items():
+        with pytest.raises(RuntimeError, match=f"Tensor {name}.* mismatch! Expected"):
+            ng._assert_tensor_metadata(t, **{name: wrong})

@@ -284,19 +284,42 @@ REFLECTED = {
 
 
 @table(REFLECTED)
-def test_arrays_on_either_side(call):
-    """An ndarray operand is a tensor of its dtype, on either side, also where PyTorch's operators refuse it."""
+def test_arrays_beside_tensors(call):
+    """An ndarray to the right of an operator is a tensor of its dtype; to the left it is where PyTorch's is, else refused."""
     for array in (A, A.astype(np.float64), A.astype(np.int64)):
         x, y = ng.from_numpy(array), grid(ng, 2, 3) + 1
         if call is REFLECTED["matmul"]:
             x = x.to(y.dtype)
             array = array.astype(np.float32)
         expected = call(*(torch.from_numpy(t.numpy()) for t in (x, y)))
-        assert_same(call(array, y), expected)
         assert_same(call(x, y.numpy()), expected)
+        if call in [REFLECTED[name] for name in ("divide", "greater", "equal", "less_equal")]:
+            assert_same(call(array, y), expected)
+        else:
+            with pytest.raises(TypeError):
+                call(array, y)
     y = grid(ng, 2, 3)
     y[0] = A[1]
     assert y[0].tolist() == A[1].tolist()
+
+
+@table({
+    "exp": lambda t, a: ng.exp(a), "sum": lambda t, a: ng.sum(a), "add": lambda t, a: ng.add(t, a), "where": lambda t, a: ng.where(t > 0, t, a),
+    "mul_": lambda t, a: t.mul_(a), "copy_": lambda t, a: t.copy_(a), "maximum": lambda t, a: t.maximum(a), "matmul": lambda t, a: t.matmul(a.T),
+    "relu": lambda t, a: ng.relu(a), "equal": lambda t, a: ng.equal(t, a), "clamp": lambda t, a: t.clamp(a), "view_as": lambda t, a: t.view_as(a),
+    "type_as": lambda t, a: t.type_as(a), "outer": lambda t, a: ng.outer(t[0], a[0]), "number": lambda t, a: ng.add(t, np.array(2.0)),
+})  # fmt: skip
+def test_functions_refuse_arrays(call):
+    t = grid(ng, 2, 3)
+    with pytest.raises(TypeError, match=r"must be Tensor|must be .*not (numpy.)?ndarray"):
+        call(t, A)
+    assert t.tolist() == grid(ng, 2, 3).tolist()
+
+
+def test_assignment_with_an_array_makes_a_new_tensor():
+    t = before = grid(ng, 2, 3)
+    t += A.astype(np.float64)
+    assert t is not before and t.dtype == ng.float64 and before.tolist() == grid(ng, 2, 3).tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)

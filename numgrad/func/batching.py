@@ -5,6 +5,7 @@ broadcast; reductions leave them out; row ops take them as rows; views keep them
 of ops with kernels of their own. Everything else is done slice by slice, one op at a time.
 """
 
+import warnings
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -286,9 +287,51 @@ def join(entry, tensors, dim, out) -> Tensor:
 # --- slice by slice --------------------------------------------------------------------------------------------------------
 
 
+_warned = False
+_by_slices = True
+
+
+def _set_vmap_fallback_enabled(enabled: bool) -> None:
+    """Whether operations without a batching rule are computed slice by slice under `vmap` (the default); else they raise."""
+    global _by_slices
+    _by_slices = bool(enabled)
+
+
+def _is_vmap_fallback_enabled() -> bool:
+    """Whether operations without a batching rule are computed slice by slice under `vmap`."""
+    return _by_slices
+
+
+def is_batchedtensor(tensor: Tensor) -> bool:
+    """Whether this is a tensor as functions under `vmap` get it: it shows one sample and holds the batch."""
+    return type(tensor) is Batched
+
+
+def _debug_only_display_vmap_fallback_warnings(enabled: bool) -> None:
+    """Whether an operation under `vmap` that is computed slice by slice warns (``torch._C``'s switch; off at first)."""
+    global _warned
+    _warned = bool(enabled)
+
+
+def _debug_only_are_vmap_fallback_warnings_enabled() -> bool:
+    """Whether an operation under `vmap` that is computed slice by slice warns."""
+    return _warned
+
+
 def slices(fn: Callable, args: tuple, kwargs: dict, more: dict[int, int] | None = None) -> Any:
     """``fn`` called on every sample, also of the levels ``more``; its Tensors stacked. What it returns besides comes from
     the first call."""
+    if not _by_slices:
+        raise RuntimeError(
+            f"Batching rule not implemented for {getattr(fn, '__name__', fn)}, and the fallback to slices is switched off "
+            "(_set_vmap_fallback_enabled)"
+        )
+    if _warned:
+        warnings.warn(
+            f"There is a performance drop because there is no batching rule for {getattr(fn, '__name__', fn)}: vmap computes it "
+            "slice by slice",
+            stacklevel=2,
+        )
     sizes = sizes_of(tensors_in((*args, kwargs)))
     if more:
         sizes |= more

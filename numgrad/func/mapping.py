@@ -58,6 +58,21 @@ def vmap(
     return wrapper
 
 
+def chunk_vmap(
+    func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", chunks: int = 2
+) -> Callable:
+    """`vmap` that computes the batch in ``chunks`` pieces of about the same size, one after the other."""
+    if chunks < 1:
+        raise ValueError(f"chunk_vmap: chunks should be greater than 0. (got {chunks})")
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        size = _slicing(getattr(func, "__name__", type(func).__name__), in_dims, args)[-1]
+        return vmap(func, in_dims, out_dims, randomness, chunk_size=max(1, -(-size // chunks)))(*args, **kwargs)
+
+    return wrapper
+
+
 def _mapped(name, func, leaves, dims, spec, size, kwargs, out_dims, randomness):
     """The outputs of one call on a whole batch, and their structure."""
     rules = importlib.import_module(".composites", __package__)

@@ -31,6 +31,17 @@ def chosen(op: str, argnums: argnums_t, count: int) -> tuple[int, ...]:
     return found
 
 
+def _as_tuple(value: Any) -> tuple:
+    """A tuple as it is, anything else as a tuple of one."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _slice_argnums(args: Sequence, argnums: argnums_t, as_tuple: bool = True) -> Any:
+    """The arguments at ``argnums``: a tuple of them, or the one argument for one number without ``as_tuple``."""
+    found = tuple(args[k] for k in chosen("_slice_argnums", argnums, len(args)))
+    return found[0] if isinstance(argnums, int) and not as_tuple else found
+
+
 class Call:
     """One call of a function on stand-ins of the arguments at ``places``, called ``inputs``; ``sources`` are their
     nodes, ``outputs`` the leaves of what it returned, ``aux`` its second result where there is one.

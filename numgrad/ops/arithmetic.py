@@ -49,7 +49,7 @@ def _(g, alpha):
 
 
 @pointwise(reference=lambda input, other, alpha=1: other - alpha * input, check=_no_bool, inplace=False,
-           multiplied="input", grad_name=("RsubBackward1", "RsubBackward0"))  # fmt: skip
+           multiplied="input", numbers_from=1, grad_name=("RsubBackward1", "RsubBackward0"))  # fmt: skip
 def rsub(input, other, *, alpha=1):
     """``other - alpha * input``, broadcast."""
     return other - alpha * input
@@ -61,7 +61,7 @@ def _(g, alpha):
 
 
 @pointwise(reference=lambda input, tensor1, tensor2, value=1: input + value * tensor1 * tensor2, refuse="b",
-           multiplied="tensor1")  # fmt: skip
+           multiplied="tensor1", numbers_from=3)  # fmt: skip
 def addcmul(input, tensor1, tensor2, *, value=1):
     """``input + value * tensor1 * tensor2``, broadcast."""
     return input + value * tensor1 * tensor2
@@ -85,6 +85,7 @@ def _no_integer_quotient(name, operands):
     domain=(0.5, 3.0),
     check=_no_integer_quotient,
     multiplied="tensor1",
+    numbers_from=3,
 )
 def addcdiv(input, tensor1, tensor2, *, value=1):
     """``input + value * tensor1 / tensor2``, broadcast."""
@@ -105,7 +106,7 @@ def _one_dtype(name, operands):
 
 
 @pointwise(reference=lambda input, end, weight: input + weight * (end - input), check=_one_dtype, refuse="bi",
-           grad_name=("LerpBackward0", "LerpBackward1"))  # fmt: skip
+           numbers_from=2, grad_name=("LerpBackward0", "LerpBackward1"))  # fmt: skip
 def lerp(input, end, weight):
     """``input + weight * (end - input)``; ``weight`` is a number or a tensor."""
     # From the nearer end, so that a weight of 1 gives exactly `end`.
@@ -429,12 +430,12 @@ def _reflected(entry):
 for _name, _entry in {
     "add": add, "sub": sub, "mul": mul, "truediv": quotient, "floordiv": floor_divide, "mod": remainder,
 }.items():  # fmt: skip
-    method(operator(_entry), name=f"__{_name}__")
+    method(operator(_entry, arrays=True), name=f"__{_name}__")
     method(operator(_entry.op.inplace_entry), name=f"__i{_name}__")
 method(operator(add), name="__radd__")
 method(operator(mul), name="__rmul__")
 method(operator(rsub, strict=False), name="__rsub__")
-method(operator(reflected_quotient), name="__rtruediv__")
+method(operator(reflected_quotient, arrays=True), name="__rtruediv__")
 method(_reflected(floor_divide), name="__rfloordiv__")
 method(_reflected(remainder), name="__rmod__")
 method(operator(neg), name="__neg__")

@@ -128,7 +128,7 @@ for _name, _entry in {
     "and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor, "lshift": bitwise_left_shift,
     "rshift": bitwise_right_shift,
 }.items():  # fmt: skip
-    method(operator(_entry), name=f"__{_name}__")
+    method(operator(_entry, arrays=True), name=f"__{_name}__")
     method(operator(_entry.op.inplace_entry), name=f"__i{_name}__")
     method(_reflected(_entry), name=f"__r{_name}__")
 method(lambda self: bitwise_not(self), name="__invert__")

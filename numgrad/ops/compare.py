@@ -50,7 +50,7 @@ for _name, _entry, _long in (
     ("eq", eq, "eq"), ("ne", ne, "not_equal"), ("lt", lt, "less"), ("le", le, "less_equal"), ("gt", gt, "greater"),
     ("ge", ge, "greater_equal"),
 ):  # fmt: skip
-    method(operator(_entry), name=f"__{_name}__")
+    method(operator(_entry, arrays=True), name=f"__{_name}__")
     if _long != _name:
         function(_entry, name=_long)
         method(_entry.op.inplace_entry, name=f"{_long}_")
@@ -126,14 +126,16 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> Tensor:
             f"isclose: {input._m.dtype.name} did not match {other._m.dtype.name}; convert one of the tensors with .to()"
         )
     for name, value in (("rtol", rtol), ("atol", atol)):
-        if value < 0:
+        if not value >= 0:
             raise RuntimeError(f"isclose: {name} must be greater than or equal to zero, but got {value}")
     if input._m.dtype.is_complex:
         near = _isfinite(other) & ((input - other).abs() <= other.abs() * float(rtol) + float(atol))
         return eq(input, other) | near | (bool(equal_nan) & _isnan(input) & _isnan(other))
-    if not input._m.dtype.is_floating_point:
-        input, other = cast(input, dtypes.float64), cast(other, dtypes.float64)
-    return _isclose(input, other, float(rtol), float(atol), bool(equal_nan))
+    if input._m.dtype.is_floating_point:
+        return _isclose(input, other, float(rtol), float(atol), bool(equal_nan))
+    if rtol == 0 and atol == 0:  # neighbours beyond 2**53 are one number as float64
+        return eq(input, other)
+    return _isclose(cast(input, dtypes.float64), cast(other, dtypes.float64), float(rtol), float(atol), bool(equal_nan))
 
 
 @function

@@ -351,6 +351,7 @@ def type(self, dtype: dtypes.dtype | str | None = None, non_blocking=False):
 @method
 def type_as(self, other) -> Tensor:
     """The tensor in the dtype and on the device of ``other``."""
+    other = as_tensor_operand("type_as", other, "other")
     return to(self, dtype=other._m.dtype, device=other._m.device)
 
 

@@ -13,7 +13,7 @@ from .. import dtypes
 from ..device import CPU, resolve
 from ..inplace import warn_of_resize
 from ..layout import contiguous_format, contiguous_strides, geometry, integer, integers, preserve_format
-from ..op import ENTRIES, function, method
+from ..op import ENTRIES, as_tensor_operand, function, method
 from ..storage import check_memory, meta, strided_meta
 from ..storages import elements, is_storage
 from ..tensor import Tensor, empty_tensor, from_array, make, storage_of
@@ -566,10 +566,19 @@ def _steps(op, start, end, steps):
     return steps
 
 
+def _end(op, value):
+    """The first or last value as a number."""
+    if isinstance(value, Tensor) and value._m.ndim:
+        raise RuntimeError(
+            f"{op} only supports 0-dimensional start and end tensors, but got one with {value._m.ndim} dimension(s)"
+        )
+    return _number(value)
+
+
 def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``."""
     steps = _steps("linspace", start, end, steps)
-    start, end = _number(start), _number(end)
+    start, end = _end("linspace", start), _end("linspace", end)
     d = _range_dtype("linspace", dtype, out, start, end)
     array = _spaced(start, end, steps, d)
     return _ranged("linspace", d.encode(array), out, device, requires_grad)
@@ -578,7 +587,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
 def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
     steps = _steps("logspace", start, end, steps)
-    start, end = _number(start), _number(end)
+    start, end = _end("logspace", start), _end("logspace", end)
     d = _range_dtype("logspace", dtype, out, start, end)
     if d.kind == "i":
         start, end = int(start), int(end)
@@ -632,6 +641,21 @@ def _assert_async(input, assert_msg=None) -> None:
     """RuntimeError, with ``assert_msg`` if that is given, unless the one number in ``input`` is nonzero."""
     if not is_nonzero(input):
         raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
+
+
+@function(install=("ng",))
+def _assert_tensor_metadata(a, size=None, stride=None, dtype=None, *, device=None, layout=None) -> None:
+    """RuntimeError unless the tensor has this size, stride, dtype, device and layout; None for what may be any."""
+    a = as_tensor_operand("_assert_tensor_metadata", a, "a")
+    for name, found, expected in (
+        ("sizes", tuple(a.shape), None if size is None else tuple(size)),
+        ("strides", a.stride(), None if stride is None else tuple(stride)),
+        ("dtype", a.dtype, dtype),
+        ("device", a._m.device, None if device is None else resolve(device)),
+        ("layout", a.layout, layout),
+    ):
+        if expected is not None and found != expected:
+            raise RuntimeError(f"Tensor {name} mismatch! Expected: {expected}, Got: {found}")
 
 
 def result_type(tensor1, tensor2):

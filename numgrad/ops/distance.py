@@ -227,7 +227,7 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary") -> 
         raise RuntimeError(
             f"X1 and X2 must have the same number of columns. X1: {x1._m.shape[-1]} X2: {x2._m.shape[-1]}"
         )
-    if p < 0:
+    if not p >= 0:
         raise RuntimeError("cdist only supports non-negative p values")
     if compute_mode not in (None, *_MODES):
         raise ValueError(f"cdist: {compute_mode} is not a valid value for compute_mode; use one of {', '.join(_MODES)}")
@@ -237,7 +237,7 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary") -> 
     large = max(x1._m.shape[-2], x2._m.shape[-2]) > _MANY_ROWS
     if p == 2 and (compute_mode == _MODES[1] or (large and compute_mode != _MODES[2])):
         return _euclidean(x1, x2)
-    return norm_along("cdist", x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1, False, shared=False)
+    return _length("cdist", x1.unsqueeze(-2) - x2.unsqueeze(-3), p)
 
 
 _MODES = (
@@ -272,12 +272,19 @@ def pdist(input, p=2.0) -> Tensor:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input._m.ndim}D")
     if not input._m.dtype.is_floating_point:
         raise RuntimeError("pdist only supports floating-point dtypes")
-    if p < 0:
+    if not p >= 0:
         raise RuntimeError("pdist only supports non-negative p values")
     count = input._m.shape[0]
     first, second = unbind(triu_indices(count, count, 1, device=input._m.device))
     difference = index_select(input, 0, first) - index_select(input, 0, second)
-    return norm_along("pdist", difference, p, -1, False, shared=False) if input._m.shape[1] else total_sum(difference, -1)
+    return _length("pdist", difference, p) if input._m.shape[1] else total_sum(difference, -1)
+
+
+def _length(name, difference, p):
+    """The norm of differences; for ``p`` 0 their number, which is NaN where one is."""
+    if p == 0:
+        return total_sum(difference.abs().ceil().clamp_max(1.0), -1)
+    return norm_along(name, difference, p, -1, False, shared=False)
 
 
 @function

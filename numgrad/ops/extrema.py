@@ -187,7 +187,7 @@ def _(input, values):
     return where(input == 0, values, where(input > 0, 1, 0))
 
 
-@pointwise(reference=np.nextafter, differs=True, refuse="bi")
+@pointwise(reference=np.nextafter, differs=True, refuse="bi", numbers_from=2)
 def nextafter(input, other):
     """The next representable number from ``input`` towards ``other``."""
     return np.nextafter(input, other)

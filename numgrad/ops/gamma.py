@@ -11,9 +11,11 @@ from ..kernels.vocab import exp2, fabs, lgamma
 from ..layout import integer
 from ..op import as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
-from ..tensor import Tensor
+from ..storage import meta
+from ..tensor import Tensor, empty_tensor
 from .math import digamma
 from .results import return_type
+from .values import from_host
 
 EPSILON = 2.0**-53
 # B(2k) / (2k)! with B the Bernoulli numbers: the corrections of the Euler-Maclaurin formula. A tuple keeps float64.
@@ -162,9 +164,11 @@ def mvlgamma(input, p: int, *, out=None) -> Tensor:
     input = as_tensor_operand("mvlgamma", input, "input")
     if not input._m.dtype.is_floating_point:
         input = cast(input, dtypes.get_default_dtype())
-    total = lgamma(input)
-    for k in range(1, p):
-        total = total + lgamma(input - 0.5 * k)
+    if p == 1:
+        total = lgamma(input)
+    else:  # RuntimeError here if all these terms are more than memory holds
+        terms = empty_tensor(meta(input._m.dtype, (*input._m.shape, p), input._m.device))
+        total = lgamma(input.unsqueeze(-1) - from_host(0.5 * np.arange(p), terms).to(terms._m.dtype)).sum(-1)
     found = total + 0.25 * p * (p - 1) * math.log(math.pi)
     return found if out is None else write_out("mvlgamma", found, out)
 

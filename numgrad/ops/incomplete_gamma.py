@@ -92,13 +92,13 @@ def _incomplete(a, x, upper):
     return 1.0 - found if lower == upper else found
 
 
-@pointwise(refuse="bi", reference=_scipy("gammainc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))
+@pointwise(refuse="bi", reference=_scipy("gammainc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",), numbers_from=2)
 def igamma(input, other):
     """The regularized lower incomplete gamma function P(``input``, ``other``)."""
     return _incomplete(np.float64(input), np.float64(other), False)
 
 
-@pointwise(refuse="bi", reference=_scipy("gammaincc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",))
+@pointwise(refuse="bi", reference=_scipy("gammaincc"), differs=True, domain=(0.5, 3.0), no_gradient=("input",), numbers_from=2)
 def igammac(input, other):
     """The regularized upper incomplete gamma function Q(``input``, ``other``)."""
     return _incomplete(np.float64(input), np.float64(other), True)

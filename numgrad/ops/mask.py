@@ -60,9 +60,9 @@ def nonzero(input, *, out=None, as_tuple=False):
     dimension."""
     input = as_tensor_operand("nonzero", input, "input")
     if not as_tuple:
-        found = coordinates(input)
         if out is not None and out._m.dtype is not dtypes.int64:
             raise RuntimeError(f"nonzero: Expected object of scalar type Long as out, but got {out._m.dtype!r}")
+        found = coordinates(input)
         return found if out is None else write_out("nonzero", found, out)
     if out is not None:
         raise RuntimeError("nonzero does not support the out argument when as_tuple is True")

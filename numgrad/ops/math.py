@@ -90,7 +90,7 @@ def _(g, out):
     return g * (-0.5 * (out * out * out))
 
 
-@pointwise(reference=np.logaddexp, refuse="bi")
+@pointwise(reference=np.logaddexp, refuse="bi", numbers_from=2)
 def logaddexp(input, other):
     """``log(exp(input) + exp(other))``, without overflow on the way."""
     gap = where(input == other, 0.0, fabs(input - other))
@@ -109,7 +109,7 @@ def _(g, input, other):
     return g * logistic(gap), g * logistic(-gap)
 
 
-@pointwise(reference=np.logaddexp2, refuse="bi")
+@pointwise(reference=np.logaddexp2, refuse="bi", numbers_from=2)
 def logaddexp2(input, other):
     """``log2(2**input + 2**other)``, without overflow on the way."""
     gap = where(input == other, 0.0, fabs(input - other))

@@ -1,5 +1,7 @@
 """Matrix products, through BLAS; transposed operands are read in place."""
 
+import numpy as np
+
 from .. import dtypes
 from ..dtypes import int8, int32, number_for
 from ..kernels import gemm
@@ -8,7 +10,7 @@ from ..names import warn_of_order
 from ..op import ENTRIES, as_tensor_operand, called, cast, function, method, plain, same_device, sum_to
 from ..storage import Meta, meta
 from ..structured import structured
-from ..tensor import Tensor, empty_tensor, make
+from ..tensor import Tensor, empty_tensor, from_array, make
 from .copy import contiguous_copy
 from .view import as_own, reshape, transpose
 
@@ -260,8 +262,15 @@ def _scaled(name, inputs, beta, alpha):
     beta, alpha = number_for(name, beta, found._m.dtype), number_for(name, alpha, found._m.dtype)
     if name == "addr":
         _check_factors(dtypes.promote(base._m.dtype, found._m.dtype), beta, alpha)
-    elif name == "baddbmm" and base._m.dtype is not found._m.dtype:
-        raise RuntimeError(f"Input dtypes must be the same, got: input {base._m.dtype!r}, batch1 and batch2: {found._m.dtype!r}")
+    elif base._m.dtype is not found._m.dtype:
+        raise RuntimeError(
+            f"{name}: Input dtypes must be the same, got: input {base._m.dtype!r}, the factors {found._m.dtype!r}; convert one with .to()"
+        )
+    shape = broadcast_shapes(name, base._m.shape, found._m.shape)
+    if shape != found._m.shape:
+        raise RuntimeError(
+            f"{name}: The expanded size of the tensor {list(found._m.shape)} must match the existing size {list(base._m.shape)}"
+        )
     if found._m.dtype.kind == "b":
         return (base & bool(beta)) | (found & bool(alpha))
     if not found._m.dtype.differentiable:
@@ -270,11 +279,6 @@ def _scaled(name, inputs, beta, alpha):
         found = found * alpha
     if beta == 0:
         return found
-    shape = broadcast_shapes(name, base._m.shape, found._m.shape)
-    if shape != found._m.shape:
-        raise RuntimeError(
-            f"{name}: The expanded size of the tensor {list(found._m.shape)} must match the existing size {list(base._m.shape)}"
-        )
     return found + (base if beta == 1 else base * beta)
 
 
@@ -363,6 +367,7 @@ def _int_mm(input, mat2, *, out=None) -> Tensor:
 @function
 def outer(input, vec2, *, out=None) -> Tensor:
     """The outer product of two vectors."""
+    input, vec2 = as_tensor_operand("outer", input, "input"), as_tensor_operand("outer", vec2, "vec2")
     if input._m.ndim != 1 or vec2._m.ndim != 1:
         raise RuntimeError(f"outer: Expected 1-D arguments, got {input._m.ndim}-D and {vec2._m.ndim}-D")
     found = input.unsqueeze(1) * vec2
@@ -409,17 +414,17 @@ def bilinear(input1, input2, weight, bias=None) -> Tensor:
 
 
 def _matmul_operator(self, other) -> Tensor:
-    if not isinstance(other, Tensor) and not hasattr(other, "__array__"):
-        return NotImplemented
-    return matmul(self, other)
+    if isinstance(other, np.ndarray):
+        other = from_array(other)
+    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
 def _reflected_matmul(self, other) -> Tensor:
-    return matmul(as_tensor_operand("matmul", other, "input"), self)
+    return matmul(other, self) if isinstance(other, Tensor) else NotImplemented
 
 
 def _inplace_matmul(self, other) -> Tensor:
-    return self.copy_(matmul(self, other))
+    return self.copy_(matmul(self, other)) if isinstance(other, Tensor) else NotImplemented
 
 
 Tensor.__matmul__ = _matmul_operator

@@ -6,7 +6,7 @@ from .. import dtypes
 from ..kernels.vocab import hypot, log as logarithm, pow as power, sqrt, where
 from ..op import ENTRIES, as_operand, as_tensor_operand, cast, function, method
 from ..pointwise import pointwise
-from ..tensor import Tensor
+from ..tensor import Tensor, from_array
 from .arithmetic import mul
 
 
@@ -221,7 +221,7 @@ def float_power_(self, exponent) -> Tensor:
     return _pow_in_place(self, as_operand("float_power_", exponent, 1))
 
 
-@pointwise(reference=np.hypot, refuse="bi", name="hypot")
+@pointwise(reference=np.hypot, refuse="bi", name="hypot", numbers_from=2)
 def _hypot(input, other):
     """``sqrt(input * input + other * other)``, without overflow on the way."""
     return hypot(input, other)
@@ -265,10 +265,12 @@ def ldexp_(self, other) -> Tensor:
 
 
 def _is_operand(value):
-    return isinstance(value, (Tensor, float, int, complex, np.generic, np.ndarray))
+    return isinstance(value, (Tensor, float, int, complex, np.generic))
 
 
 def _power_operator(self, other):
+    if isinstance(other, np.ndarray):  # to the right alone, as for the other operators
+        other = from_array(other)
     return pow_(self, other) if _is_operand(other) else NotImplemented
 
 

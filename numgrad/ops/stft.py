@@ -107,7 +107,7 @@ def istft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tr
     ``length`` cuts the signal or fills it with zeros. Raises RuntimeError for sizes that do not fit, and for windows
     whose squares add up to 0 somewhere.
     """
-    input = as_tensor_operand("istft", input, "input")
+    input, n_fft = as_tensor_operand("istft", input, "input"), integer("istft", "n_fft", n_fft)
     if not input._m.dtype.is_complex:
         raise RuntimeError(
             "istft requires a complex-valued input tensor matching the output from stft with return_complex=True."

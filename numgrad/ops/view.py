@@ -114,7 +114,7 @@ _reshapes: dict = {}  # (meta, sizes) -> (shape, whether a copy is needed)
 @method
 def view_as(self, other) -> Tensor:
     """`view` with the shape of ``other``."""
-    return view(self, tuple(other._m.shape))
+    return view(self, tuple(as_tensor_operand("view_as", other, "other")._m.shape))
 
 
 @structured(kind="view", install=(), name="alias")
@@ -251,9 +251,16 @@ def _matrix_transpose(self) -> Tensor:
     return transpose(self, -2, -1)
 
 
+def _conjugate_of_matrix(self) -> Tensor:
+    """The conjugate transpose of a matrix. Raises RuntimeError for other shapes than a matrix and a single number."""
+    if self._m.ndim not in (0, 2):
+        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self._m.ndim}-D tensor.")
+    return t(ENTRIES["conj"](self))
+
+
 Tensor.T = property(_reversed)
 Tensor.mT = property(_matrix_transpose)
-Tensor.H = property(lambda self: t(ENTRIES["conj"](self)), doc="The conjugate transpose of a matrix.")
+Tensor.H = property(_conjugate_of_matrix)
 Tensor.mH = property(
     lambda self: _matrix_transpose(ENTRIES["conj"](self)), doc="The conjugate transpose of the last two dimensions."
 )
@@ -261,7 +268,10 @@ Tensor.mH = property(
 
 @function
 def adjoint(input) -> Tensor:
-    """The conjugate transpose of the last two dimensions."""
+    """The conjugate transpose of the last two dimensions. Raises RuntimeError for a vector."""
+    input = as_tensor_operand("adjoint", input, "input")
+    if input._m.ndim == 1:
+        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
     return transpose(ENTRIES["conj"](input), -2, -1)
 
 
@@ -338,7 +348,7 @@ def expand(self, *shape, size=None, implicit=False) -> Tensor:
 @method
 def expand_as(self, other) -> Tensor:
     """`expand` to the shape of ``other``."""
-    return expand(self, tuple(other._m.shape))
+    return expand(self, tuple(as_tensor_operand("expand_as", other, "other")._m.shape))
 
 
 @method

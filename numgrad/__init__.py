@@ -61,6 +61,9 @@ from .dtypes import (
     int32 as int32,
     int64 as int64,
     promote as promote_types,
+    qint8 as qint8,
+    qint32 as qint32,
+    quint8 as quint8,
     set_default_dtype as set_default_dtype,
     uint8 as uint8,
     uint16 as uint16,
@@ -277,6 +280,11 @@ from .ops.factor import (
     old_lu as lu,
     qr as qr,
     svd as svd,
+)
+from .ops.fake_quantize import (
+    fake_quantize_per_channel_affine as fake_quantize_per_channel_affine,
+    fake_quantize_per_tensor_affine as fake_quantize_per_tensor_affine,
+    fused_moving_avg_obs_fake_quant as fused_moving_avg_obs_fake_quant,
 )
 from .ops.gamma import (
     frexp as frexp,
@@ -639,6 +647,14 @@ from .ops.windows import (
 )
 from .pointwise import pointwise as pointwise
 from .printing import set_printoptions as set_printoptions
+from .qscheme import (
+    per_channel_affine as per_channel_affine,
+    per_channel_affine_float_qparams as per_channel_affine_float_qparams,
+    per_channel_symmetric as per_channel_symmetric,
+    per_tensor_affine as per_tensor_affine,
+    per_tensor_symmetric as per_tensor_symmetric,
+    qscheme as qscheme,
+)
 from .reduction import reduction as reduction
 from .rowwise import rowwise as rowwise
 from .settings import (
@@ -695,7 +711,7 @@ _path = paths.submodules(__name__, only_paths=True)
 
 
 _ON_FIRST_USE = {
-    "__future__", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "functorch", "futures", "hub", "jit", "masked",
+    "__future__", "accelerator", "amp", "ao", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "functorch", "futures", "hub", "jit", "masked",
     "monitor", "multiprocessing", "quasirandom", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too

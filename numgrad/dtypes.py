@@ -121,10 +121,34 @@ class dtype:
         return wide.view(np.float32).reshape(np.shape(array))
 
 
+class quantized(dtype):
+    """``quint8``, ``qint8`` and ``qint32``: integers that stand for ``(q - zero_point) * scale``.
+
+    Observers carry them to say for which numbers they choose scales; their limits are those of ``iinfo``. Tensors are
+    quantized in floating point only (`fake_quantize_per_tensor_affine`): one of such a dtype is an error, as is
+    promotion with it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name, stored):
+        super().__init__(stored, "i", 1)
+        self.name = name
+        self.unprepared = [self.refuse]
+
+    def refuse(self):
+        """RuntimeError: no tensor has this dtype."""
+        raise RuntimeError(
+            f"{self!r} is a dtype that observers carry, and no tensor has it; quantize in floating point with "
+            f"numgrad.fake_quantize_per_tensor_affine, or hold whole numbers in numgrad.{self.np.name}"
+        )
+
+
 _SCALAR_TYPES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half",
     "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex32": "ComplexHalf", "complex64": "ComplexFloat",
     "complex128": "ComplexDouble", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
+    "quint8": "QUInt8", "qint8": "QInt8", "qint32": "QInt32",
     **{name: name.capitalize() for name in FORMATS},
 }  # fmt: skip
 
@@ -162,7 +186,8 @@ float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz = (dtype(name, "f",
 
 ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex32, complex64, complex128,
        uint16, uint32, uint64, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz)  # fmt: skip
-BY_NAME = {d.name: d for d in ALL}
+quint8, qint8, qint32 = quantized("quint8", "uint8"), quantized("qint8", "int8"), quantized("qint32", "int32")
+BY_NAME = {d.name: d for d in (*ALL, quint8, qint8, qint32)}
 BY_NUMPY = {d.np: d for d in ALL}
 PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
 
@@ -215,9 +240,11 @@ def of(numpy_dtype) -> dtype:
 
 
 def as_dtype(value) -> dtype:
-    """``value`` itself if it is a dtype; Python's types name theirs, float is float64; else a TypeError."""
-    if isinstance(value, dtype):
+    """``value`` itself if it is a dtype that tensors have; Python's types name theirs, float is float64; else a TypeError."""
+    if type(value) is dtype:
         return value
+    if isinstance(value, quantized):
+        value.refuse()
     if isinstance(value, type) and value in PYTHON:
         return PYTHON[value]
     raise TypeError(f"expected a numgrad dtype such as numgrad.float32, got {value!r}")
@@ -227,6 +254,11 @@ def promote(a: dtype, b: dtype) -> dtype:
     """The dtype that can hold both, by PyTorch's table (``promote_types``)."""
     if a is b:
         return a
+    if isinstance(a, quantized) or isinstance(b, quantized):
+        raise RuntimeError(
+            f"promote_types: quantized dtypes are not promoted, got {a!r} and {b!r}; quantize in floating point with "
+            "numgrad.fake_quantize_per_tensor_affine"
+        )
     if a.format is not None or b.format is not None:
         raise RuntimeError(
             f"Promotion for Float8 Types is not supported, attempted to promote {a.scalar_type} and {b.scalar_type}; convert one "
@@ -365,7 +397,7 @@ class finfo(_Limits):
     """Limits of a floating-point dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     def __init__(self, type: dtype | None = None):
-        d = (as_dtype(type) if type is not None else _default).to_real()
+        d = (_default if type is None else type if isinstance(type, quantized) else as_dtype(type)).to_real()
         if not d.is_floating_point:
             raise TypeError(f"finfo: expected a floating-point dtype, got {d!r}; use iinfo for integers")
         self.dtype = d.name
@@ -398,10 +430,10 @@ class iinfo(_Limits):
     """Limits of an integer dtype: bits, min, max."""
 
     def __init__(self, type: dtype):
-        d = as_dtype(type)
+        d = type if isinstance(type, quantized) else as_dtype(type)
         if d.kind != "i":
             raise TypeError(f"iinfo: expected an integer dtype, got {d!r}; use finfo for floating point")
-        info = np.iinfo(d.name)
+        info = np.iinfo(d.np.name)
         self.bits, self.dtype, self.min, self.max = info.bits, d.name, int(info.min), int(info.max)
 
     def __repr__(self):

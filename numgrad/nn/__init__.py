@@ -152,6 +152,7 @@ from .parameter import (
     Parameter as Parameter,
     UninitializedBuffer as UninitializedBuffer,
     UninitializedParameter as UninitializedParameter,
+    factory_kwargs as factory_kwargs,
 )
 from .pooling import (
     AdaptiveAvgPool1d as AdaptiveAvgPool1d,

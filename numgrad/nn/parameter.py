@@ -347,3 +347,18 @@ def empty_parameter(shape, device=None, dtype=None) -> Parameter:
     """An uninitialised Parameter, of the default dtype on the default device unless told otherwise."""
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     return Parameter(empty_tensor(meta(d, integers("empty", "size", shape), resolve(device))))
+
+
+def factory_kwargs(kwargs):
+    """``kwargs`` as arguments of functions that make tensors: ``device``, ``dtype``, ``memory_format``, and those in its own
+    entry ``factory_kwargs``. Raises TypeError for others and for one that is there twice."""
+    if kwargs is None:
+        return {}
+    direct = {name: value for name, value in kwargs.items() if name != "factory_kwargs"}
+    unexpected = direct.keys() - {"device", "dtype", "memory_format"}
+    if unexpected:
+        raise TypeError(f"unexpected kwargs {unexpected}; expected device, dtype and memory_format")
+    inner = kwargs.get("factory_kwargs", {})
+    for name in direct.keys() & inner.keys():
+        raise TypeError(f"{name} specified twice, in **kwargs and in factory_kwargs")
+    return {**inner, **direct}

@@ -23,6 +23,7 @@ from . import (
     einsum as einsum,
     extrema as extrema,
     factor as factor,
+    fake_quantize as fake_quantize,
     fourier as fourier,
     gamma as gamma,
     grid as grid,

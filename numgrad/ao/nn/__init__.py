@@ -1,0 +1,5 @@
+"""Layers for quantization-aware training."""
+
+from ...paths import submodules
+
+__getattr__ = submodules(__name__)

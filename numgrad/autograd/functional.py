@@ -52,7 +52,7 @@ def _call(op, func, inputs, create_graph, strict) -> Call:
     if not create_graph:
         values = tuple(value.detach() for value in values)
     call = Call(op, func, values, {}, range(len(values)), keep=create_graph)
-    _as_tuple(op, "outputs of the user-provided function", call.outputs[0] if call.spec.kind is None else tuple(call.outputs))
+    _as_tuple(op, "outputs of the user-provided function", call.outputs[0] if call.spec.type is None else tuple(call.outputs))
     if strict:
         _recorded(
             call.outputs,
@@ -111,7 +111,7 @@ def vjp(
     """``(func(*inputs), v^T J)``; ``v`` of the form and shapes of the output, optional for one element."""
     with enable_grad():
         call = _call("vjp", func, inputs, create_graph, strict)
-        several = call.spec.kind is not None
+        several = call.spec.type is not None
         weights = _vectors("vjp", v, call.outputs, several, "the user-provided function returns")
         found = call.pulled(weights, False)
         found = _filled(found, call.inputs, strict, _UNUSED)
@@ -135,7 +135,7 @@ def jvp(
         found = _filled(call.push(directions), call.outputs, strict, text)
         if strict and create_graph:
             _recorded(found, _LINEAR)
-        return call.value(), _in_form(found, call.spec.kind is not None)
+        return call.value(), _in_form(found, call.spec.type is not None)
 
 
 def jacobian(
@@ -167,7 +167,7 @@ def jacobian(
         else:
             blocks = [rows_of(call, place, strict, chunk) for place in range(len(call.outputs))]
         several = isinstance(inputs, tuple)
-        return _in_form([_in_form(call.settled(own), several) for own in blocks], call.spec.kind is not None)
+        return _in_form([_in_form(call.settled(own), several) for own in blocks], call.spec.type is not None)
 
 
 def hessian(

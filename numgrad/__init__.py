@@ -712,7 +712,7 @@ _path = paths.submodules(__name__, only_paths=True)
 
 _ON_FIRST_USE = {
     "__future__", "accelerator", "amp", "ao", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "functorch", "futures", "hub", "jit", "masked",
-    "monitor", "multiprocessing", "quasirandom", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
+    "monitor", "multiprocessing", "profiler", "quasirandom", "random", "return_types", "serialization", "signal", "special", "torch_version", "types", "utils", "version",
 }  # fmt: skip
 _IN_PLACE = {  # methods of Tensor that are functions too
     "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan_", "arctanh_",

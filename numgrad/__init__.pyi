@@ -692,6 +692,7 @@ from . import jit as jit
 from . import masked as masked
 from . import monitor as monitor
 from . import multiprocessing as multiprocessing
+from . import profiler as profiler
 from . import quasirandom as quasirandom
 from . import random as random
 from . import return_types as return_types

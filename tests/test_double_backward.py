@@ -241,6 +241,16 @@ def test_second_derivatives(name):
     assert gradgradcheck(fn, leaves(shapes), check_batched_grad=True, **{"atol": 1e-4, **loose})
 
 
+@pytest.mark.parametrize("include_self", [True, False])
+@pytest.mark.parametrize("reduce", [ng.scatter_reduce, ng.index_reduce])
+def test_second_derivatives_of_products_with_zeros(reduce, include_self):
+    """Two zeros, three, and one beside a zero of the input meet."""
+    places = ng.tensor([0, 0, 0, 1, 1, 1, 2, 2])
+    input = ng.tensor([1.5, 2.0, 0.0], dtype=ng.float64, requires_grad=True)
+    src = ng.tensor([0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0], dtype=ng.float64, requires_grad=True)
+    assert gradgradcheck(lambda x, s: reduce(x, 0, places, s, "prod", include_self=include_self), (input, src))
+
+
 @pytest.mark.parametrize("name", OF_GRADIENTS)
 def test_third_derivatives(name):
     fn, *shapes = CALLS[name]

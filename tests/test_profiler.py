@@ -174,3 +174,36 @@ def test_the_innermost_event_around_is_the_parent(spans, children):
     events = EventList(FunctionEvent(k, "f", 0, *span) for k, span in enumerate(spans))
     events._populate_cpu_children()
     assert {event.id: [child.id for child in event.cpu_children] for event in events if event.cpu_children} == children
+
+
+def test_a_schedule_says_which_steps_are_timed(tmp_path):
+    from numgrad.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
+
+    write, traces = tensorboard_trace_handler(str(tmp_path), "worker"), []
+
+    def ready(prof):
+        traces.append([name for name in _names(prof.events()) if name.startswith("ProfilerStep")])
+        write(prof)
+
+    plan = schedule(skip_first=1, wait=1, warmup=1, active=2, repeat=2)
+    with profile(activities=[ProfilerActivity.CPU], schedule=plan, on_trace_ready=ready) as prof:
+        for _ in range(12):
+            _step()
+            prof.step()
+    assert traces == [["ProfilerStep#3", "ProfilerStep#4"], ["ProfilerStep#7", "ProfilerStep#8"]]
+    assert sum(average.count for average in prof.key_averages() if average.key == "aten::mul") == 2
+    assert len(list(tmp_path.glob("worker.*.pt.trace.json"))) == 2
+    assert not ng.autograd._profiler_enabled()
+
+
+def test_without_a_schedule_all_is_timed():
+    from numgrad.profiler import profile, schedule
+
+    ended = []
+    with profile(on_trace_ready=ended.append) as prof:
+        with pytest.raises(RuntimeError, match="no trace is complete"):
+            prof.key_averages()
+        _step()
+    assert ended == [prof] and "aten::mul" in _names(prof.events())
+    with pytest.raises(ValueError, match="active of at least 1"):
+        schedule(wait=0, warmup=0, active=0)

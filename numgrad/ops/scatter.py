@@ -1,5 +1,6 @@
 """Writing along one dimension: scatter, scatter_add, scatter_reduce, index_reduce."""
 
+from ..autograd import is_grad_enabled
 from ..errors import no_complex_form
 from ..inplace import check_inplace, write_out
 from ..kernels.index import ADD, MAX, MIN, MUL, SET
@@ -191,7 +192,15 @@ def _prod_gradients(g, input, src, at, include_self):
     others = _reduced(input, src.masked_fill(only_zero, 1), at, "prod", include_self)
     product = _reduced(input, src, at, "prod", include_self)
     d_src = (_read(g * product, at) / src.masked_fill(is_zero, 1)).masked_fill(only_zero, 0)
-    return d_input, d_src + _read(g * others, at) * only_zero.to(g._m.dtype)
+    d_src = d_src + _read(g * others, at) * only_zero.to(g._m.dtype)
+    if is_grad_enabled():
+        # Of two zeros that meet each is a factor of the other's gradient: that is 0, its derivative is not.
+        pair = ((src == 0) & (meeting == 2)).to(g._m.dtype)
+        at_zero = src.masked_fill(src != 0, 0)
+        partner = _read(_adding(contiguous_copy(zeros), at_zero, at, ADD), at) - at_zero
+        rest = _reduced(input, src.masked_fill(is_zero, 1), at, "prod", include_self)
+        d_src = d_src + _read(g * rest, at) * partner * pair
+    return d_input, d_src
 
 
 def _check_reduce(op, reduce, allowed):

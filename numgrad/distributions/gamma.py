@@ -3,7 +3,7 @@
 import math
 
 import numgrad as ng
-from numgrad.ops.divergence import digamma_step, factorial_rest, relative_entropy
+from numgrad.ops.divergence import digamma_step, factorial_rest, gamma_excess, relative_entropy
 
 from . import constraints
 from .distribution import Distribution, ExponentialFamily
@@ -55,7 +55,7 @@ class Gamma(ExponentialFamily):
             self._validate_sample(value)
         shape = self.concentration
         # The density of shape + 1 is Poisson's, whose large terms are taken together; the rest is a factor shape / value.
-        found = shape.log() - relative_entropy(shape, self.rate * value) - factorial_rest(shape)
+        found = shape.log() - gamma_excess(shape, self.rate, value) - factorial_rest(shape)
         at_zero = ng.xlogy(shape, self.rate) + ng.xlogy(shape - 1, value) - shape.lgamma()
         none = value == 0
         return ng.where(none, at_zero, found - value.masked_fill(none, 1.0).log())
@@ -173,7 +173,7 @@ class Dirichlet(ExponentialFamily):
         # As in `Gamma`; where a share is 0 its terms are as they stand in the density.
         none = value == 0
         kept = value.masked_fill(none, 1.0)
-        terms = shape.log() - kept.log() - relative_entropy(shape, total * kept) - factorial_rest(shape)
+        terms = shape.log() - kept.log() - gamma_excess(shape, total, kept) - factorial_rest(shape)
         at_zero = ng.xlogy(shape - 1.0, value) - shape.lgamma() + shape * total.log() - total * value
         return ng.where(none, at_zero, terms).sum(-1) + (factorial_rest(total) - total.log()).squeeze(-1)
 

@@ -4,7 +4,7 @@ import math
 
 import numgrad as ng
 from numgrad.nn.functional import logsigmoid
-from numgrad.ops.divergence import exponential_excess, lgamma_divergence, relative_entropy
+from numgrad.ops.divergence import exponential_excess, gamma_excess, lgamma_divergence, log_ratio, relative_entropy
 
 from .continuous_bernoulli import ContinuousBernoulli
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson, odds_divergence
@@ -58,8 +58,8 @@ def kl_divergence(p: Distribution, q: Distribution):
 
 @register_kl(Normal, Normal)
 def _(p, q):
-    ratio = (p.scale / q.scale).square()
-    return 0.5 * (relative_entropy(1.0, ratio) + ((p.loc - q.loc) / q.scale).square())
+    log_scale = log_ratio(p.scale, q.scale)
+    return 0.5 * (exponential_excess(2 * log_scale) + ((p.loc - q.loc) / q.scale).square())
 
 
 @register_kl(LogNormal, LogNormal)
@@ -80,8 +80,11 @@ def _(p, q):
 
 @register_kl(Cauchy, Cauchy)
 def _(p, q):
-    apart = (p.scale - q.scale).square() + (p.loc - q.loc).square()
-    return ng.log1p(apart / (4 * p.scale * q.scale))
+    away = p.loc - q.loc
+    apart = ((p.scale - q.scale).square() + away.square()) / (4 * p.scale * q.scale)
+    far = apart > 1
+    by_parts = 2 * ng.hypot(p.scale + q.scale, away).log() - p.scale.log() - q.scale.log() - math.log(4)
+    return ng.where(far, by_parts, ng.log1p(apart.masked_fill(far, 0.0)))
 
 
 @register_kl(Gumbel, Gumbel)
@@ -92,7 +95,7 @@ def _(p, q):
 
 @register_kl(Exponential, Exponential)
 def _(p, q):
-    return relative_entropy(1.0, q.rate / p.rate)
+    return gamma_excess(1.0, q.rate, 1 / p.rate)
 
 
 @register_kl(Uniform, Uniform)
@@ -164,9 +167,9 @@ for _p in (MultivariateNormal, LowRankMultivariateNormal):
 
 @register_kl(Gamma, Gamma)
 def _(p, q):
-    ratio = q.rate / p.rate
-    found = lgamma_divergence(p.concentration, q.concentration) + p.concentration * relative_entropy(1.0, ratio)
-    return found + (p.concentration - q.concentration) * ratio.log()
+    log_rate = log_ratio(q.rate, p.rate)
+    found = lgamma_divergence(p.concentration, q.concentration) + p.concentration * gamma_excess(1.0, q.rate, 1 / p.rate)
+    return found + (p.concentration - q.concentration) * log_rate
 
 
 @register_kl(Dirichlet, Dirichlet)

@@ -113,7 +113,9 @@ class Cauchy(_Symmetric):
         return self.loc + self._shaped(sample_shape).cauchy_() * self.scale
 
     def log_prob(self, value):
-        return -math.log(math.pi) - self.scale.log() - ng.log1p(self._checked(value).square())
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.scale.log() - 2 * ng.hypot(self.scale, value - self.loc).log() - math.log(math.pi)
 
     def cdf(self, value):
         return ng.atan(self._checked(value)) / math.pi + 0.5

@@ -3,7 +3,7 @@
 import math
 
 import numgrad as ng
-from numgrad.nn.functional import logsigmoid
+from numgrad.ops.divergence import log_logistic_slope
 
 from . import constraints
 from .discrete import Categorical, _Odds
@@ -47,7 +47,7 @@ class LogitRelaxedBernoulli(_Odds):
             self._validate_sample(value)
         logits, value = broadcast_all(self.logits, value)
         away = logits - value * self.temperature
-        return self.temperature.log() + logsigmoid(away) + logsigmoid(-away)
+        return self.temperature.log() + log_logistic_slope(away)
 
 
 class _Relaxed(TransformedDistribution):

@@ -3,6 +3,7 @@
 import math
 
 import numgrad as ng
+from numgrad.ops.divergence import continuous_bernoulli_norm, exponential_excess, log_logistic_slope, log_ratio
 
 from . import constraints
 from .distribution import Distribution
@@ -124,7 +125,7 @@ class Pareto(TransformedDistribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        return self.alpha.log() - self.alpha * (value / self.scale).log() - value.log()
+        return self.alpha.log() - self.alpha * log_ratio(value, self.scale) - value.log()
 
     @property
     def mean(self):
@@ -161,9 +162,11 @@ class Weibull(TransformedDistribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        ratio = value / self.scale
-        found = (self.concentration / self.scale).log() + (self.concentration - 1) * ratio.log()
-        return found - ratio**self.concentration
+        k, none = self.concentration, value == 0
+        kept = value.masked_fill(none, 1.0)
+        # y exp(-y) / value * k with y = (value / scale)**k, of which exp(y) - 1 - log(y) stays together.
+        found = k.log() - kept.log() - exponential_excess(k * log_ratio(kept, self.scale)) - 1
+        return ng.where(none, k.log() - k * self.scale.log() + ng.xlogy(k - 1, value), found)
 
     @property
     def mean(self):
@@ -206,7 +209,16 @@ class Kumaraswamy(TransformedDistribution):
         if self._validate_args:
             self._validate_sample(value)
         a, b = self.concentration1, self.concentration0
-        return a.log() + b.log() + (a - 1) * value.log() + (b - 1) * ng.log1p(-(value**a))
+        power = a * value.log()
+        near = power > -math.log(2)
+        # log(1 - exp(power)). Where that is far from 0: log(-power) + power / 2 + log(sinh(power / 2) / (power / 2)), whose
+        # first part is a sum for the two factors.
+        log = ng.where(near, value, 0.5).log()
+        small = a * log
+        rest = 0.5 * (small - log_logistic_slope(small)) - continuous_bernoulli_norm(small)
+        above = a.log() + (-log).log() + rest
+        below = ng.log1p(-(ng.where(near, 0.5, value) ** a))
+        return a.log() + b.log() + (a - 1) * value.log() + (b - 1) * ng.where(near, above, below)
 
     def _moment(self, n):
         a, b = 1 + n / self.concentration1, self.concentration0

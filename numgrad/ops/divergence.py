@@ -10,7 +10,7 @@ from ..kernels.vocab import cosh, digamma, exp, expm1, fabs, lgamma, log, log1p,
 from ..pointwise import pointwise
 from .activation import log_sigmoid
 from .gamma import _polygamma, polygamma_value
-from .math import logistic, logistic_slope
+from .math import hyperbolic_tangent, logistic, logistic_slope
 
 EPSILON = 2.0**-53
 # B(2k) / 2k with B the Bernoulli numbers; of NumPy's type, which stays float64 in a float32 kernel.
@@ -83,7 +83,7 @@ def relative_entropy(input, other):
 def _(g, input, other):
     # Where the input is 0 the slope is infinite. Its log(0) is left out, as in `factorial_rest`, of which it is the other half.
     none = input == 0.0
-    by_input = _log_ratio(where(none, 1.0, input), where(none & (other == 0.0), 1.0, other))
+    by_input = log_ratio(where(none, 1.0, input), where(none & (other == 0.0), 1.0, other))
     return g * by_input, g * _relative_step(input, where(none, 1.0, other))
 
 
@@ -99,13 +99,28 @@ def _(g, input, other):
 
 
 @pointwise(name="log_ratio", domain=_POSITIVE, **_INNER)
-def _log_ratio(input, other):
+def log_ratio(input, other):
+    """``log(input / other)``, of positive numbers; its derivatives by the two do not mix."""
     return log(input / other)
 
 
-@_log_ratio.backward
+@log_ratio.backward
 def _(g, input, other):
     return g / input, -g / other
+
+
+@pointwise(name="gamma_excess", domain=_POSITIVE, **_INNER)
+def gamma_excess(shape, rate, value):
+    """``relative_entropy(shape, rate * value)``, whose derivatives by the factors are sums and no products of sums."""
+    return _excess(np.float64(shape), np.float64(rate) * np.float64(value))
+
+
+@gamma_excess.backward
+def _(g, shape, rate, value):
+    # Where the shape is 0: as in `relative_entropy`.
+    none = shape == 0.0
+    by_shape = log_ratio(where(none, 1.0, shape), where(none, 1.0, rate * value))
+    return g * by_shape, g * (value - shape / where(none, 1.0, rate)), g * (rate - shape / where(none, 1.0, value))
 
 
 # --- Bernoulli numbers by their log-odds -----------------------------------------------------------------------------
@@ -158,6 +173,18 @@ def logit_entropy(input):
 @logit_entropy.backward
 def _(g, input):
     return -g * (input * logistic_slope(input))
+
+
+@pointwise(name="log_logistic_slope", **_INNER)
+def log_logistic_slope(input):
+    """The logarithm of the derivative of the logistic function."""
+    size = fabs(np.float64(input))
+    return -size - 2.0 * log1p(exp(-size))
+
+
+@log_logistic_slope.backward
+def _(g, input):
+    return -g * hyperbolic_tangent(0.5 * input)
 
 
 @pointwise(name="geometric_entropy", **_INNER)
@@ -354,8 +381,8 @@ def trials_divergence(count, left, logits):
 @trials_divergence.backward
 def _(g, count, left, logits):
     total = count + left
-    by_count = _log_ratio(where(count > 0.0, count, 1.0), total) - log_sigmoid(logits)
-    by_left = _log_ratio(where(left > 0.0, left, 1.0), total) - log_sigmoid(-logits)
+    by_count = log_ratio(where(count > 0.0, count, 1.0), total) - log_sigmoid(logits)
+    by_left = log_ratio(where(left > 0.0, left, 1.0), total) - log_sigmoid(-logits)
     return g * by_count, g * by_left, g * (left * logistic(logits) - count * logistic(-logits))
 
 

@@ -55,7 +55,8 @@ PATHS: dict[str, tuple[str, ...]] = {
     "nn.common_types": ("nn.sizes",),
     **{f"distributions.{name}": ("distributions",) for name in _DISTRIBUTIONS},
     "utils.hooks": ("nn._hooks",),
-    "utils._pytree": ("func.tree",),
+    "utils._cxx_pytree": ("func.tree", "func.tree_keys", "func.tree_specs"),
+    "utils._pytree": ("func.tree", "func.tree_keys", "func.tree_specs"),
     "utils.data._utils": ("utils.data",),
     "utils.data._utils.collate": ("utils.data.collate",),
     "utils.data._utils.worker": ("utils.data.worker",),
@@ -74,10 +75,18 @@ RENAMED = {
     ("nn.modules.pooling", "_MaxPoolNd"): "_MaxPool",
     ("nn.modules.transformer", "_get_activation_fn"): "_activation",
     ("nn.modules.transformer", "_get_clones"): "_copies",
-    ("utils._pytree", "TreeSpec"): "Spec",
-    ("utils._pytree", "_register_pytree_node"): "register_pytree_node",
-    ("utils._pytree", "tree_flatten"): "flatten",
-    ("utils._pytree", "tree_unflatten"): "unflatten",
+    **{
+        (f"utils.{path}", name): own
+        for path in ("_pytree", "_cxx_pytree")
+        for name, own in {
+            "PyTreeSpec": "TreeSpec",
+            "_broadcast_to_and_flatten": "spread",
+            "_register_namedtuple": "register_namedtuple",
+            "_register_pytree_node": "register_again",
+            "tree_flatten": "flatten",
+            "tree_unflatten": "unflatten",
+        }.items()
+    },
 }
 
 

@@ -124,7 +124,7 @@ def _out_places(name, out_dims, structure):
     if places is None and isinstance(out_dims, list):
         places = spread(tuple(out_dims), structure)
     if places is None or any(dim is not None and not isinstance(dim, int) for dim in places):
-        if structure.kind is None and isinstance(out_dims, (tuple, list)) and len(out_dims) == 1:
+        if structure.type is None and isinstance(out_dims, (tuple, list)) and len(out_dims) == 1:
             return list(out_dims)
         raise ValueError(
             f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "

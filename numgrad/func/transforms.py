@@ -10,7 +10,7 @@ from ..ops.create import ones_like
 from ..tensor import Tensor
 from .levels import Source, linear_map, pull, reaches_outside, settled, stand_in, zeros_of
 from .tangents import ForwardLevel
-from .tree import Spec, flatten, unflatten
+from .tree import TreeSpec, flatten, unflatten
 
 argnums_t = int | tuple[int, ...]
 
@@ -47,7 +47,7 @@ class Call:
         arguments = list(args)
         level = None if tangents is None else ForwardLevel()
         self.level = level
-        self.specs: list[Spec] = []
+        self.specs: list[TreeSpec] = []
         inputs: list[Tensor] = []
         for k in places:
             leaves, spec = flatten(args[k])
@@ -110,8 +110,8 @@ class Call:
         """One entry an argument, of its structure, from one leaf an input."""
         found, start = [], 0
         for spec in self.specs:
-            found.append(unflatten(leaves[start : start + spec.count], spec))
-            start += spec.count
+            found.append(unflatten(leaves[start : start + spec.num_leaves], spec))
+            start += spec.num_leaves
         return found
 
     def pulled(self, cotangents: Sequence, retain: bool, record: bool | None = None) -> list:
@@ -160,9 +160,9 @@ def grad_and_value(func: Callable, argnums: argnums_t = 0, has_aux: bool = False
     def wrapper(*args, **kwargs):
         op = "grad_and_value"
         call = Call(op, func, args, kwargs, chosen(op, argnums, len(args)), has_aux)
-        output = call.outputs[0] if call.spec.kind is None else None
+        output = call.outputs[0] if call.spec.type is None else None
         if not isinstance(output, Tensor):
-            got = type(output).__name__ if call.spec.kind is None else call.spec.kind.__name__
+            got = type(output).__name__ if call.spec.type is None else call.spec.type.__name__
             raise RuntimeError(f"{op}(f)(*args): Expected f(*args) to return a Tensor, got {got}")
         if output.ndim != 0:
             raise RuntimeError(

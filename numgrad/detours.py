@@ -1,7 +1,7 @@
 """Detours: functions of the library that get something to do before or after the call, at no cost otherwise.
 
 A detour exchanges the code of the function object itself, as `op.deferred` does, so that every module that imported it
-takes part. It is made once and stays; calls that run meanwhile, in other threads too, end with the code they began with.
+takes part. It stays until it is undone; calls that run meanwhile, in other threads too, end with the code they began with.
 The one that stands here is that of the 16-bit dtypes: the first tensor of such a dtype sends the ops that have kernels
 of their own (products, convolutions, rows, gathers) through float32; pointwise kernels, reductions, copies and views
 take 16-bit elements as they are.
@@ -25,9 +25,9 @@ def _diverted(*args, _around, _original, **kwargs):
     return _around(_original, args, kwargs)
 
 
-def divert(entry, around: Callable) -> None:
-    """Send calls of ``entry`` to ``around(original, args, kwargs)`` from now on; ``original`` is a function that does
-    what ``entry`` did."""
+def divert(entry, around: Callable) -> types.FunctionType:
+    """Send calls of ``entry`` to ``around(original, args, kwargs)`` from now on; ``original``, which is returned, is
+    a function that does what ``entry`` did."""
     with BUILDING:
         original = types.FunctionType(
             entry.__code__, entry.__globals__, entry.__name__, entry.__defaults__, entry.__closure__
@@ -42,6 +42,23 @@ def divert(entry, around: Callable) -> None:
         # In this order a call from another thread finds all it needs, before and after the exchange.
         entry.__kwdefaults__ = {**(entry.__kwdefaults__ or {}), "_around": around, "_original": original}
         entry.__code__ = _diverted.__code__.replace(co_freevars=entry.__code__.co_freevars)
+    return original
+
+
+def restore(entry, original: types.FunctionType) -> bool:
+    """Undo the `divert` that returned ``original``: False, and nothing done, if another detour was made since."""
+    with BUILDING:
+        if (entry.__kwdefaults__ or {}).get("_original") is not original:
+            return False
+        # In this order a call from another thread finds all it needs; the defaults for keywords hold those of both till the end.
+        entry.__defaults__ = original.__defaults__
+        entry.__kwdefaults__ = {**(original.__kwdefaults__ or {}), **entry.__kwdefaults__}
+        if entry.__globals__.get("_entry") is original:
+            entry.__globals__["_entry"] = entry
+        entry.__code__, entry.__kwdefaults__ = original.__code__, original.__kwdefaults__
+        del entry.__wrapped__
+        entry.__dict__.update(original.__dict__)
+    return True
 
 
 def mapped(value, change):

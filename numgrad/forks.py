@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 # From the outermost to the innermost: who holds one may wait for those after it.
-ORDER = "autocast", "dtypes", "entries", "compiler", "modules", "threads", "random", "modes"
+ORDER = "profiler", "autocast", "dtypes", "entries", "compiler", "modules", "threads", "random", "modes"
 
 _PATIENCE = 60.0  # seconds that a fork waits for a lock: who holds it may itself wait for something of the forking thread's
 _locks: list[tuple[int, Any]] = []

@@ -45,7 +45,8 @@ gradgradcheck: Any = None
 
 _submodule = submodules(__name__)
 _OF_PARTS = {"Variable": "variable", "SavedTensor": "graph", "set_multithreading_enabled": "grad_mode",
-             "is_multithreading_enabled": "grad_mode", "_unsafe_preserve_version_counter": "internals"}  # fmt: skip
+             "is_multithreading_enabled": "grad_mode",
+             "kineto_available": "profiler", "_profiler_enabled": "profiler", "_unsafe_preserve_version_counter": "internals"}  # fmt: skip
 
 
 def __getattr__(name: str):

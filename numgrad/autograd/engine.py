@@ -149,11 +149,15 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, runni
             heappush(heap, (node.seq, node))
     gradient = None
     node = heappop(heap)[1] if heap else None
-    anomaly = local.anomaly
+    anomaly, observer = local.anomaly, switch.observer
+    watched = anomaly or observer is not None
     try:
         while node is not None:
-            if anomaly:
-                local.node = node
+            if watched:
+                if anomaly:
+                    local.node = node
+                if observer is not None:
+                    observer.begin_node(node)
             gradient = pending.pop(node)
             hooks = node.hooks
             if hooks is not None and hooks.tensor and not (type(gradient) is Pending and not gradient):
@@ -178,8 +182,11 @@ def _walk(roots, retain_graph, create_graph, captures, accumulate, needed, runni
                 gradients = create_graph(node, gradient)
             if hooks is not None and hooks.post:
                 gradients = _run_post_hooks(node, gradients, gradient)
-            if anomaly and local.check_nan:
-                _check_finite(node, gradients)
+            if watched:
+                if observer is not None:
+                    observer.end_node(node)
+                if anomaly and local.check_nan:
+                    _check_finite(node, gradients)
             if not retain_graph and node.saved and node.frees:
                 node.saved = None  # a second pass is refused; nodes that saved no values may run again
             gradient = None
@@ -242,6 +249,17 @@ def _ready(node, early):
 
 def _finish(ready, leaves, captures, accumulate, create_graph):
     """Hooks and accumulation for those of the leaves ``ready`` to which gradients came."""
+    observer = switch.observer
+    if observer is None:
+        return _finish_all(ready, leaves, captures, accumulate, create_graph)
+    for leaf in ready:
+        if leaf in leaves:
+            observer.begin_node(leaf)
+            _finish_all((leaf,), leaves, captures, accumulate, create_graph)
+            observer.end_node(leaf)
+
+
+def _finish_all(ready, leaves, captures, accumulate, create_graph):
     for leaf in ready:
         gradient = leaves.pop(leaf, None)
         if gradient is None:

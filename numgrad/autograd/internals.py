@@ -39,7 +39,7 @@ def _current_autograd_node() -> Node | None:
         return None
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not engine._walk.__code__:
-        if frame.f_code is engine._finish.__code__:
+        if frame.f_code is engine._finish_all.__code__:
             return frame.f_locals["leaf"]
         frame = frame.f_back
     return None if frame is None else frame.f_locals["node"]

@@ -34,10 +34,11 @@ class _Switch:
     """``anywhere`` counts the blocks, in any thread, in which recording is off or anomalies are looked for, so
     that the usual case is one attribute read; only when it is not 0 is the thread's own mode asked for."""
 
-    __slots__ = ("anywhere", "last_write", "leaf_hooks", "noted", "selective")
+    __slots__ = ("anywhere", "last_write", "leaf_hooks", "noted", "observer", "selective")
 
     def __init__(self):
         self.anywhere = self.selective = 0  # selective: walks, in any thread, that go to some nodes only
+        self.observer: Any = None  # of the profile under way: told which node begins and ends
         self.noted = False  # whether some hook asks which walk calls it, or is of a leaf
         self.leaf_hooks = False  # whether some hook is of a leaf: leaves are done as soon as their gradients are there
         self.last_write = 0  # sequence number of the latest in-place write: nodes recorded after it need no check

@@ -4,7 +4,7 @@ import math
 
 import numgrad as ng
 from numgrad.nn.functional import logsigmoid
-from numgrad.ops.divergence import exponential_excess, gamma_excess, lgamma_divergence, log_ratio, relative_entropy
+from numgrad.ops.divergence import exponential_excess, lgamma_divergence, log_ratio, ratio_excess, relative_entropy
 
 from .continuous_bernoulli import ContinuousBernoulli
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson, odds_divergence
@@ -58,8 +58,7 @@ def kl_divergence(p: Distribution, q: Distribution):
 
 @register_kl(Normal, Normal)
 def _(p, q):
-    log_scale = log_ratio(p.scale, q.scale)
-    return 0.5 * (exponential_excess(2 * log_scale) + ((p.loc - q.loc) / q.scale).square())
+    return 0.5 * (exponential_excess(2 * log_ratio(p.scale, q.scale)) + ((p.loc - q.loc) / q.scale).square())
 
 
 @register_kl(LogNormal, LogNormal)
@@ -75,16 +74,15 @@ def _(p, q):
 @register_kl(Laplace, Laplace)
 def _(p, q):
     ratio, distance = p.scale / q.scale, (p.loc - q.loc).abs()
-    return relative_entropy(1.0, ratio) + ratio * exponential_excess(-distance / p.scale)
+    return ratio_excess(p.scale, q.scale) + ratio * exponential_excess(-distance / p.scale)
 
 
 @register_kl(Cauchy, Cauchy)
 def _(p, q):
-    away = p.loc - q.loc
-    apart = ((p.scale - q.scale).square() + away.square()) / (4 * p.scale * q.scale)
-    far = apart > 1
-    by_parts = 2 * ng.hypot(p.scale + q.scale, away).log() - p.scale.log() - q.scale.log() - math.log(4)
-    return ng.where(far, by_parts, ng.log1p(apart.masked_fill(far, 0.0)))
+    shift = p.loc - q.loc
+    apart, product = (p.scale - q.scale).square() + shift.square(), 4 * p.scale * q.scale
+    far = 2 * ng.hypot(p.scale + q.scale, shift).log() - p.scale.log() - q.scale.log() - math.log(4)
+    return ng.where(apart > product, far, ng.log1p(apart / product))
 
 
 @register_kl(Gumbel, Gumbel)
@@ -95,7 +93,7 @@ def _(p, q):
 
 @register_kl(Exponential, Exponential)
 def _(p, q):
-    return gamma_excess(1.0, q.rate, 1 / p.rate)
+    return ratio_excess(q.rate, p.rate)
 
 
 @register_kl(Uniform, Uniform)
@@ -167,9 +165,8 @@ for _p in (MultivariateNormal, LowRankMultivariateNormal):
 
 @register_kl(Gamma, Gamma)
 def _(p, q):
-    log_rate = log_ratio(q.rate, p.rate)
-    found = lgamma_divergence(p.concentration, q.concentration) + p.concentration * gamma_excess(1.0, q.rate, 1 / p.rate)
-    return found + (p.concentration - q.concentration) * log_rate
+    found = lgamma_divergence(p.concentration, q.concentration) + p.concentration * ratio_excess(q.rate, p.rate)
+    return found + (p.concentration - q.concentration) * log_ratio(q.rate, p.rate)
 
 
 @register_kl(Dirichlet, Dirichlet)
@@ -193,8 +190,7 @@ def _(p, q):
 
 @register_kl(Pareto, Pareto)
 def _(p, q):
-    ratio = q.alpha / p.alpha
-    found = q.alpha * (p.scale / q.scale).log() + relative_entropy(1.0, ratio)
+    found = q.alpha * log_ratio(p.scale, q.scale) + ratio_excess(q.alpha, p.alpha)
     return ng.where(p.scale < q.scale, math.inf, found)
 
 

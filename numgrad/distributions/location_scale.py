@@ -115,7 +115,7 @@ class Cauchy(_Symmetric):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        return self.scale.log() - 2 * ng.hypot(self.scale, value - self.loc).log() - math.log(math.pi)
+        return self.scale.log() - 2 * ng.hypot(value - self.loc, self.scale).log() - math.log(math.pi)
 
     def cdf(self, value):
         return ng.atan(self._checked(value)) / math.pi + 0.5

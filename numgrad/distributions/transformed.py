@@ -162,11 +162,10 @@ class Weibull(TransformedDistribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        k, none = self.concentration, value == 0
-        kept = value.masked_fill(none, 1.0)
-        # y exp(-y) / value * k with y = (value / scale)**k, of which exp(y) - 1 - log(y) stays together.
-        found = k.log() - kept.log() - exponential_excess(k * log_ratio(kept, self.scale)) - 1
-        return ng.where(none, k.log() - k * self.scale.log() + ng.xlogy(k - 1, value), found)
+        shape, none = self.concentration, value == 0
+        kept = ng.where(none, self.scale, value)
+        found = shape.log() - kept.log() - exponential_excess(shape * log_ratio(kept, self.scale)) - 1
+        return ng.where(none, (shape / self.scale).log() + ng.xlogy(shape - 1, value), found)
 
     @property
     def mean(self):
@@ -209,16 +208,14 @@ class Kumaraswamy(TransformedDistribution):
         if self._validate_args:
             self._validate_sample(value)
         a, b = self.concentration1, self.concentration0
-        power = a * value.log()
+        log = value.log()
+        power = a * log
         near = power > -math.log(2)
-        # log(1 - exp(power)). Where that is far from 0: log(-power) + power / 2 + log(sinh(power / 2) / (power / 2)), whose
-        # first part is a sum for the two factors.
-        log = ng.where(near, value, 0.5).log()
-        small = a * log
-        rest = 0.5 * (small - log_logistic_slope(small)) - continuous_bernoulli_norm(small)
-        above = a.log() + (-log).log() + rest
-        below = ng.log1p(-(ng.where(near, 0.5, value) ** a))
-        return a.log() + b.log() + (a - 1) * value.log() + (b - 1) * ng.where(near, above, below)
+        # log(1 - exp(power)): far from 0 as it stands, near 0 by log(-power) and what is left, an analytic function.
+        x = ng.where(near, power, 0.0)
+        close = a.log() + (-log).log() + x / 2 - log_logistic_slope(x) / 2 - continuous_bernoulli_norm(x)
+        rest = ng.where(near, close, ng.log1p(-ng.where(near, -1.0, power).exp()))
+        return a.log() + b.log() + (a - 1) * log + (b - 1) * rest
 
     def _moment(self, n):
         a, b = 1 + n / self.concentration1, self.concentration0

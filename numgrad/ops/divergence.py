@@ -100,7 +100,7 @@ def _(g, input, other):
 
 @pointwise(name="log_ratio", domain=_POSITIVE, **_INNER)
 def log_ratio(input, other):
-    """``log(input / other)``, of positive numbers; its derivatives by the two do not mix."""
+    """``log(input / other)``, whose derivative by the one does not depend on the other."""
     return log(input / other)
 
 
@@ -111,16 +111,18 @@ def _(g, input, other):
 
 @pointwise(name="gamma_excess", domain=_POSITIVE, **_INNER)
 def gamma_excess(shape, rate, value):
-    """``relative_entropy(shape, rate * value)``, whose derivatives by the factors are sums and no products of sums."""
+    """``relative_entropy(shape, rate * value)``: what the logarithm of a gamma density lacks of its largest."""
     return _excess(np.float64(shape), np.float64(rate) * np.float64(value))
 
 
 @gamma_excess.backward
 def _(g, shape, rate, value):
-    # Where the shape is 0: as in `relative_entropy`.
-    none = shape == 0.0
-    by_shape = log_ratio(where(none, 1.0, shape), where(none, 1.0, rate * value))
-    return g * by_shape, g * (value - shape / where(none, 1.0, rate)), g * (rate - shape / where(none, 1.0, value))
+    return g * log_ratio(shape, rate * value), g * (value - shape / rate), g * (rate - shape / value)
+
+
+def ratio_excess(input, other):
+    """``r - 1 - log(r)`` of ``r = input / other``, of positive numbers; 0 where they are equal."""
+    return gamma_excess(1.0, input, 1.0 / other)
 
 
 # --- Bernoulli numbers by their log-odds -----------------------------------------------------------------------------
@@ -149,6 +151,18 @@ def _(g, input, other):
     return g * (logistic_slope(input) * (input - other)), g * _logistic_step(input, other)
 
 
+@pointwise(name="log_logistic_slope", **_INNER)
+def log_logistic_slope(input):
+    """The logarithm of the logistic density, ``log_sigmoid(input) + log_sigmoid(-input)``."""
+    size = fabs(input)
+    return -size - 2.0 * log1p(exp(-size))
+
+
+@log_logistic_slope.backward
+def _(g, input):
+    return -g * hyperbolic_tangent(0.5 * input)
+
+
 @pointwise(name="logistic_step", **_INNER)
 def _logistic_step(input, other):
     """``logistic(other) - logistic(input)``."""
@@ -173,18 +187,6 @@ def logit_entropy(input):
 @logit_entropy.backward
 def _(g, input):
     return -g * (input * logistic_slope(input))
-
-
-@pointwise(name="log_logistic_slope", **_INNER)
-def log_logistic_slope(input):
-    """The logarithm of the derivative of the logistic function."""
-    size = fabs(np.float64(input))
-    return -size - 2.0 * log1p(exp(-size))
-
-
-@log_logistic_slope.backward
-def _(g, input):
-    return -g * hyperbolic_tangent(0.5 * input)
 
 
 @pointwise(name="geometric_entropy", **_INNER)

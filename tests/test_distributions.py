@@ -212,6 +212,12 @@ def test_mode_of_kumaraswamy():
     assert ours.Kumaraswamy(0.5, 2.0).mode.isnan()
 
 
+@pytest.mark.parametrize(("concentration", "expected"), [(0.5, np.inf), (1.0, -np.log(2)), (3.0, -np.inf)])
+def test_density_of_weibull_at_0(concentration, expected):
+    dist = ours.Weibull(2.0, concentration, validate_args=False)
+    assert dist.log_prob(ng.tensor(0.0)).item() == pytest.approx(expected)
+
+
 POINTS = {
     "Beta": {"concentration1": [0.7, 2.0], "concentration0": [1.2, 3.0]}, "Exponential": {"rate": [0.3, 2.0]},
     "Gamma": {"concentration": [0.5, 2.0], "rate": [0.3, 2.0]}, "Gumbel": {"loc": [-0.5, 2.0], "scale": [0.6, 2.0]},

@@ -1,5 +1,6 @@
 """Writing to tensors that exist: what in-place forms and ``out=`` check, and how a change shows in the graph."""
 
+import sys
 import warnings
 from typing import Any
 
@@ -26,12 +27,12 @@ def check_inplace(name, tensor, *sources):
     refuse_inference(name, tensor)
     if switch.anywhere and local.before_write is not None:
         local.before_write(tensor)
-    m, base = tensor._m, tensor._base
-    if (
-        (tensor._n is not None or base is not None)
+    m = tensor._m
+    if (  # no name for the base here, which would hold it
+        (tensor._n is not None or tensor._base is not None)
         and (not switch.anywhere or is_grad_enabled())
         and m.dtype.differentiable
-        and any(isinstance(value, Tensor) and value._n is not None for value in (tensor, base, *sources))
+        and any(isinstance(value, Tensor) and value._n is not None for value in (tensor, tensor._base, *sources))
     ):
         check_recorded(name, tensor)
     if overlaps_itself(m.shape, m.strides) and name not in _WHATEVER_WAS_THERE:
@@ -67,7 +68,7 @@ def refuse_inference(name, tensor):
 
 def check_recorded(name, tensor):
     """Refuse to give ``tensor`` a new history where that cannot be right."""
-    if tensor._creation is not None:
+    if tensor._creation is not None and not _freed_of_base(tensor):
         raise RuntimeError(f"{name}: {refusal(tensor)}")
     n, base = tensor._n, tensor._base
     if base is not None and (n is not None if base._n is None else base._n.leaf):
@@ -84,6 +85,20 @@ def check_recorded(name, tensor):
     if name not in _WHATEVER_WAS_THERE and may_overlap(tensor._m.shape, tensor._m.strides):
         raise RuntimeError(_ONE_PLACE.format(name))
 
+
+def _freed_of_base(tensor) -> bool:
+    """Whether ``tensor``, a view made where nothing is recorded, shows what nobody else can see, as the result of a function
+    that ends in a view does: then it is a tensor of its own from now on."""
+    base = tensor._base
+    if tensor._creation[0] != "no_grad" or base._n is not None or sys.getrefcount(base) > _HELD_BY_ITS_VIEW:
+        return False
+    if any(view is not None and view is not tensor for view in (reference() for reference in tensor._s.views)):
+        return False
+    del tensor._base, tensor._creation
+    return True
+
+
+_HELD_BY_ITS_VIEW = 3  # references to a base that only one view holds: the view's, a variable's, an argument's
 
 # These write the same where an element is shown, and written to, twice.
 _WHATEVER_WAS_THERE = ("fill_", "zero_", "threshold_")

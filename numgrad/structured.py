@@ -4,7 +4,7 @@ import functools
 import inspect
 import weakref
 
-from .autograd import is_grad_enabled, local, next_seq, switch
+from .autograd import is_grad_enabled, next_seq, switch
 from .deferral import deferred
 from .op import (
     ENTRIES,
@@ -59,7 +59,7 @@ def structured(fn=None, **options):
         "is_grad_enabled": is_grad_enabled, "NodeClass": op.node_class, "next_seq": next_seq, "SavedResult": SavedResult,
         "storage_of": storage_of, "note_result": note_result, "note_recorded": note_recorded,
         "admitted": admitted, "kinds": KINDS, "entries": ENTRIES, "inf": float("inf"), "nan": float("nan"),
-        "onto": getattr(op.node_class, "onto", None), "follow": follow, "local": local,
+        "onto": getattr(op.node_class, "onto", None), "follow": follow,
     }  # fmt: skip
     return attach(op, deferred(op.name, lambda: _structured_source(op), names))
 
@@ -98,7 +98,7 @@ def {name}({signature}):
     out._n = None
     base = {first}._base
     if switch.anywhere and not is_grad_enabled():
-        if (base is not None or {first}._n is not None or local.inference) and not storage.inference:
+        if not storage.inference:
             follow(out, {first}, storage)
     else:
         if base is None:

@@ -749,3 +749,41 @@ def test_a_history_may_hand_nothing_on():
     assert y.grad_fn.name() == "UndefinedGradBackward"
     y.sum().backward()
     assert x.grad is None
+
+
+# --- views made where nothing is recorded, of a base without a history ----------------------------------------------------
+
+WAYS = {"slice": lambda a: a[:], "view": lambda a: a.view(3), "row": lambda a: a.unsqueeze(0)[0], "unbind": lambda a: a.view(1, 3).unbind(0)[0]}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_view_made_in_no_grad_is_not_written_to_outside(way):
+    w, base = ng.ones(3, requires_grad=True), ng.zeros(3)
+    with ng.no_grad():
+        view = way(base)
+    assert view._is_view()
+    with pytest.raises(RuntimeError, match="created in no_grad mode and is being modified inplace with grad mode enabled"):
+        view.add_(w)
+    assert base.tolist() == [0, 0, 0] and not base.requires_grad
+    with ng.no_grad():
+        view.add_(w)  # both inside
+    assert base.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("way", [WAYS["slice"], WAYS["view"], WAYS["row"]])
+def test_a_view_made_in_no_grad_is_not_used_when_its_base_has_a_history(way):
+    w, base = ng.ones(3, requires_grad=True), ng.zeros(3)
+    with ng.no_grad():
+        view = way(base)
+    base.add_(w)
+    with pytest.raises(RuntimeError, match="its base or another view of its base has been modified inplace"):
+        view * 2
+
+
+def test_a_result_that_is_a_view_of_nothing_else_is_a_tensor_of_its_own():
+    w = ng.ones(3, requires_grad=True)
+    with ng.no_grad():
+        found = ng.ones(1, 3).reshape(3)
+    found.mul_(w)
+    found.sum().backward()
+    assert w.grad.tolist() == [1, 1, 1] and not found._is_view()

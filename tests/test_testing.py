@@ -43,7 +43,7 @@ def test_equal_values_pass(actual, expected):
     assert_close(actual, expected)
 
 
-@pytest.mark.parametrize("actual, expected, options, text", DIFFERENT, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize("actual, expected, options, text", DIFFERENT, ids=lambda value: re.sub(" at 0x.*", "", repr(value))[:40])
 def test_others_are_named(actual, expected, options, text):
     with pytest.raises(AssertionError, match=re.escape(text)):
         assert_close(actual, expected, **options)

@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 
 from .. import dtypes
-from ..autograd import is_grad_enabled, local, switch
+from ..autograd import is_grad_enabled, switch
 from ..inplace import check_inplace
 from ..kernels.index import ADD, SET
 from ..op import ENTRIES, as_tensor_operand, cast, function, method
@@ -439,7 +439,7 @@ def _window(self, start, stop, m):
     found._m, found._s, found._n = m, storage, None
     base = self._base
     if switch.anywhere and not is_grad_enabled():
-        if (base is not None or self._n is not None or local.inference) and not storage.inference:
+        if not storage.inference:
             follow(found, self, storage)
     elif self._creation is not None:
         follow(found, self, storage)

@@ -248,7 +248,7 @@ def test_every_differentiable_pointwise_op_is_in_a_table():
         clamp_range clamp_min clamp_max where relu leaky_relu hardtanh threshold prelu hardsigmoid hardswish hardshrink softshrink
         absolute_error smooth_absolute_error deg2rad rad2deg frac copysign fmod remainder nan_to_num masked_fill std mantissa
         exponent rdiv conj_physical angle sign sgn floor ceil trunc round round_decimals round_tens div_floor div_trunc zeta
-        _spread minor gamma_slope dirichlet_slope _share_of_sum normal_cdf
+        _spread minor gamma_slope dirichlet_slope _share_of_sum normal_cdf fake_quantize
         """.split()
     )
     tested = {**ELEMENTARY, **ACTIVATIONS, **FROM_RESULTS, **LOSSES, **GAMMA, **SPECIAL}

@@ -324,11 +324,6 @@ def test_fractional_pools_say_what_does_not_fit():
             F.fractional_max_pool2d(x, kernel, output_size=size)
 
 
-def test_a_device_without_storage_says_so():
-    with pytest.raises(ng.errors.DeviceError, match="'meta' is not supported"), ng.device("meta"):
-        pass
-
-
 @pytest.mark.parametrize("size", ((2, 2), [2, 2], ng.Size((2, 2))))
 def test_unflatten_shows_the_size_that_it_was_given(size):
     assert repr(nn.Unflatten(1, size)) == f"Unflatten(dim=1, unflattened_size={size})"

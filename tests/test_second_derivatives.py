@@ -328,6 +328,7 @@ WITHOUT_GRADIENT = set(
     is_inference detach_copy get_device is_same_size is_signed is_warn_always_enabled set_warn_always set_flush_denormal
     nonzero_static typename is_storage sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum
     rnn_tanh_cell rnn_relu_cell gru_cell batch_norm_update_stats
+    fake_quantize_per_tensor_affine fake_quantize_per_channel_affine fused_moving_avg_obs_fake_quant
     """.split()
 )
 

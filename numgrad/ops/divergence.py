@@ -280,13 +280,13 @@ def _digamma_step(a, b):
     return total
 
 
-@pointwise(name="lgamma_divergence", **_INNER)
+@pointwise(name="lgamma_divergence", domain=_POSITIVE, **_INNER)
 def lgamma_divergence(input, other):
     """``lgamma(other) - lgamma(input) - digamma(input) * (other - input)``, of positive numbers."""
     return _lgamma_divergence(np.float64(input), np.float64(other))
 
 
-@pointwise(name="digamma_step", **_INNER)
+@pointwise(name="digamma_step", domain=_POSITIVE, **_INNER)
 def digamma_step(input, other):
     """``digamma(other) - digamma(input)``, of positive numbers."""
     return _digamma_step(np.float64(input), np.float64(other))

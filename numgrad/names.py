@@ -196,8 +196,8 @@ def refuse(name: str, parameter: str, value: Any) -> None:
 
 def door(fn: types.FunctionType, name: str, method: bool = False, always: bool = False) -> Any:
     """What the public sees of ``fn``: a function that takes the other names of its parameters too, or ``fn`` itself if
-    they have none (unless ``always``). An argument that is no tensor where one is needed is a TypeError, and so is a number for a parameter
-    that is True or False.
+    they have none (unless ``always``). An argument that is no tensor where one is needed is a TypeError, and so is a
+    number for a parameter that is True or False.
 
     It is made at its first call. A call without these names costs one more call of Python, and what they cost is
     theirs. ``door.behind`` is ``fn``.

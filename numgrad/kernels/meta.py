@@ -4,6 +4,8 @@ kernel is made or run. The counterpart of `cpu` and `cuda`.
 
 import numpy as np
 
+from .buffer import FlatBuffer
+
 __all__ = [
     "Buffer", "allocator", "call_table", "caller", "copy_to_device", "copy_to_host", "inner_loops", "pointwise", "product",
     "reduction", "rowwise", "template",
@@ -12,44 +14,20 @@ __all__ = [
 inner_loops = False
 
 
-class Buffer:
+class Buffer(FlatBuffer):
     """A place in memory that does not exist: ``size`` elements of a dtype from byte ``ptr`` of a block on. What is written to
     it is forgotten, and reading it is an error."""
 
-    __slots__ = ("ptr", "dtype", "size", "__weakref__")
-    ndim = 1
-
-    def __init__(self, ptr: int, dtype: np.dtype, size: int):
-        self.ptr, self.dtype, self.size = ptr, dtype, size
-
-    def __len__(self):
-        return self.size
+    __slots__ = ("__weakref__",)
 
     def __repr__(self):
         return f"Buffer({self.size} x {self.dtype} without memory)"
 
-    @property
-    def shape(self) -> tuple[int]:
-        """The number of elements, as a shape."""
-        return (self.size,)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element."""
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all elements would take."""
-        return self.size * self.dtype.itemsize
-
     def __getitem__(self, key):
         if not isinstance(key, slice):
             raise no_data()
-        start, stop, step = key.indices(self.size)
-        if step != 1:
-            raise IndexError(f"meta tensors: slices of a buffer have step 1, got {step}; strided views belong to tensors")
-        return Buffer(self.ptr + start * self.dtype.itemsize, self.dtype, max(0, stop - start))
+        ptr, size = self.part(key)
+        return Buffer(ptr, self.dtype, size)
 
     def __setitem__(self, key, value):
         pass

@@ -335,7 +335,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
     if out is not None and out._m.dtype is not dtypes.int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out._m.dtype!r}")
     if input._m.device is META:
-        drawn = empty_like(input, dtype=dtypes.int64).resize_((*input._m.shape[:-1], num_samples))
+        drawn = empty_tensor(meta(dtypes.int64, (*input._m.shape[:-1], num_samples), META))
         return drawn if out is None else write_out("multinomial", drawn, out)
     weights = input._host()
     if not np.isfinite(weights).all() or (weights < 0).any():

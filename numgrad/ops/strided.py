@@ -1,12 +1,13 @@
 """Views of any sizes and strides over a tensor's memory, and their gradients."""
 
-from ..device import CPU, META
+from ..device import META
 from ..layout import inside, integer, may_overlap
 from ..op import function
 from ..storage import meta
 from ..structured import structured
 from ..tensor import Tensor, address, empty_tensor, root_of, view as make_view
 from .copy import clone, contiguous_copy, write, zero
+from .values import from_host
 from .view import install_inplace, reshape, sizes
 
 
@@ -49,9 +50,9 @@ def _as_strided_gradient(g, *, input_meta, size, stride, offset):
     if may_overlap(input_meta.shape, input_meta.strides):
         flat /= np.maximum(np.bincount(_places(input_meta.shape, input_meta.strides), minlength=len(flat)), 1)
     if input_meta.contiguous:
-        return _host_tensor(flat[: m.numel].reshape(m.shape), m)
+        return from_host(flat[: m.numel].reshape(m.shape), g)
     strides = tuple(step * flat.itemsize for step in input_meta.strides)
-    return _host_tensor(np.lib.stride_tricks.as_strided(flat, m.shape, strides), m)
+    return from_host(np.lib.stride_tricks.as_strided(flat, m.shape, strides), g)
 
 
 def _places(size, stride):
@@ -62,13 +63,6 @@ def _places(size, stride):
     for axis, (n, step) in enumerate(zip(size, stride)):
         places += (np.arange(n) * step).reshape((-1,) + (1,) * (len(size) - axis - 1))
     return places.ravel()
-
-
-def _host_tensor(array, m):
-    from ..tensor import from_array
-
-    found = from_array(array)
-    return found if m.device is CPU else found.to(m.device)
 
 
 @_as_strided_gradient.backward

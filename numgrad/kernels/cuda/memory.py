@@ -13,6 +13,7 @@ from ...device import current
 from ...errors import DeviceError, OutOfMemoryError
 from ...layout import geometry
 from ...storage import pinned
+from ..buffer import FlatBuffer
 from ..dlpack import CUDA, capsule
 
 
@@ -180,45 +181,23 @@ def set_stream(chosen: Device, handle: int) -> int:
 # --- buffers ---------------------------------------------------------------------------------------------------------
 
 
-class Buffer:
+class Buffer(FlatBuffer):
     """Flat device memory of one dtype: ``ptr`` its address, ``size`` its elements. Slices share the memory, and keep
     its ``owner``."""
 
-    __slots__ = ("ptr", "dtype", "size", "device", "owner", "__weakref__")
-    ndim = 1
+    __slots__ = ("device", "owner", "__weakref__")
 
     def __init__(self, ptr: int, dtype: np.dtype, size: int, device: Device, owner):
         self.ptr, self.dtype, self.size, self.device, self.owner = ptr, dtype, size, device, owner
 
-    def __len__(self):
-        return self.size
-
     def __repr__(self):
         return f"Buffer({self.size} x {self.dtype} at {self.ptr:#x} on cuda:{self.device.index})"
-
-    @property
-    def shape(self) -> tuple[int]:
-        """The number of elements, as a shape."""
-        return (self.size,)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element."""
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.size * self.dtype.itemsize
 
     def __getitem__(self, key):
         if not isinstance(key, slice):
             return self.item(key)
-        start, stop, step = key.indices(self.size)
-        if step != 1:
-            raise IndexError(f"device memory: slices have step 1, got {step}; strided views belong to tensors")
-        ptr = self.ptr + start * self.dtype.itemsize
-        return Buffer(ptr, self.dtype, max(0, stop - start), self.device, self.owner or self)
+        ptr, size = self.part(key)
+        return Buffer(ptr, self.dtype, size, self.device, self.owner or self)
 
     def __setitem__(self, key, value):
         target = self[key] if isinstance(key, slice) else self[key : key + 1]
